@@ -1,0 +1,1 @@
+"""ALIA (arXiv 2305.16289) as distributed batch processing on Ray."""

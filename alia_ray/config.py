@@ -1,0 +1,317 @@
+"""What a run is: one pydantic model per stage. A YAML file is these and nothing else.
+
+Every mistake in a configuration becomes a `ConfigError` of one sentence that names the key and says what to
+change; nothing here imports torch or Ray, so a mistake is found before anything starts.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Filter = Literal["semantic", "too_similar", "mislabelled"]
+ConfidenceRule = Literal["paper", "code", "top_k"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run. The message is one sentence for a person."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(_Section):
+    """A model to load.
+
+    `name` is a hub id, a local folder, `miniature:NAME` (small weights that ship with this package), or
+    `random:ARCHITECTURE` (the real architecture and size with seeded random weights).
+    `dtype` "auto" is float16 on a GPU and float32 on a CPU.
+    """
+
+    name: str
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+
+
+class Pool(_Section):
+    """An actor pool: how many workers, what each holds, and how many rows it works on at once."""
+
+    workers: int | Literal["auto"] = Field(
+        "auto", description="auto: one for each GPU share, or one on a CPU"
+    )
+    gpus_per_worker: float = Field(1.0, gt=0, description="ignored on a cluster without GPUs")
+    cpus_per_worker: float = Field(1.0, gt=0)
+    batch_size: int = Field(16, ge=1)
+
+    @field_validator("workers")
+    @classmethod
+    def _at_least_one(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be at least 1, or 'auto'")
+        return value
+
+
+class Run(_Section):
+    """Where a run lies and how it meets the cluster."""
+
+    folder: str = Field(description="the run folder; any path that pyarrow's filesystems know")
+    seed: int = 0
+    address: str | None = Field(
+        None, description="Ray address; none joins a running cluster or starts Ray here"
+    )
+    accelerator: Literal["auto", "gpu", "cpu"] = "auto"
+    max_error_rate: float = Field(0.05, ge=0, le=1, description="a stage with a larger share of errors fails")
+    retry_errors: bool = Field(False, description="try rows again that failed in an earlier run")
+
+
+class ImageFolder(_Section):
+    """`path/SPLIT/CLASS/image.jpg`, or `path/CLASS/image.jpg` with `val_fraction` and `test_fraction`."""
+
+    kind: Literal["imagefolder"]
+    path: str
+    val_fraction: float = Field(0.1, ge=0, lt=1, description="held out of train where the tree has no val")
+    test_fraction: float = Field(0.2, ge=0, lt=1, description="held out where the tree has no splits at all")
+
+
+class ParquetTable(_Section):
+    """A Parquet dataset with a column of encoded images and one of labels."""
+
+    kind: Literal["parquet"]
+    path: str
+    image_column: str = "image"
+    label_column: str = "label"
+    split_column: str | None = "split"
+    group_column: str | None = None
+    val_fraction: float = Field(0.1, ge=0, lt=1)
+    test_fraction: float = Field(0.2, ge=0, lt=1)
+
+
+class CsvTable(_Section):
+    """A CSV of metadata whose `path_column` is relative to `root`."""
+
+    kind: Literal["csv"]
+    path: str
+    root: str
+    path_column: str = "path"
+    label_column: str = "label"
+    split_column: str | None = "split"
+    group_column: str | None = None
+    val_fraction: float = Field(0.1, ge=0, lt=1)
+    test_fraction: float = Field(0.2, ge=0, lt=1)
+
+
+class MiniatureWorld(_Section):
+    """The painted dataset of two bird classes whose backgrounds are biased (see docs/miniature.md)."""
+
+    kind: Literal["miniature"]
+    train: int = Field(400, ge=8)
+    val: int = Field(200, ge=8)
+    test: int = Field(400, ge=8)
+    bias: float = Field(
+        1.0, ge=0.5, le=1, description="share of train and val on the class's own backgrounds"
+    )
+    seed: int = 0
+
+
+Source = Annotated[ImageFolder | ParquetTable | CsvTable | MiniatureWorld, Field(discriminator="kind")]
+
+
+class Caption(Pool):
+    """BLIP over the training images (paper, section 3.1)."""
+
+    model: Model = Model(name="Salesforce/blip-image-captioning-large")
+    prefix: str | None = Field(
+        None, description="conditional captioning: every caption goes on from this text"
+    )
+    max_new_tokens: int = Field(20, ge=1)
+
+
+class Llm(_Section):
+    """The language model that discovers the domains: a vLLM server the run starts, or `base_url`."""
+
+    model: Model = Model(name="Qwen/Qwen2.5-7B-Instruct")
+    base_url: str | None = Field(
+        None, description="an OpenAI-compatible server that already runs, http://…/v1"
+    )
+    max_model_len: int = Field(8192, ge=256, description="the context window in tokens")
+    gpus: int = Field(1, ge=1, description="GPUs of the server (tensor parallel); ignored without GPUs")
+    startup_timeout_s: float = Field(900, gt=0)
+    request_timeout_s: float = Field(300, gt=0)
+
+
+class Discover(_Section):
+    """Summarising captions into fewer than ten class-agnostic prompts (paper, section 3.1)."""
+
+    prompts: list[str] | None = Field(None, description="your own prompts, each with {}; skips the LLM")
+    prefix: str = Field("a photo of a {}", description="the form of every prompt; {} is the class's place")
+    captions: int | Literal["all"] = Field(200, description="how many captions the LLM reads")
+    max_domains: int = Field(9, ge=1, le=9)
+    max_tokens: int = Field(1024, ge=16, description="the longest answer of the LLM, in tokens")
+    temperature: float = Field(0.0, ge=0)
+
+    @field_validator("prompts")
+    @classmethod
+    def _prompts_have_a_place(cls, value: list[str] | None) -> list[str] | None:
+        for prompt in value or []:
+            if prompt.count("{}") != 1:
+                raise ValueError(f"the prompt {prompt!r} needs exactly one {{}}, where the class name goes")
+        if value is not None and not value:
+            raise ValueError("needs at least one prompt; leave the key out to let the LLM discover them")
+        return value
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix_has_a_place(cls, value: str) -> str:
+        if value.count("{}") != 1:
+            raise ValueError("needs exactly one {}, where the class name goes")
+        return value
+
+
+class Edit(Pool):
+    """Editing every training image under every prompt (paper, section 3.2)."""
+
+    method: Literal["img2img", "instruct_pix2pix"] = "img2img"
+    model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
+    steps: int = Field(50, ge=1, description="Img2Img runs strength × steps of them")
+    strength: float = Field(0.6, gt=0, le=1, description="Img2Img: how much of the image is noised")
+    guidance_scale: float = Field(7.5, ge=0)
+    image_guidance_scale: float = Field(1.2, ge=1, description="InstructPix2Pix: how close to the source")
+    size: int = Field(512, ge=8, multiple_of=8, description="pixels; sources are resized and cropped to it")
+    format: Literal["png", "jpeg", "webp"] = "png"
+
+
+class Judge(_Section):
+    """Scores of every edit, and the filters over them (paper, section 3.3)."""
+
+    model: Model = Model(name="hf-hub:laion/CLIP-ViT-L-14-laion2B-s32B-b82K")
+    positives: list[str] = Field(["a photo"], min_length=1)
+    negatives: list[str] = Field(
+        ["a photo of an object", "a photo of geometric shapes", "an image", "a painting"], min_length=1
+    )
+    filters: list[Filter] = Field(["semantic"], description="which of the verdicts drop an edit")
+    confidence_rule: ConfidenceRule = Field(
+        "paper", description="threshold of the predicted class (paper), of the label (code), or top_k"
+    )
+    top_k: int = Field(2, ge=1, description="top_k: mislabelled when the label is not among the k likeliest")
+
+
+class Select(_Section):
+    """Which surviving edits are added to the training set."""
+
+    edits_per_image: int | Literal["all"] = 1
+    num_extra: int | Literal["all"] = Field("all", description="how many edits at most are added")
+    class_balanced: bool = Field(False, description="num_extra is shared equally among the classes")
+
+
+class Train(_Section):
+    """Fine-tuning the classifier, data-parallel on Ray Train (paper, section 4)."""
+
+    arms: list[Literal["original", "randaugment", "cutmix", "alia"]] = ["original", "alia"]
+    architecture: str = "resnet50"
+    weights: Literal["imagenet", "none"] = "imagenet"
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(128, ge=1, description="over all workers")
+    learning_rate: float = Field(0.001, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    image_size: int = Field(224, ge=8)
+    workers: int = Field(1, ge=1)
+    cpus_per_worker: float = Field(1.0, gt=0)
+    max_failures: int = Field(2, ge=0, description="how often a lost worker is replaced")
+
+
+class Config(_Section):
+    """A whole run."""
+
+    run: Run
+    source: Source
+    caption: Caption = Caption()
+    llm: Llm = Llm()
+    discover: Discover = Discover()
+    edit: Edit = Edit()
+    judge: Judge = Judge()
+    select: Select = Select()
+    train: Train = Train()
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> "Config":
+        if "original" not in self.train.arms:
+            raise ValueError(
+                "train.arms must contain 'original': its classifier is the one that judges edits"
+            )
+        if self.edit.method == "img2img" and int(self.edit.steps * self.edit.strength) < 1:
+            raise ValueError("edit.steps × edit.strength must be at least 1, or Img2Img runs no step")
+        return self
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read a YAML file, apply `stage.key=value` overrides (values are YAML), and check it.
+
+    Raises ConfigError for a missing file, broken YAML, an unknown key or an impossible value.
+    """
+    try:
+        text = Path(path).read_text()
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror or error}") from error
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            f"{path} must hold the sections of a run (run, source, …), not {type(tree).__name__}"
+        )
+    for override in overrides or []:
+        _override(tree, override)
+    return parse_config(tree)
+
+
+def parse_config(tree: dict[str, Any]) -> Config:
+    """Check a configuration given as plain data. Raises ConfigError with one sentence."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_sentence(problem) for problem in error.errors())) from error
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", override, re.DOTALL)
+    if not match:
+        raise ConfigError(f"--set takes stage.key=value, not {override!r}")
+    *parents, key = match[1].split(".")
+    node = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"--set {match[1]}: {parent} holds a value, not a section")
+    try:
+        node[key] = yaml.safe_load(match[2])
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {match[1]}: {match[2]!r} is not valid YAML") from error
+
+
+_UNION_TAGS = {"imagefolder", "parquet", "csv", "miniature", "int", "float", "str"}
+
+
+def _sentence(problem: Any) -> str:
+    parts = [
+        str(p) for p in problem["loc"] if str(p) not in _UNION_TAGS and not str(p).startswith("literal[")
+    ]
+    key, kind = ".".join(parts), problem["type"]
+    if kind == "extra_forbidden":
+        return f"{key} is not a known key; remove it or correct its spelling"
+    if kind == "missing":
+        return f"{key} is missing; set it"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return f"{key}: {message}" if key else message
+
+
+def fingerprint(*parts: Any) -> str:
+    """Twelve hex digits over plain data or config sections: the same for the same content, everywhere."""
+    plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]

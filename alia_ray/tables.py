@@ -1,0 +1,94 @@
+"""The Arrow schema of every table of a run folder, and how ids and seeds are made.
+
+Ids come from content, never from a counter, a worker or a block: the same inputs give the same rows on one
+worker or a hundred, and a seed derived from an id does not depend on the batch it is drawn in.
+Image bytes stay encoded in every table; only a model's worker decodes them.
+"""
+
+import hashlib
+
+import pyarrow as pa
+
+SPLITS = ("train", "val", "test")
+VERDICTS = ("kept", "semantic", "too_similar", "mislabelled", "error")
+
+IMAGES = pa.schema(
+    [
+        ("image_id", pa.string()),  # of the decoded pixels and the label's place in the source
+        ("image", pa.binary()),  # encoded RGB, the right way up
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("label", pa.string()),  # the class name
+        ("split", pa.string()),  # one of SPLITS
+        ("group", pa.string()),  # for group accuracy; the label where the source has none
+        ("origin", pa.string()),  # where it came from: a path, or a row of a file
+    ]
+)
+
+CAPTIONS = pa.schema([("image_id", pa.string()), ("caption", pa.string())])
+
+DOMAINS = pa.schema(
+    [
+        ("domain_id", pa.string()),
+        ("prompt", pa.string()),  # with one {} where the class name goes
+        ("support", pa.int64()),  # captions that contain every word the prompt adds to the prefix
+        ("captions_read", pa.int64()),
+    ]
+)
+
+EDITS = pa.schema(
+    [
+        ("edit_id", pa.string()),
+        ("image_id", pa.string()),
+        ("domain_id", pa.string()),
+        ("label", pa.string()),
+        ("group", pa.string()),
+        ("prompt", pa.string()),  # the class name filled in
+        ("method", pa.string()),
+        ("parameters", pa.string()),  # JSON: model, revision, steps, strength, guidance, size
+        ("seed", pa.int64()),
+        ("image", pa.binary()),  # encoded; null when the edit failed
+        ("semantic_score", pa.float32()),  # CLIP probability of all positive texts together
+        ("semantic_text", pa.string()),  # the likeliest text
+        ("predicted_label", pa.string()),  # by the base classifier
+        ("confidence", pa.float32()),  # its top probability
+        ("label_probability", pa.float32()),  # its probability of the edit's own label
+        ("label_rank", pa.int32()),  # 1: the label is the likeliest class
+        ("verdict", pa.string()),  # one of VERDICTS, under the filters configured when it was written
+        ("error", pa.string()),
+        ("edit_seconds", pa.float32()),  # this edit's share of its batch
+        ("judge_seconds", pa.float32()),
+        ("node", pa.string()),
+    ]
+)
+
+ERRORS = pa.schema([("stage", pa.string()), ("key", pa.string()), ("reason", pa.string())])
+
+SCHEMAS = {
+    "images": IMAGES,
+    "captions": CAPTIONS,
+    "domains": DOMAINS,
+    "edits": EDITS,
+    "errors": ERRORS,
+}
+KEYS = {
+    "images": "image_id",
+    "captions": "image_id",
+    "domains": "domain_id",
+    "edits": "edit_id",
+    "errors": "key",
+}
+
+
+def content_id(*parts: str | bytes) -> str:
+    """A 32-digit hex id of its parts: parts are length-prefixed, so ("ab", "c") differs from ("a", "bc")."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "little") + raw)
+    return digest.hexdigest()[:32]
+
+
+def seed_of(*parts: str) -> int:
+    """A seed in [0, 2^63) derived from ids, for torch and NumPy generators alike."""
+    return int(content_id("seed", *parts)[:16], 16) >> 1

@@ -1,0 +1,33 @@
+"""Where training images come from: one file per layout, each giving a listing and a way to read its rows.
+
+A *listing* is a small Arrow table with one row per image (`LISTING`); reading turns some of its rows into
+encoded bytes. So a source can be split among workers before any image has been opened.
+"""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from alia_ray import config
+from alia_ray.sources import csv_table, image_folder, miniature, parquet_table
+from alia_ray.sources.listing import LISTING, Content
+
+_SOURCES: dict[str, tuple[Callable[..., pa.Table], Callable[..., list[Content]]]] = {
+    "imagefolder": (image_folder.list_images, image_folder.read_images),
+    "csv": (csv_table.list_images, csv_table.read_images),
+    "parquet": (parquet_table.list_images, parquet_table.read_images),
+    "miniature": (miniature.list_images, miniature.read_images),
+}
+
+
+def list_images(source: config.Source) -> pa.Table:
+    """Every image of a source: a table of schema LISTING. Raises ConfigError when there is nothing to read."""
+    rows = _SOURCES[source.kind][0](source)
+    if not rows.num_rows:
+        raise config.ConfigError(f"source.path: no image was found for the source {source.kind!r}")
+    return rows.cast(LISTING)
+
+
+def read_images(source: config.Source, rows: pa.Table) -> list[Content]:
+    """The encoded bytes of some rows of a listing, or for each that cannot be read an error that says why."""
+    return _SOURCES[source.kind][1](source, rows)

@@ -1,0 +1,79 @@
+"""What every source lists, and how one without splits gets them."""
+
+import math
+import posixpath
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+
+from alia_ray.run_folder import filesystem
+from alia_ray.tables import content_id
+
+LISTING = pa.schema(
+    [
+        ("origin", pa.string()),  # names the image within the source; unique, the same on every machine
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),
+    ]
+)
+
+Content = bytes | OSError
+"""An image's encoded bytes, or why they cannot be read."""
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+
+
+def assign_splits(
+    origins: list[str], labels: list[str], given: list[str | None], val_fraction: float, test_fraction: float
+) -> list[str]:
+    """A split for each image: the given one, or one drawn per class by the hash of its origin.
+
+    Where a source names some splits, only what it lacks is made: a val is held out of train when there is
+    none, a test only when the source has no splits at all.
+    """
+    splits = [SPLIT_NAMES.get((name or "train").lower(), name) for name in given]
+    named = {split for split, name in zip(splits, given, strict=True) if name is not None}
+    if not named:
+        _hold_out(origins, labels, splits, "test", test_fraction)
+    if "val" not in named:
+        _hold_out(origins, labels, splits, "val", val_fraction)
+    return splits
+
+
+def _hold_out(origins: list[str], labels: list[str], splits: list[str], name: str, fraction: float) -> None:
+    """Move `fraction` of each class's training images to the split `name`, at least one where it can."""
+    of_class: dict[str, list[int]] = {}
+    for index, split in enumerate(splits):
+        if split == "train":
+            of_class.setdefault(labels[index], []).append(index)
+    for members in of_class.values():
+        count = min(math.ceil(fraction * len(members)), len(members) - 1)
+        members.sort(key=lambda index: content_id(name, origins[index]))
+        for index in members[:count]:
+            splits[index] = name
+
+
+def read_files(root: str, relative_paths: list[str]) -> list[Content]:
+    """Read files of any pyarrow filesystem, several at a time; what cannot be read is returned as its error."""
+    fs, base = filesystem(root)
+
+    def read(relative: str) -> Content:
+        try:
+            with fs.open_input_stream(posixpath.join(base, relative)) as stream:
+                return stream.read()
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(8) as threads:
+        return list(threads.map(read, relative_paths))

@@ -1,0 +1,66 @@
+"""caption: the training images -> their captions, by a pool of BLIP captioners (paper, section 3.1)."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from alia_ray import config, tables
+from alia_ray.cluster import Cluster, place
+from alia_ray.config import Caption, Config
+from alia_ray.images import decode_rgb
+from alia_ray.run_folder import RunFolder, Table
+from alia_ray.stages.streaming import Pass, keep_ids, run_pass
+
+_ROW = pa.schema([*tables.CAPTIONS, pa.field("error", pa.string())])
+
+
+def captions_table(settings: Config) -> Table:
+    """The captions table of a configuration. Captions do not depend on the source: they are keyed by image."""
+    caption = settings.caption
+    fingerprint = config.fingerprint(caption.model, caption.prefix, caption.max_new_tokens)
+    return RunFolder(settings.run.folder).table("captions", fingerprint)
+
+
+def caption(settings: Config, images: Table, cluster: Cluster) -> Table:
+    """Caption every training image that has none yet. Raises StageError."""
+    folder, target = RunFolder(settings.run.folder), captions_table(settings)
+    failed = folder.table("errors", f"caption-{target.fingerprint}")
+    done = target.ids() | (set() if settings.run.retry_errors else failed.ids())
+    todo = [image_id for image_id in training_ids(images) if image_id not in done]
+    run_pass(
+        Pass(
+            stage="caption",
+            source=images.path,
+            columns=["image_id", "image"],
+            prepare=keep_ids("image_id", ray.put(pa.array(todo, pa.string()))),
+            worker=_Captions,
+            worker_args=(settings.caption,),
+            target=target,
+            errors=failed,
+            batch_size=settings.caption.batch_size,
+            todo=len(todo),
+            max_error_rate=settings.run.max_error_rate,
+        ),
+        place("caption", settings.caption, cluster),
+    )
+    return target
+
+
+def training_ids(images: Table) -> list[str]:
+    """The ids of the training split, in order."""
+    rows = images.read(["image_id", "split"])
+    return rows.filter(pc.equal(rows.column("split"), "train")).column("image_id").to_pylist()
+
+
+class _Captions:
+    def __init__(self, settings: Caption) -> None:
+        from alia_ray.models.captioner import Captioner
+
+        self.captioner = Captioner(
+            settings.model, prefix=settings.prefix, max_new_tokens=settings.max_new_tokens
+        )
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        captions = self.captioner.caption([decode_rgb(image) for image in rows.column("image").to_pylist()])
+        errors = [None if caption.strip() else "the captioner said nothing" for caption in captions]
+        return pa.table([rows.column("image_id"), captions, errors], schema=_ROW)

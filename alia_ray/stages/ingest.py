@@ -1,0 +1,85 @@
+"""ingest: a source -> the images table. Any mode becomes RGB the right way up; what does not is an error row."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+from alia_ray import config
+from alia_ray.cluster import Cluster, place
+from alia_ray.config import Config, Pool, Source
+from alia_ray.images import DecodeError, plain_rgb
+from alia_ray.run_folder import RunFolder, Table
+from alia_ray.sources import list_images, read_images
+from alia_ray.stages.streaming import Pass, keep_ids, run_pass
+from alia_ray.tables import IMAGES, content_id
+
+POOL = Pool(batch_size=64)
+_ROW = pa.schema([*IMAGES, pa.field("error", pa.string())])
+
+
+def images_table(settings: Config) -> Table:
+    """The images table of a configuration."""
+    return RunFolder(settings.run.folder).table("images", config.fingerprint(settings.source))
+
+
+def ingest(settings: Config, cluster: Cluster) -> Table:
+    """Read every image of the source that is not in the images table yet. Raises ConfigError, StageError."""
+    folder, target = RunFolder(settings.run.folder), images_table(settings)
+    listing = list_images(settings.source)
+    failed = folder.table("errors", f"ingest-{target.fingerprint}")
+    done = set(target.read(["origin"]).column(0).to_pylist())
+    if not settings.run.retry_errors:
+        done |= failed.ids()
+    todo = [origin for origin in listing.column("origin").to_pylist() if origin not in done]
+    folder.write_bytes(_parquet(listing), "listing", target.fingerprint, "part-listing.parquet")
+    run_pass(
+        Pass(
+            stage="ingest",
+            source=folder.file("listing", target.fingerprint),
+            columns=listing.column_names,
+            prepare=keep_ids("origin", ray.put(pa.array(todo, pa.string()))),
+            worker=_Reader,
+            worker_args=(settings.source,),
+            target=target,
+            errors=failed,
+            batch_size=POOL.batch_size,
+            todo=len(todo),
+            max_error_rate=settings.run.max_error_rate,
+        ),
+        place("ingest", POOL, Cluster(cluster.cpus, gpus=0)),
+    )
+    return target
+
+
+def _parquet(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink)
+    return sink.getvalue().to_pybytes()
+
+
+class _Reader:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        contents = read_images(self.source, rows)
+        made = [_image_row(row, content) for row, content in zip(rows.to_pylist(), contents, strict=True)]
+        return pa.Table.from_pylist(made, schema=_ROW)
+
+
+def _image_row(row: dict[str, str], content: bytes | OSError) -> dict[str, object]:
+    """A row of the images table; a failed one is keyed by its origin, since it has no content."""
+    try:
+        if isinstance(content, OSError):
+            raise DecodeError(f"cannot be read: {content}")
+        encoded, picture = plain_rgb(content)
+    except DecodeError as error:
+        return {**row, "image_id": row["origin"], "error": str(error)}
+    return {
+        **row,
+        "image_id": content_id(row["origin"], picture.tobytes()),
+        "image": encoded,
+        "width": picture.width,
+        "height": picture.height,
+        "error": None,
+    }

@@ -1,0 +1,74 @@
+"""judge: edits that exist under other scores -> the same edits, scored as configured now. Edits nothing."""
+
+import posixpath
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import ray
+
+from alia_ray.cluster import Cluster, place
+from alia_ray.config import Config, Judge
+from alia_ray.images import decode_rgb, to_array
+from alia_ray.run_folder import RunFolder, Table
+from alia_ray.stages.edit import with_verdicts
+from alia_ray.stages.streaming import Pass, keep_ids, run_pass
+from alia_ray.tables import EDITS
+
+
+def judge(
+    settings: Config,
+    wanted: list[str],
+    target: Table,
+    classifier_folder: str,
+    thresholds: dict[str, float],
+    cluster: Cluster,
+) -> None:
+    """Score the wanted edits that an older edits table of the run folder has and `target` lacks."""
+    folder = RunFolder(settings.run.folder)
+    missing = set(wanted) - target.ids()
+    for older in _other_tables(target):
+        rows = older.read(["edit_id", "error"])
+        made = rows.filter(pc.is_null(rows.column("error"))).column("edit_id").to_pylist()
+        todo = [edit_id for edit_id in made if edit_id in missing]
+        missing -= set(todo)
+        run_pass(
+            Pass(
+                stage="judge",
+                source=older.path,
+                columns=EDITS.names,
+                prepare=keep_ids("edit_id", ray.put(pa.array(todo, pa.string()))),
+                worker=_Judge,
+                worker_args=(settings.judge, classifier_folder, thresholds),
+                target=target,
+                errors=folder.table("errors", f"judge-{target.fingerprint}"),
+                batch_size=settings.edit.batch_size,
+                todo=len(todo),
+                max_error_rate=settings.run.max_error_rate,
+            ),
+            place("edit", settings.edit, cluster),
+        )
+
+
+def _other_tables(target: Table) -> list[Table]:
+    """The edits tables of the run folder with another fingerprint."""
+    selector = pafs.FileSelector(target.folder.file("edits"), allow_not_found=True)
+    names = sorted(posixpath.basename(info.path) for info in target.folder.fs.get_file_info(selector))
+    return [target.folder.table("edits", name) for name in names if name != target.fingerprint]
+
+
+class _Judge:
+    def __init__(self, judge: Judge, classifier_folder: str, thresholds: dict[str, float]) -> None:
+        from alia_ray.stages.scoring import Scorer
+
+        self.judge, self.thresholds = judge, thresholds
+        self.scorer = Scorer(judge, classifier_folder)
+
+    def __call__(self, edits: pa.Table) -> pa.Table:
+        import torch
+
+        pixels = np.stack([to_array(decode_rgb(image)) for image in edits["image"].to_pylist()])
+        scores = self.scorer.score(torch.from_numpy(pixels), edits["label"].to_pylist())
+        rows = [{**row, **score} for row, score in zip(edits.to_pylist(), scores, strict=True)]
+        return with_verdicts(rows, self.thresholds, self.judge)

@@ -1,0 +1,47 @@
+"""Scores of edits: CLIP against the semantic texts, and the base classifier; one object per worker."""
+
+import time
+from typing import Any
+
+import torch
+
+from alia_ray.config import Judge
+
+
+class Scorer:
+    """Holds the two judges on one device."""
+
+    def __init__(self, judge: Judge, classifier_folder: str) -> None:
+        from alia_ray.models.classifier import load_classifier
+        from alia_ray.models.clip import ClipJudge
+        from alia_ray.models.loading import pick_device
+
+        self.device = pick_device()
+        self.texts = [*judge.positives, *judge.negatives]
+        self.positives = len(judge.positives)
+        self.clip = ClipJudge(judge.model, judge.positives, judge.negatives, self.device)
+        self.classifier = load_classifier(classifier_folder, self.device)
+
+    @torch.inference_mode()
+    def score(self, images: torch.Tensor, labels: list[str]) -> list[dict[str, Any]]:
+        """The score columns of each edit. images: float (N, 3, H, W) in [0, 1]; labels: the edits' classes."""
+        started = time.perf_counter()
+        images = images.to(self.device)
+        semantic = self.clip.score(images).cpu()
+        classes = self.classifier.classes
+        probabilities = self.classifier.probabilities(images).cpu()
+        own = torch.tensor([classes.index(label) for label in labels])
+        own_probability = probabilities.gather(1, own[:, None]).squeeze(1)
+        seconds = (time.perf_counter() - started) / len(labels)
+        return [
+            {
+                "semantic_score": float(semantic[i, : self.positives].sum()),
+                "semantic_text": self.texts[int(semantic[i].argmax())],
+                "predicted_label": classes[int(probabilities[i].argmax())],
+                "confidence": float(probabilities[i].max()),
+                "label_probability": float(own_probability[i]),
+                "label_rank": int((probabilities[i] > own_probability[i]).sum()) + 1,
+                "judge_seconds": seconds,
+            }
+            for i in range(len(labels))
+        ]

@@ -1,0 +1,130 @@
+"""The one way a stage streams rows through an actor pool: read, prepare, work, commit.
+
+A pass reads a committed table, lets `prepare` keep what is still to be done, sends batches to a pool of
+workers and commits what they return, block by block, from Ray tasks. Only counts come back to the driver.
+Rows that failed carry a reason in their `error` column: they go to the errors table, and into the pass's own
+table only if that has such a column. A pass that is killed loses the blocks under way and nothing else.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from alia_ray import tables
+from alia_ray.cluster import Placement
+from alia_ray.progress import Progress
+from alia_ray.run_folder import Table
+
+ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
+
+
+class StageError(RuntimeError):
+    """A stage that cannot go on. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One resumable pass of a stage."""
+
+    stage: str
+    source: str  # the folder of Parquet files it reads
+    columns: list[str]
+    prepare: Callable[[pa.Table], pa.Table]  # rows of the source -> rows for the workers; runs in tasks
+    worker: type  # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`
+    worker_args: tuple[Any, ...]
+    target: Table
+    errors: Table
+    batch_size: int
+    todo: int  # how many rows `prepare` lets through in all
+    max_error_rate: float
+
+
+def run_pass(job: Pass, placement: Placement) -> None:
+    """Stream a pass to its end. Raises StageError when too many rows fail."""
+    if not job.todo:
+        return
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    rows_per_block = _block_rows(job.batch_size, job.todo, placement.workers)
+    resources = {"num_cpus": placement.num_cpus}
+    if placement.num_gpus:
+        resources["num_gpus"] = placement.num_gpus
+    counts = (
+        ray.data.read_parquet(job.source, filesystem=job.target.folder.fs, columns=job.columns)
+        .map_batches(job.prepare, batch_format="pyarrow", batch_size=None)
+        .repartition(target_num_rows_per_block=rows_per_block)
+        .map_batches(
+            job.worker,
+            fn_constructor_args=job.worker_args,
+            batch_format="pyarrow",
+            batch_size=job.batch_size,
+            compute=ActorPoolStrategy(size=placement.workers),
+            **resources,
+        )
+        .map_batches(
+            _commit,
+            fn_kwargs={"stage": job.stage, "target": job.target, "errors": job.errors},
+            batch_format="pyarrow",
+            batch_size=None,
+        )
+    )
+    done = failed = 0
+    with Progress(job.stage, job.todo) as progress:
+        for count in counts.iter_rows():
+            done, failed = done + count["rows"], failed + count["errors"]
+            progress.advance(count["rows"], failed)
+            check_error_rate(job.stage, failed, done, job.max_error_rate, final=False)
+    check_error_rate(job.stage, failed, done, job.max_error_rate, final=True)
+    if done < job.todo:
+        raise StageError(f"{job.stage}: {job.todo - done} of {job.todo} rows never came back; run it again")
+
+
+def _block_rows(batch_size: int, todo: int, workers: int) -> int:
+    """Whole batches, at least ROWS_PER_BLOCK rows, but enough blocks that no worker stays idle."""
+    per_worker = -(-todo // workers)
+    wanted = min(max(ROWS_PER_BLOCK, batch_size), max(per_worker, 1))
+    return -(-wanted // batch_size) * batch_size
+
+
+def check_error_rate(stage: str, failed: int, rows: int, limit: float, final: bool) -> None:
+    """Raise StageError once the share of failed rows is past the limit (early only after 200 rows)."""
+    if rows and (final or rows >= 200) and failed > limit * rows:
+        raise StageError(
+            f"{stage}: {failed} of {rows} rows failed, more than run.max_error_rate={limit:g} allows; "
+            f"the errors table gives each one's reason"
+        )
+
+
+def _commit(rows: pa.Table, stage: str, target: Table, errors: Table) -> pa.Table:
+    """Write a block's rows and errors, and return how many there were."""
+    if not rows.num_rows:
+        return pa.table({"rows": pa.array([], pa.int64()), "errors": pa.array([], pa.int64())})
+    failed = rows.filter(pc.is_valid(rows.column("error")))
+    reported = pa.table(
+        [[stage] * failed.num_rows, failed.column(tables.KEYS[target.name]), failed.column("error")],
+        schema=tables.ERRORS,
+    )
+    errors.commit(reported)
+    keeps_errors = "error" in target.schema.names
+    target.commit(rows if keeps_errors else rows.filter(pc.is_null(rows.column("error"))))
+    return pa.table({"rows": [rows.num_rows], "errors": [failed.num_rows]})
+
+
+def keep_ids(key: str, wanted: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
+    """A `prepare` that lets through the rows whose `key` is in the set behind `wanted`."""
+
+    def prepare(rows: pa.Table) -> pa.Table:
+        return rows.filter(pc.is_in(rows.column(key), value_set=ray.get(wanted)))
+
+    return prepare
+
+
+def seconds_since(started: float) -> float:
+    """Wall seconds since a `time.perf_counter()` reading."""
+    return time.perf_counter() - started

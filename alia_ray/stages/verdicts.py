@@ -1,0 +1,118 @@
+"""Verdicts and selection: pure functions over score columns. Changing a filter never touches a GPU.
+
+The semantic filter keeps an edit whose likeliest text is a positive one (paper, section 3.3). The confidence
+filter compares the base classifier's top probability p with a class threshold t, the mean probability that
+training images of the class get for it: an edit of label y, predicted as c, is *too similar* when c = y and
+p > t_y, and *mislabelled* when c differs from y and p > t. The rules differ in the t of "mislabelled":
+
+    paper   t of the predicted class c
+    code    t of the edit's own label y, as in the authors' published code
+    top_k   no threshold: mislabelled when y is not among the k likeliest classes (as SaSPA does)
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from alia_ray.config import ConfidenceRule, Filter, Judge, Select
+from alia_ray.tables import content_id
+
+FILTER_VARIANTS: dict[str, tuple[tuple[Filter, ...], ConfidenceRule]] = {
+    "unfiltered": ((), "paper"),
+    "semantic": (("semantic",), "paper"),
+    "too_similar": (("too_similar",), "paper"),
+    "confidence (paper)": (("too_similar", "mislabelled"), "paper"),
+    "confidence (code)": (("too_similar", "mislabelled"), "code"),
+    "confidence (top_k)": (("too_similar", "mislabelled"), "top_k"),
+    "semantic + confidence (paper)": (("semantic", "too_similar", "mislabelled"), "paper"),
+    "semantic + confidence (code)": (("semantic", "too_similar", "mislabelled"), "code"),
+    "semantic + confidence (top_k)": (("semantic", "too_similar", "mislabelled"), "top_k"),
+}
+"""The published filters by name, for the report: what each would have kept."""
+
+
+def verdicts(
+    edits: pa.Table,
+    thresholds: dict[str, float],
+    positives: Sequence[str],
+    filters: Sequence[Filter],
+    rule: ConfidenceRule,
+    top_k: int,
+) -> list[str]:
+    """One of tables.VERDICTS for each edit; the first filter that drops it names its verdict.
+
+    edits: the score columns of the edits table. thresholds: class name -> t.
+    """
+    flags = _flags(edits, thresholds, positives, rule, top_k)
+    verdict = np.full(edits.num_rows, "kept", dtype=object)
+    for name in reversed([name for name in flags if name in filters]):
+        verdict[flags[name]] = name
+    failed = np.array([error is not None for error in edits.column("error").to_pylist()], dtype=bool)
+    verdict[failed] = "error"
+    return verdict.tolist()
+
+
+def _flags(
+    edits: pa.Table,
+    thresholds: dict[str, float],
+    positives: Sequence[str],
+    rule: ConfidenceRule,
+    top_k: int,
+) -> dict[str, np.ndarray]:
+    """For each filter the edits that it would drop; the order is the order of precedence."""
+    text, label, predicted = (
+        np.array(edits.column(name).to_pylist(), dtype=object)
+        for name in ("semantic_text", "label", "predicted_label")
+    )
+    confidence = np.array(edits.column("confidence").to_pylist(), dtype=float)  # None becomes NaN
+    of_label = np.array([thresholds.get(name, np.inf) for name in label])
+    of_predicted = np.array([thresholds.get(name, np.inf) for name in predicted])
+    agrees = label == predicted
+    if rule == "top_k":
+        rank = np.array(edits.column("label_rank").to_pylist(), dtype=float)
+        mislabelled = rank > top_k
+    else:
+        mislabelled = ~agrees & (confidence > (of_predicted if rule == "paper" else of_label))
+    return {
+        "semantic": np.array([t is not None and t not in positives for t in text], dtype=bool),
+        "mislabelled": mislabelled,
+        "too_similar": agrees & (confidence > of_label),
+    }
+
+
+def judged(edits: pa.Table, thresholds: dict[str, float], judge: Judge) -> list[str]:
+    """The verdicts of edits under a configuration's filters."""
+    return verdicts(edits, thresholds, judge.positives, judge.filters, judge.confidence_rule, judge.top_k)
+
+
+def select(edits: pa.Table, verdict: Sequence[str], settings: Select, seed: int) -> list[str]:
+    """The ids of the kept edits that are added to the training set, sorted.
+
+    Draws by a hash of the seed and the ids, so neither order nor number of workers matters: of each image
+    `edits_per_image` survivors, then of those at most `num_extra`, the same number of each class if asked.
+    """
+    columns = (edits.column(name).to_pylist() for name in ("edit_id", "image_id", "label"))
+    kept = [row for row, v in zip(zip(*columns, strict=True), verdict, strict=True) if v == "kept"]
+    kept.sort(key=lambda row: content_id("select", str(seed), row[0]))
+    if settings.edits_per_image != "all":
+        kept = _first_of_each_group(kept, 1, settings.edits_per_image)
+    if settings.num_extra != "all":
+        if settings.class_balanced:
+            classes = {label for _, _, label in kept}
+            kept = _first_of_each_group(kept, 2, settings.num_extra // max(len(classes), 1))
+        else:
+            kept = kept[: settings.num_extra]
+    return sorted(edit_id for edit_id, _, _ in kept)
+
+
+def _first_of_each_group(
+    rows: list[tuple[str, str, str]], column: int, count: int
+) -> list[tuple[str, str, str]]:
+    taken: dict[str, int] = {}
+    first = []
+    for row in rows:
+        if taken.get(row[column], 0) < count:
+            taken[row[column]] = taken.get(row[column], 0) + 1
+            first.append(row)
+    return first

@@ -41,9 +41,7 @@ class Model(_Section):
 class Pool(_Section):
     """An actor pool: how many workers, what each holds, and how many rows it works on at once."""
 
-    workers: int | Literal["auto"] = Field(
-        "auto", description="auto: one for each GPU share, or one on a CPU"
-    )
+    workers: int | Literal["auto"] = Field("auto", description="auto: one for each GPU share, or one on a CPU")
     gpus_per_worker: float = Field(1.0, gt=0, description="ignored on a cluster without GPUs")
     cpus_per_worker: float = Field(1.0, gt=0)
     batch_size: int = Field(16, ge=1)
@@ -61,9 +59,7 @@ class Run(_Section):
 
     folder: str = Field(description="the run folder; any path that pyarrow's filesystems know")
     seed: int = 0
-    address: str | None = Field(
-        None, description="Ray address; none joins a running cluster or starts Ray here"
-    )
+    address: str | None = Field(None, description="Ray address; none joins a running cluster or starts Ray here")
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
     max_error_rate: float = Field(0.05, ge=0, le=1, description="a stage with a larger share of errors fails")
     retry_errors: bool = Field(False, description="try rows again that failed in an earlier run")
@@ -112,9 +108,7 @@ class MiniatureWorld(_Section):
     train: int = Field(400, ge=8)
     val: int = Field(200, ge=8)
     test: int = Field(400, ge=8)
-    bias: float = Field(
-        1.0, ge=0.5, le=1, description="share of train and val on the class's own backgrounds"
-    )
+    bias: float = Field(1.0, ge=0.5, le=1, description="share of train and val on the class's own backgrounds")
     seed: int = 0
 
 
@@ -125,9 +119,7 @@ class Caption(Pool):
     """BLIP over the training images (paper, section 3.1)."""
 
     model: Model = Model(name="Salesforce/blip-image-captioning-large")
-    prefix: str | None = Field(
-        None, description="conditional captioning: every caption goes on from this text"
-    )
+    prefix: str | None = Field(None, description="conditional captioning: every caption goes on from this text")
     max_new_tokens: int = Field(20, ge=1)
 
 
@@ -135,9 +127,7 @@ class Llm(_Section):
     """The language model that discovers the domains: a vLLM server the run starts, or `base_url`."""
 
     model: Model = Model(name="Qwen/Qwen2.5-7B-Instruct")
-    base_url: str | None = Field(
-        None, description="an OpenAI-compatible server that already runs, http://…/v1"
-    )
+    base_url: str | None = Field(None, description="an OpenAI-compatible server that already runs, http://…/v1")
     max_model_len: int = Field(8192, ge=256, description="the context window in tokens")
     gpus: int = Field(1, ge=1, description="GPUs of the server (tensor parallel); ignored without GPUs")
     startup_timeout_s: float = Field(900, gt=0)
@@ -241,9 +231,7 @@ class Config(_Section):
     @model_validator(mode="after")
     def _stages_agree(self) -> "Config":
         if "original" not in self.train.arms:
-            raise ValueError(
-                "train.arms must contain 'original': its classifier is the one that judges edits"
-            )
+            raise ValueError("train.arms must contain 'original': its classifier is the one that judges edits")
         if self.edit.method == "img2img" and int(self.edit.steps * self.edit.strength) < 1:
             raise ValueError("edit.steps × edit.strength must be at least 1, or Img2Img runs no step")
         return self
@@ -263,9 +251,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(
-            f"{path} must hold the sections of a run (run, source, …), not {type(tree).__name__}"
-        )
+        raise ConfigError(f"{path} must hold the sections of a run (run, source, …), not {type(tree).__name__}")
     for override in overrides or []:
         _override(tree, override)
     return parse_config(tree)
@@ -299,9 +285,7 @@ _UNION_TAGS = {"imagefolder", "parquet", "csv", "miniature", "int", "float", "st
 
 
 def _sentence(problem: Any) -> str:
-    parts = [
-        str(p) for p in problem["loc"] if str(p) not in _UNION_TAGS and not str(p).startswith("literal[")
-    ]
+    parts = [str(p) for p in problem["loc"] if str(p) not in _UNION_TAGS and not str(p).startswith("literal[")]
     key, kind = ".".join(parts), problem["type"]
     if kind == "extra_forbidden":
         return f"{key} is not a known key; remove it or correct its spelling"

@@ -47,9 +47,7 @@ class Progress:
             self.bar.stop()
         now = time.perf_counter()
         failures = f", {self.failed} failed" if self.failed else ""
-        say(
-            f"{self.stage}: {self.done} rows in {now - self.started:.1f} s ({self._rate(now):.1f}/s{failures})"
-        )
+        say(f"{self.stage}: {self.done} rows in {now - self.started:.1f} s ({self._rate(now):.1f}/s{failures})")
 
 
 def _bar() -> RichProgress:

@@ -73,9 +73,9 @@ def train_editor(method: str, out: Path, steps: int, seed: int, pairs: int = 14_
         return (model["unet"](inputs, timesteps, states).sample - target).pow(2).mean()
 
     trained = fit(model, loss_of_batch, steps, peak_lr=1.5e-3)
-    _pipeline(method, vae, trained["text"], tokenizer, trained["unet"]).to(
-        dtype=torch.float16
-    ).save_pretrained(out)
+    _pipeline(method, vae, trained["text"], tokenizer, trained["unet"]).to(dtype=torch.float16).save_pretrained(
+        out
+    )
 
 
 def assemble(vae_folder: Path, pipeline_folder: Path) -> None:
@@ -197,9 +197,7 @@ Draw = Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor
 """Draws (inputs, timesteps, v target, chosen rows of the pairs)."""
 
 
-def paint_pairs(
-    rng: np.random.Generator, vae: AutoencoderTiny, tokenizer: CLIPTokenizer, count: int
-) -> Pairs:
+def paint_pairs(rng: np.random.Generator, vae: AutoencoderTiny, tokenizer: CLIPTokenizer, count: int) -> Pairs:
     """Paint `count` creatures (eight in ten are birds), each on two backgrounds drawn independently."""
     sources, targets, captions = [], [], []
     for start in range(0, count, 500):

@@ -97,9 +97,7 @@ def train_vae(out: Path, steps: int = 9000, seed: int = 11, pictures: int = 12_0
         i, j = (int(v) for v in rng.integers(0, 7, size=2))
         noisy = latents[chosen, :, i : i + 6, j : j + 6]
         noisy = noisy + 0.03 * torch.randn_like(noisy)
-        target = (
-            targets[chosen, :, PATCH * i : PATCH * (i + 6), PATCH * j : PATCH * (j + 6)].float() / 127.5 - 1
-        )
+        target = targets[chosen, :, PATCH * i : PATCH * (i + 6), PATCH * j : PATCH * (j + 6)].float() / 127.5 - 1
         decoded = decoder(noisy.contiguous(memory_format=torch.channels_last))
         return _l1(decoded, target) + 0.5 * _gradient_l1(decoded, target)
 

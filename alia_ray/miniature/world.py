@@ -213,9 +213,7 @@ def _draw_beetle(
     s, dark = beetle.scale, colour * 0.45
     for cu in (-0.40, 0.0, 0.40):
         for side in (-1, 1):
-            _ink(
-                canvas, _segment(u, v, (cu, side * 0.3), (cu * 1.35, side * 0.86), 0.06, 0.04), s, dark + 0.05
-            )
+            _ink(canvas, _segment(u, v, (cu, side * 0.3), (cu * 1.35, side * 0.86), 0.06, 0.04), s, dark + 0.05)
     for side in (-1, 1):
         _ink(canvas, _segment(u, v, (0.72, side * 0.08), (1.08, side * 0.40), 0.045, 0.03), s, dark + 0.05)
     _ink(canvas, _ellipse(u, v, 0.62, 0.0, 0.26, 0.28), s, colour * 0.6)
@@ -307,9 +305,7 @@ def _meadow(rng: np.random.Generator) -> np.ndarray:
 def _lake(rng: np.random.Generator) -> np.ndarray:
     top = rng.uniform(0.2, 0.36)
     water = _textured(rng, (0.12, 0.34, 0.66), 0.10, 4)
-    waves = np.sin(
-        2 * np.pi * (_Y * rng.uniform(9, 13) + 0.25 * np.sin(2 * np.pi * (_X * 3 + rng.uniform())))
-    )
+    waves = np.sin(2 * np.pi * (_Y * rng.uniform(9, 13) + 0.25 * np.sin(2 * np.pi * (_X * 3 + rng.uniform()))))
     water *= 1 + 0.18 * np.clip(waves, -0.2, 1)[..., None]
     return _below(_fill(rng, (0.68, 0.84, 0.92)), water, top)
 
@@ -356,10 +352,7 @@ def _city(rng: np.random.Generator) -> np.ndarray:
         canvas[inside] = wall
         lit = rng.random((SIZE // 4 + 1, SIZE // 4 + 1)) < 0.55
         window = (
-            inside
-            & (_COLS % 4 < 2)
-            & (_ROWS % 4 < 2)
-            & lit[(_ROWS // 4).astype(int), (_COLS // 4).astype(int)]
+            inside & (_COLS % 4 < 2) & (_ROWS % 4 < 2) & lit[(_ROWS // 4).astype(int), (_COLS // 4).astype(int)]
         )
         canvas[window] = (0.96, 0.86, 0.48)
         x += width

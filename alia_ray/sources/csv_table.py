@@ -32,9 +32,7 @@ def list_images(source: CsvTable) -> pa.Table:
 
 def _text(rows: pa.Table, column: str, key: str) -> list[str]:
     if column not in rows.column_names:
-        raise ConfigError(
-            f"source.{key}: the table has no column {column!r}, only {', '.join(rows.column_names)}"
-        )
+        raise ConfigError(f"source.{key}: the table has no column {column!r}, only {', '.join(rows.column_names)}")
     return rows.column(column).cast(pa.string()).to_pylist()
 
 

@@ -56,9 +56,7 @@ class _Captions:
     def __init__(self, settings: Caption) -> None:
         from alia_ray.models.captioner import Captioner
 
-        self.captioner = Captioner(
-            settings.model, prefix=settings.prefix, max_new_tokens=settings.max_new_tokens
-        )
+        self.captioner = Captioner(settings.model, prefix=settings.prefix, max_new_tokens=settings.max_new_tokens)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         captions = self.captioner.caption([decode_rgb(image) for image in rows.column("image").to_pylist()])

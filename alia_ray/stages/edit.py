@@ -39,9 +39,7 @@ def edits_table(settings: Config, classifier: str) -> Table:
 def wanted_ids(settings: Config, images: Table, domains: pa.Table) -> list[str]:
     """The ids of all edits that a configuration asks for."""
     plan = plan_edits(domains, settings.edit, settings.run.seed)
-    return (
-        requests_of(images.read(["image_id", "label", "group", "split"]), plan).column("edit_id").to_pylist()
-    )
+    return requests_of(images.read(["image_id", "label", "group", "split"]), plan).column("edit_id").to_pylist()
 
 
 def edit(
@@ -88,9 +86,7 @@ def _missing_requests(plan: Plan, todo: ray.ObjectRef) -> Callable[[pa.Table], p
 
 
 class _EditAndJudge:
-    def __init__(
-        self, edit: Edit, judge: Judge, classifier_folder: str, thresholds: dict[str, float]
-    ) -> None:
+    def __init__(self, edit: Edit, judge: Judge, classifier_folder: str, thresholds: dict[str, float]) -> None:
         from alia_ray.models.editor import Editor
         from alia_ray.stages.scoring import Scorer
 
@@ -103,9 +99,7 @@ class _EditAndJudge:
         import torch
 
         started = time.perf_counter()
-        sources = [
-            fit_square(decode_rgb(image), self.edit.size) for image in requests["source_image"].to_pylist()
-        ]
+        sources = [fit_square(decode_rgb(image), self.edit.size) for image in requests["source_image"].to_pylist()]
         edited = self.editor.edit(
             torch.from_numpy(np.stack([to_array(source) for source in sources])),
             requests["prompt"].to_pylist(),

@@ -6,7 +6,6 @@ Rows that failed carry a reason in their `error` column: they go to the errors t
 table only if that has such a column. A pass that is killed loses the blocks under way and nothing else.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +17,11 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from alia_ray import tables
 from alia_ray.cluster import Placement
+from alia_ray.errors import StageError
 from alia_ray.progress import Progress
 from alia_ray.run_folder import Table
 
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
-
-
-class StageError(RuntimeError):
-    """A stage that cannot go on. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +119,3 @@ def keep_ids(key: str, wanted: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
         return rows.filter(pc.is_in(rows.column(key), value_set=ray.get(wanted)))
 
     return prepare
-
-
-def seconds_since(started: float) -> float:
-    """Wall seconds since a `time.perf_counter()` reading."""
-    return time.perf_counter() - started

@@ -106,9 +106,7 @@ def select(edits: pa.Table, verdict: Sequence[str], settings: Select, seed: int)
     return sorted(edit_id for edit_id, _, _ in kept)
 
 
-def _first_of_each_group(
-    rows: list[tuple[str, str, str]], column: int, count: int
-) -> list[tuple[str, str, str]]:
+def _first_of_each_group(rows: list[tuple[str, str, str]], column: int, count: int) -> list[tuple[str, str, str]]:
     taken: dict[str, int] = {}
     first = []
     for row in rows:

@@ -1,0 +1,188 @@
+"""The `alia-ray` command. Thin: it reads the configuration, refuses a bad one, and calls a stage.
+
+Exit codes: 0 done; 1 a stage failed; 2 the configuration or the command line is wrong. Nothing heavy is
+imported before a command runs, so `--help` answers at once.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alia_ray.config import Config, ConfigError, load_config
+from alia_ray.errors import StageError
+from alia_ray.progress import say
+
+if TYPE_CHECKING:
+    from alia_ray.state import State
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="ALIA: caption, discover domains, edit, filter and train, on Ray. Start with `alia-ray demo`.",
+)
+miniature = typer.Typer(no_args_is_help=True, help="The painted world and its small models.")
+app.add_typer(miniature, name="miniature")
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to run; see jobs/recipes/.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Override a key of the YAML; may be repeated."),
+]
+DEMO = Path(__file__).parent / "miniature" / "demo.yaml"
+
+
+@app.command()
+def run(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Run every stage, from the source to the report. Run it again to resume."""
+    with _exit_codes():
+        _run(_load(config, overrides))
+
+
+@app.command()
+def demo(overrides: Overrides = None) -> None:
+    """Run the whole method on the painted miniature world: no GPU, no downloads, about ten minutes."""
+    with _exit_codes():
+        _run(_load(DEMO, overrides))
+
+
+@app.command()
+def plan(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Say which pools would run where, how many rows each stage has, and what cannot be scheduled."""
+    with _exit_codes():
+        settings = _load(config, overrides)
+        from alia_ray.plan import describe
+
+        with _cluster(settings) as cluster:
+            typer.echo(describe(settings, cluster))
+
+
+def _stage_command(name: str, stage: str, help: str) -> None:
+    """Add the command `name`, which runs one stage of the pipeline."""
+
+    def command(config: ConfigPath, overrides: Overrides = None) -> None:
+        with _exit_codes():
+            _run_stages(_load(config, overrides), [stage])
+
+    app.command(name, help=help)(command)
+
+
+_stage_command("ingest", "ingest", "Read the source into the images table.")
+_stage_command("caption", "caption", "Caption the training images with BLIP.")
+_stage_command("discover", "discover", "Summarise the captions into domain prompts with the LLM.")
+_stage_command("edit", "edit", "Edit the training images under every prompt, and judge the edits.")
+_stage_command("judge", "judge", "Score edits again that exist under other judge settings; edits nothing.")
+_stage_command("evaluate", "evaluate", "Measure every trained arm on the test split.")
+
+
+@app.command()
+def train(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    base: Annotated[bool, typer.Option(help="Only the base classifier, which judges the edits.")] = False,
+) -> None:
+    """Train the classifier of every arm."""
+    with _exit_codes():
+        _run_stages(_load(config, overrides), ["train_base" if base else "train"])
+
+
+@app.command()
+def report(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Write report.html and metrics.json from what the run folder holds; needs no cluster."""
+    with _exit_codes():
+        settings = _load(config, overrides)
+        from alia_ray.pipeline import run_report
+
+        run_report(_state(settings))
+
+
+@miniature.command("train")
+def miniature_train(
+    part: Annotated[str, typer.Argument(help="vae, instruct_pix2pix, img2img, captioner, clip, llm, or all")],
+    out: Annotated[Path, typer.Option(help="Where the weights go.")] = Path("build/miniature"),
+    steps: Annotated[int | None, typer.Option(help="Fewer steps than the shipped weights had.")] = None,
+) -> None:
+    """Train the small models again, as the shipped ones were (see docs/miniature.md)."""
+    with _exit_codes():
+        from alia_ray.miniature.train import train_part
+
+        train_part(part, out, steps)
+
+
+@miniature.command("check")
+def miniature_check(
+    out: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.")] = None,
+    images: Annotated[int, typer.Option(help="How many pictures each figure is measured on.")] = 400,
+) -> None:
+    """Measure the small models: captions, edits, CLIP; prints each figure beside its bar."""
+    with _exit_codes():
+        from alia_ray.miniature.check import check
+
+        if not check(out, images):
+            raise typer.Exit(1)
+
+
+# -------------------------------------------------------------------- running
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turn what a person can mend into one sentence and an exit code."""
+    try:
+        yield
+    except ConfigError as error:
+        say(f"error: {error}")
+        raise typer.Exit(2) from error
+    except StageError as error:
+        say(f"error: {error}")
+        raise typer.Exit(1) from error
+
+
+def _load(path: Path, overrides: list[str] | None) -> Config:
+    from alia_ray.preflight import check_inputs
+
+    settings = load_config(path, overrides)
+    check_inputs(settings)
+    return settings
+
+
+def _run(settings: Config) -> None:
+    from alia_ray.pipeline import run_all
+
+    with _cluster(settings) as cluster:
+        run_all(settings, cluster)
+
+
+def _run_stages(settings: Config, stages: list[str]) -> None:
+    from alia_ray.pipeline import STAGES
+
+    state = _state(settings)
+    with _cluster(settings) as cluster:
+        for stage in stages:
+            STAGES[stage](state, cluster)
+
+
+def _state(settings: Config) -> "State":
+    from alia_ray.state import State
+
+    return State(settings)
+
+
+@contextmanager
+def _cluster(settings: Config) -> Iterator:
+    """Ray for the time of a command."""
+    import ray
+
+    from alia_ray.cluster import join
+
+    try:
+        yield join(settings.run)
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    app()

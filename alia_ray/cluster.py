@@ -1,5 +1,6 @@
 """Joining Ray, and the resource plan: which pool gets how many workers on what share of a GPU."""
 
+import logging
 import os
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ def join(run: Run) -> Cluster:
     There, one logical CPU more than cores is declared, so that reading and writing go on beside the workers.
     Raises ConfigError when the address does not answer.
     """
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # its plans and timings; ours are shorter
     address = run.address or os.environ.get("RAY_ADDRESS")
     options = {"log_to_driver": True, "logging_level": "WARNING", "ignore_reinit_error": True}
     if address:

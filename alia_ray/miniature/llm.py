@@ -100,12 +100,14 @@ def build_tokenizer(rng: np.random.Generator) -> PreTrainedTokenizerFast:
 
 
 def constant_texts() -> list[str]:
-    """What every conversation repeats, cut at its captions and at the number of domains."""
+    """What conversations repeat: the requests, cut at what varies in them, and the phrases of the world."""
     first = prompts.summarise(["|"], PREFIX, 9)[0]["content"]
     second = prompts.generalise([], "", PREFIX)[-1]["content"]
     head, rest = first.split("- |")
     before_number, after_number = rest.split(" 9 ")
-    return [head, before_number, f" {after_number}", second, "- a photo of"]
+    requests = [head, f"\n{before_number.lstrip()}", f" {after_number}", second]
+    places = [f" {place}" for place in world.BACKGROUNDS.values()]
+    return [*requests, "- a photo of", prompts.description_form(PREFIX), PREFIX, *places]
 
 
 # ------------------------------------------------------------------ conversations

@@ -1,0 +1,38 @@
+"""What a run would do, before it takes a GPU: pools, rows and disk."""
+
+from collections import Counter
+
+from alia_ray.cluster import Cluster, Placement, place
+from alia_ray.config import Config, Pool
+from alia_ray.sources import list_images
+
+BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
+"""Encoded bytes per RGB pixel of a photograph, roughly; for the disk estimate only."""
+
+
+def describe(settings: Config, cluster: Cluster) -> str:
+    """A plan as text. Raises ConfigError when a pool cannot be scheduled."""
+    splits = Counter(list_images(settings.source).column("split").to_pylist())
+    prompts = settings.discover.prompts
+    domains = len(prompts) if prompts else settings.discover.max_domains
+    attempts = splits["train"] * domains
+    most = "" if prompts else "at most "
+    gigabytes = attempts * settings.edit.size**2 * BYTES_PER_PIXEL[settings.edit.format] / 1e9
+    lines = [
+        f"cluster   {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs",
+        f"images    {sum(splits.values())}: " + ", ".join(f"{n} {split}" for split, n in sorted(splits.items())),
+        f"caption   {splits['train'] if not prompts else 0} images, {_pool('caption', settings.caption, cluster)}",
+        f"discover  {'your prompts' if prompts else f'at most {domains} prompts from {settings.llm.model.name}'}",
+        f"edit      {most}{attempts} edits of {settings.edit.size}² pixels with {settings.edit.method}, "
+        f"{_pool('edit', settings.edit, cluster)}; {most}about {gigabytes:.2f} GB as {settings.edit.format}",
+        f"train     {len(settings.train.arms)} arms ({', '.join(settings.train.arms)}) of "
+        f"{settings.train.epochs} epochs, {settings.train.workers} workers",
+        f"folder    {settings.run.folder}",
+    ]
+    return "\n".join(lines)
+
+
+def _pool(stage: str, pool: Pool, cluster: Cluster) -> str:
+    placement: Placement = place(stage, pool, cluster)
+    on = f"{placement.num_gpus:g} GPU" if placement.num_gpus else f"{placement.num_cpus:g} CPU"
+    return f"{placement.workers} workers of {on}, batches of {pool.batch_size}"

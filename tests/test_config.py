@@ -1,0 +1,81 @@
+import pytest
+import yaml
+
+from alia_ray.config import Config, ConfigError, fingerprint, load_config, parse_config
+
+MINIMAL = {"run": {"folder": "runs/x"}, "source": {"kind": "miniature"}}
+
+
+def write(tmp_path, tree) -> str:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return str(path)
+
+
+def test_the_defaults_are_the_papers(tmp_path):
+    settings = load_config(write(tmp_path, MINIMAL))
+    assert settings.edit.method == "img2img"
+    assert (settings.edit.strength, settings.edit.guidance_scale, settings.edit.steps) == (0.6, 7.5, 50)
+    assert (settings.train.architecture, settings.train.epochs, settings.train.batch_size) == (
+        "resnet50",
+        100,
+        128,
+    )
+
+
+def test_an_override_is_read_as_yaml_and_may_make_a_section(tmp_path):
+    overrides = ["edit.steps=7", "discover.prompts=['a {} at sea', 'a {} on land']", "run.max_error_rate=0.5"]
+    settings = load_config(write(tmp_path, MINIMAL), overrides)
+    assert settings.edit.steps == 7
+    assert settings.discover.prompts == ["a {} at sea", "a {} on land"]
+    assert settings.run.max_error_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("edit.stpes=3", "edit.stpes"),
+        ("source.bias=3", "source.bias"),
+        ("caption.workers=0", "caption.workers"),
+        ("caption.batch_size=many", "caption.batch_size"),
+        ("discover.prompts=[no place]", "discover.prompts"),
+        ("discover.prefix=a photo", "discover.prefix"),
+        ("source.kind=zip", "source"),
+        ("train.arms=[alia]", "train.arms"),
+        ("edit.strength=0.001", "edit.strength"),
+        ("run=3", "run"),
+        ("run.folder.x=3", "run.folder.x"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path, override, key):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, MINIMAL), [override])
+    message = str(caught.value)
+    assert key in message
+    assert "\n" not in message
+
+
+def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+    (tmp_path / "broken.yaml").write_text("run: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(tmp_path / "broken.yaml")
+
+
+def test_a_missing_section_is_named():
+    with pytest.raises(ConfigError, match="source is missing"):
+        parse_config({"run": {"folder": "x"}})
+
+
+def test_the_configuration_survives_a_round_trip():
+    settings = parse_config(MINIMAL)
+    assert Config.model_validate(settings.model_dump(mode="json")) == settings
+
+
+def test_a_fingerprint_depends_on_content_alone():
+    one, other = parse_config(MINIMAL), parse_config(MINIMAL)
+    assert fingerprint(one.edit) == fingerprint(other.edit)
+    assert fingerprint(one.edit) != fingerprint(one.caption)
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})

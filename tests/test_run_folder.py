@@ -1,0 +1,61 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from alia_ray.run_folder import RunFolder
+from alia_ray.tables import CAPTIONS, content_id, seed_of
+
+
+@pytest.fixture
+def captions(tmp_path):
+    return RunFolder(str(tmp_path)).table("captions", "f00")
+
+
+def rows(*ids: str) -> pa.Table:
+    return pa.table([list(ids), [f"a photo of {i}" for i in ids]], schema=CAPTIONS)
+
+
+def test_rows_are_read_back_sorted_and_once(captions):
+    captions.commit(rows("c", "a"))
+    captions.commit(rows("b", "a"))
+    assert captions.read().column("image_id").to_pylist() == ["a", "b", "c"]
+    assert captions.ids() == {"a", "b", "c"}
+
+
+def test_the_same_ids_make_the_same_file(captions):
+    captions.commit(rows("a", "b"))
+    captions.commit(rows("b", "a"))
+    assert len(captions.files()) == 1
+
+
+def test_a_file_that_was_being_written_is_not_read(captions, tmp_path):
+    captions.commit(rows("a"))
+    (tmp_path / "captions" / "f00" / ".part-x.parquet.tmp").write_bytes(b"half a file")
+    assert captions.ids() == {"a"}
+    assert pq.read_table(captions.path).num_rows == 1
+
+
+def test_an_empty_table_has_its_schema(captions):
+    assert not captions.exists()
+    assert captions.read().schema == CAPTIONS
+    assert captions.ids() == set()
+
+
+def test_json_is_replaced_whole(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    assert folder.read_json("stages", "caption.json") is None
+    folder.write_json({"rows": 1}, "stages", "caption.json")
+    folder.write_json({"rows": 2}, "stages", "caption.json")
+    assert folder.read_json("stages", "caption.json") == {"rows": 2}
+    assert [p.name for p in (tmp_path / "stages").iterdir()] == ["caption.json"]
+
+
+def test_a_uri_names_the_same_folder_as_its_path(tmp_path):
+    RunFolder(str(tmp_path)).write_json(1, "x.json")
+    assert RunFolder(f"file://{tmp_path}").read_json("x.json") == 1
+
+
+def test_ids_are_of_content_and_keep_their_parts_apart():
+    assert content_id("ab", "c") != content_id("a", "bc")
+    assert content_id("a", b"b") == content_id("a", "b")
+    assert 0 <= seed_of("a") < 2**63

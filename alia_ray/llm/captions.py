@@ -2,6 +2,7 @@
 
 import random
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 
@@ -62,10 +63,10 @@ def pack_captions(
 
 
 def _cut(caption: str, budget: int, count_tokens: Callable[[str], int]) -> tuple[str, int]:
+    """As many of the caption's first words as fit, and their tokens."""
     words = caption.split()
-    for keep in range(len(words) - 1, 0, -1):
-        text = " ".join(words[:keep])
-        size = count_tokens(text)
-        if size <= budget:
-            return text, size
-    raise ValueError(f"not even the first word of the caption {caption[:60]!r} fits into {budget} tokens")
+    keep = bisect_right(range(1, len(words)), budget, key=lambda count: count_tokens(" ".join(words[:count])))
+    if keep == 0:
+        raise ValueError(f"not even the first word of the caption {caption[:60]!r} fits into {budget} tokens")
+    text = " ".join(words[:keep])
+    return text, count_tokens(text)

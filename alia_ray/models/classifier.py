@@ -1,0 +1,138 @@
+"""Image classifiers of torchvision: building, saving, loading and asking them; and the class thresholds.
+
+A saved classifier is a folder with `model.safetensors` and `classifier.json`, on any pyarrow filesystem.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors.torch
+import torch
+import torchvision
+from torchvision.transforms.v2 import functional as image_ops
+
+from alia_ray.images import decode_rgb, fit_square
+from alia_ray.run_folder import RunFolder
+
+# Their training mode returns auxiliary outputs beside the logits.
+_WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+ARCHITECTURES = tuple(
+    name for name in torchvision.models.list_models(module=torchvision.models) if name not in _WITH_AUXILIARY_HEADS
+)
+"""The names that `build_classifier` knows."""
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]
+_TENSORS, _DESCRIPTION = "model.safetensors", "classifier.json"
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained classifier in evaluation mode on its device."""
+
+    model: torch.nn.Module
+    classes: list[str]
+    image_size: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return next(self.model.parameters()).device
+
+    @torch.inference_mode()
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """Class probabilities, float32 (N, C), on the classifier's device.
+
+        images: float (N, 3, H, W) in [0, 1], of any size: the shorter side is resized to `image_size`
+        (bicubic, antialiased) and the middle cropped, as the training images were.
+        """
+        images = images.to(self.device, torch.float32)
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            images = image_ops.resize(
+                images, [self.image_size], image_ops.InterpolationMode.BICUBIC, antialias=True
+            )
+            images = image_ops.center_crop(images, [self.image_size]).clamp(0, 1)
+        return self.model(normalise(images)).float().softmax(dim=1)
+
+
+def build_classifier(architecture: str, weights: str, num_classes: int) -> torch.nn.Module:
+    """A torchvision classifier with a new last layer of `num_classes` outputs, on the CPU.
+
+    weights: "none" draws all of it from torch's generator; "imagenet" takes everything but the last layer from
+    the first weights torchvision published for it (for ResNets those of the paper).
+    Raises ValueError for an unknown architecture or kind of weights, and OSError when the ImageNet weights are
+    neither cached nor to be downloaded.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"train.architecture: {architecture!r} is none of {', '.join(ARCHITECTURES)}")
+    if weights not in ("imagenet", "none"):
+        raise ValueError(f"train.weights: {weights!r} is neither 'imagenet' nor 'none'")
+    model = torchvision.models.get_model(architecture, weights=None, num_classes=num_classes)
+    if weights == "imagenet":
+        last_layer = list(model.state_dict())[-1].rpartition(".")[0] + "."
+        pretrained = _imagenet_weights(architecture)
+        body = {name: value for name, value in pretrained.items() if not name.startswith(last_layer)}
+        model.load_state_dict(body, strict=False)
+    return model
+
+
+def _imagenet_weights(architecture: str) -> dict[str, torch.Tensor]:
+    source = next(iter(torchvision.models.get_model_weights(architecture)))
+    try:
+        return source.get_state_dict(progress=False, check_hash=True)
+    except OSError as error:
+        raise OSError(
+            f"train.weights: the ImageNet weights of {architecture} cannot be downloaded ({error}); "
+            f"set train.weights to none, or place {source.url.rpartition('/')[2]} in {torch.hub.get_dir()}/checkpoints"
+        ) from error
+
+
+def save_classifier(
+    folder: str, model: torch.nn.Module, classes: list[str], architecture: str, image_size: int
+) -> None:
+    """Write a classifier to a folder, its description last. `image_size` in pixels."""
+    target = RunFolder(folder)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    target.write_bytes(safetensors.torch.save(tensors), _TENSORS)
+    description = {"architecture": architecture, "classes": list(classes), "image_size": image_size}
+    target.write_json(description, _DESCRIPTION)
+
+
+def load_classifier(folder: str, device: torch.device | None = None) -> Classifier:
+    """Read a saved classifier to `device`, by default a GPU where there is one.
+
+    Raises FileNotFoundError when the folder holds none.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    source = RunFolder(folder)
+    description = source.read_json(_DESCRIPTION)
+    if description is None:
+        raise FileNotFoundError(f"there is no classifier in {folder}")
+    model = build_classifier(description["architecture"], "none", len(description["classes"]))
+    with source.fs.open_input_stream(source.file(_TENSORS)) as stream:
+        model.load_state_dict(safetensors.torch.load(stream.read()))
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    return Classifier(model, description["classes"], description["image_size"])
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """Float (N, 3, H, W) in [0, 1] to ImageNet's mean 0 and deviation 1, channels last in memory."""
+    return image_ops.normalize(images, _MEAN, _STD).contiguous(memory_format=torch.channels_last)
+
+
+def pixels_for_training(encoded: bytes, image_size: int) -> torch.Tensor:
+    """Decode an image, resize its shorter side and crop the middle: uint8 (3, image_size, image_size).
+
+    Raises alia_ray.images.DecodeError.
+    """
+    picture = fit_square(decode_rgb(encoded), image_size)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def class_thresholds(probabilities: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """The threshold of each class: the mean probability of class c over the images labelled c (paper, section 3.3).
+
+    probabilities: float (N, C); labels: int64 (N,). Returns float64 (C,); NaN for a class without images.
+    """
+    of_label = probabilities.double().gather(1, labels[:, None]).squeeze(1)
+    sums = torch.zeros(num_classes, dtype=torch.float64).index_add_(0, labels, of_label)
+    return sums / torch.bincount(labels, minlength=num_classes)

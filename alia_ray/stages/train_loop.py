@@ -1,0 +1,294 @@
+"""What one worker of a training run does. Ray Train starts it, and starts it again where it was lost.
+
+Everything random in an epoch comes from a seed of (run seed, epoch, rank), and an epoch ends in a checkpoint, so
+a run that was interrupted goes on as the uninterrupted one would have.
+"""
+
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import safetensors.torch
+import torch
+import torch.distributed
+from ray.train.torch import get_device, prepare_model
+from torch.nn import functional
+from torchvision.transforms import v2
+
+from alia_ray import config
+from alia_ray.models.classifier import build_classifier, normalise
+from alia_ray.progress import say
+from alia_ray.stages.examples import Examples, class_indices, load, shard
+from alia_ray.tables import seed_of
+
+SCORE = "val_class_balanced_accuracy"
+TENSORS, STATE = "state.safetensors", "state.json"  # the files of a checkpoint
+_MODEL, _MOMENTUM = "model.", "momentum."  # prefixes of the tensors' names
+_SHARE_OF_GPU = 0.5  # how much of a GPU's free memory the decoded images may take
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, as every worker gets it."""
+
+    name: str
+    train: tuple[Examples, ...]
+    val: tuple[Examples, ...]
+    classes: tuple[str, ...]
+    settings: config.Train
+    augment: str  # none, randaugment or cutmix
+    seed: int
+    weights: bytes  # safetensors of the first weights
+
+
+@dataclass(frozen=True)
+class Images:
+    """A worker's part of a split, in memory."""
+
+    pixels: torch.Tensor  # uint8 (N, 3, S, S)
+    labels: torch.Tensor  # int64 (N,), on the pixels' device
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is trained, and what a checkpoint holds."""
+
+    model: torch.nn.Module  # in DistributedDataParallel where there are several workers
+    optimiser: torch.optim.SGD
+    scaler: torch.amp.GradScaler
+    device: torch.device
+
+    @property
+    def bare(self) -> torch.nn.Module:
+        """The model itself."""
+        return getattr(self.model, "module", self.model)
+
+    def autocast(self) -> torch.autocast:
+        """Half precision on a GPU, nothing on a CPU."""
+        dtype = torch.float16 if self.scaler.is_enabled() else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=self.device.type == "cuda")
+
+
+def run(arguments: dict[str, ray.ObjectRef]) -> None:
+    """Train under Ray Train: `arguments["job"]` refers to a `Job`. Reports and checkpoints every epoch."""
+    job: Job = ray.get(arguments["job"])
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(max(1, int(job.settings.cpus_per_worker)))
+    learner = _learner(job)
+    train = _load(job, shard(job.train, rank, world, job.seed), learner.device)
+    val = _load(job, shard(job.val, rank, world, job.seed), learner.device)
+    weights = class_weights(_over_workers(torch.bincount(train.labels, minlength=len(job.classes))))
+    total = sum(len(set(source.ids)) for source in job.train)
+    history = _restore(learner)
+    for epoch in range(len(history), job.settings.epochs):
+        torch.manual_seed(seed_of("train", str(job.seed), str(epoch), str(rank)) % 2**63)
+        plan = _epoch_plan(len(train.labels), -(-total // world), job.settings.batch_size // world)
+        record = {
+            "epoch": epoch + 1,
+            **_train_epoch(learner, train, plan, epoch, job, weights.to(learner.device)),
+            **_validate(learner, val, len(job.classes)),
+        }
+        history.append(record)
+        _report(learner, history, rank)
+        if rank == 0:
+            say(_line(job, record))
+
+
+def class_weights(counts: torch.Tensor) -> torch.Tensor:
+    """Inverse class frequencies, the largest 1 (paper, section 4). counts: (C,). Returns float32 (C,).
+
+    A class without images, whose weight nothing uses, gets 0.
+    """
+    counts = counts.double()
+    return torch.where(counts > 0, counts[counts > 0].min() / counts, 0).float()
+
+
+def weighted_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Class-weighted mean cross-entropy, as torch's for hard labels, but with the same scale for mixed ones.
+
+    logits, targets: float (N, C), the targets' rows adding up to 1; weights: float (C,).
+    """
+    weighted = targets * weights
+    return -(weighted * functional.log_softmax(logits.float(), dim=1)).sum() / weighted.sum()
+
+
+def cosine(step: int, steps: int, peak: float) -> float:
+    """The learning rate of a step: half a cosine from `peak` to 0 over `steps` steps."""
+    return peak * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _learner(job: Job) -> Learner:
+    device = get_device()
+    model = build_classifier(job.settings.architecture, "none", len(job.classes))
+    model.load_state_dict(safetensors.torch.load(job.weights))
+    model = prepare_model(model.to(memory_format=torch.channels_last))
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        lr=job.settings.learning_rate,
+        momentum=job.settings.momentum,
+        weight_decay=job.settings.weight_decay,
+    )
+    needs_scaling = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return Learner(model, optimiser, torch.amp.GradScaler(device.type, enabled=needs_scaling), device)
+
+
+def _load(job: Job, examples: list[Examples], device: torch.device) -> Images:
+    """A worker's images: on its GPU where they fit well, else in main memory."""
+    loaded = load(examples, job.settings.image_size, max(1, int(job.settings.cpus_per_worker)))
+    labels = torch.tensor(class_indices(loaded.labels, job.classes), dtype=torch.int64)
+    if device.type == "cuda" and loaded.pixels.nbytes < _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
+        return Images(loaded.pixels.to(device), labels.to(device))
+    return Images(loaded.pixels, labels)
+
+
+def _epoch_plan(count: int, padded: int, batch_size: int) -> tuple[torch.Tensor, ...]:
+    """The batches of an epoch: a permutation of `count` indices, one repeated where a worker has one fewer than
+    the others, in as few batches of at most `batch_size` as will do, their sizes differing by at most one.
+    """
+    order = torch.randperm(count)
+    return torch.cat([order, order[: padded - count]]).tensor_split(-(-padded // batch_size))
+
+
+def _train_epoch(
+    learner: Learner,
+    images: Images,
+    plan: tuple[torch.Tensor, ...],
+    epoch: int,
+    job: Job,
+    weights: torch.Tensor,
+) -> dict[str, float]:
+    """Train over the batches of `plan`. Returns the epoch's numbers, over all workers; seconds are wall time."""
+    augment, settings = _augmentation(job.augment, len(job.classes)), job.settings
+    learner.model.train()
+    total = torch.zeros(2, dtype=torch.float64, device=learner.device)  # loss × images, images
+    started = time.perf_counter()
+    for number, indices in enumerate(plan):
+        learner.optimiser.param_groups[0]["lr"] = cosine(
+            epoch * len(plan) + number, settings.epochs * len(plan), settings.learning_rate
+        )
+        indices = indices.to(images.labels.device)
+        pixels, targets = augment(
+            images.pixels[indices].to(learner.device), images.labels[indices].to(learner.device)
+        )
+        with learner.autocast():
+            logits = learner.model(pixels)
+        loss = weighted_cross_entropy(logits, targets, weights)
+        learner.optimiser.zero_grad(set_to_none=True)
+        learner.scaler.scale(loss).backward()
+        learner.scaler.step(learner.optimiser)
+        learner.scaler.update()
+        total += torch.stack([loss.detach().double() * len(indices), total.new_tensor(len(indices))])
+    loss_sum, count = _over_workers(total).tolist()
+    seconds = time.perf_counter() - started
+    if not math.isfinite(loss_sum):
+        raise FloatingPointError(f"train: the loss of epoch {epoch + 1} is not finite; lower train.learning_rate")
+    return {"loss": loss_sum / count, "seconds": seconds, "images_per_second": count / seconds}
+
+
+def _augmentation(
+    name: str, num_classes: int
+) -> Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """Batch of uint8 (N, 3, S, S) and labels (N,) -> normalised float (N, 3, S, S) and targets float (N, C).
+
+    Every image is flipped left to right or not; "randaugment" and "cutmix" do what their papers say on top.
+    """
+    randaugment, cutmix = v2.RandAugment(), v2.CutMix(num_classes=num_classes)
+
+    def augment(pixels: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        flipped = (torch.rand(len(pixels)) < 0.5).to(pixels.device)
+        pixels = torch.where(flipped[:, None, None, None], pixels.flip(-1), pixels)
+        if name == "randaugment":
+            pixels = torch.stack([randaugment(image) for image in pixels])
+        images = normalise(pixels.float() / 255)
+        if name == "cutmix":
+            return cutmix(images, labels)
+        return images, functional.one_hot(labels, num_classes).float()
+
+    return augment
+
+
+@torch.inference_mode()
+def _validate(learner: Learner, images: Images, num_classes: int) -> dict[str, float]:
+    """Accuracy over the validation images of all workers."""
+    model = learner.bare.eval()  # bare: workers may have different numbers of batches here
+    for buffer in model.buffers():  # the running statistics that the checkpoint will hold are those of rank 0
+        torch.distributed.broadcast(buffer, src=0)
+    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=learner.device)
+    for pixels, labels in zip(images.pixels.split(256), images.labels.split(256), strict=True):
+        pixels, labels = pixels.to(learner.device), labels.to(learner.device)
+        with learner.autocast():
+            predicted = model(normalise(pixels.float() / 255)).argmax(dim=1)
+        confusion += torch.bincount(labels * num_classes + predicted, minlength=num_classes**2).view(
+            confusion.shape
+        )
+    confusion = _over_workers(confusion).double()
+    right, per_class = confusion.diag(), confusion.sum(dim=1)
+    present = per_class > 0
+    return {
+        "val_accuracy": (right.sum() / per_class.sum()).item(),
+        SCORE: (right[present] / per_class[present]).mean().item(),
+    }
+
+
+def _over_workers(values: torch.Tensor) -> torch.Tensor:
+    """The sum of every worker's values."""
+    values = values.to(get_device())
+    torch.distributed.all_reduce(values)
+    return values
+
+
+def _report(learner: Learner, history: list[dict[str, Any]], rank: int) -> None:
+    """Report the last epoch on every rank; rank 0 adds the checkpoint."""
+    if rank != 0:
+        ray.train.report(history[-1])
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        tensors = {_MODEL + name: value for name, value in learner.bare.state_dict().items()}
+        for name, parameter in learner.bare.named_parameters():
+            tensors[_MOMENTUM + name] = learner.optimiser.state[parameter]["momentum_buffer"]
+        safetensors.torch.save_file(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+            os.path.join(folder, TENSORS),
+        )
+        state = {"history": history, "scaler": learner.scaler.state_dict()}
+        Path(folder, STATE).write_text(json.dumps(state))
+        ray.train.report(history[-1], checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _restore(learner: Learner) -> list[dict[str, Any]]:
+    """Put the learner into the state of the last checkpoint, if any. Returns the history so far."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return []
+    with checkpoint.as_directory() as folder:
+        tensors = safetensors.torch.load_file(os.path.join(folder, TENSORS))
+        state = json.loads(Path(folder, STATE).read_text())
+    learner.bare.load_state_dict(model_weights(tensors))
+    for name, parameter in learner.bare.named_parameters():
+        momentum = torch.empty_like(parameter).copy_(tensors[_MOMENTUM + name])
+        learner.optimiser.state[parameter]["momentum_buffer"] = momentum
+    if learner.scaler.is_enabled():
+        learner.scaler.load_state_dict(state["scaler"])
+    return state["history"]
+
+
+def model_weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The model's part of a checkpoint's tensors, as its state dict."""
+    return {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
+
+
+def _line(job: Job, record: dict[str, Any]) -> str:
+    left = (job.settings.epochs - record["epoch"]) * record["seconds"] / 60
+    return (
+        f"train {job.name}: epoch {record['epoch']}/{job.settings.epochs}  loss {record['loss']:.4f}  "
+        f"val {record[SCORE]:.3f}  {record['images_per_second']:.0f} images/s  {left:.1f} min left"
+    )

@@ -1,0 +1,130 @@
+"""The streaming pass, with a small worker in a model's place: what it promises holds for every stage."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from alia_ray.cluster import Placement
+from alia_ray.errors import StageError
+from alia_ray.run_folder import RunFolder, Table
+from alia_ray.stages.streaming import Pass, keep_ids, run_pass
+from alia_ray.tables import CAPTIONS
+
+ROWS = 150
+
+
+class Echo:
+    """Captions a row with its id; ids that end in `bad_digit` fail."""
+
+    def __init__(self, bad_digit: str | None = None) -> None:
+        self.bad_digit = bad_digit
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        ids = rows.column("image_id").to_pylist()
+        errors = ["no good" if self.bad_digit and i.endswith(self.bad_digit) else None for i in ids]
+        schema = pa.schema([*CAPTIONS, pa.field("error", pa.string())])
+        return pa.table([ids, [f"this is {i}" for i in ids], errors], schema=schema)
+
+
+def write_source(folder: Path) -> list[str]:
+    ids = [f"id{n:04d}" for n in range(ROWS)]
+    (folder / "source").mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image_id": ids}), folder / "source" / "part-0.parquet")
+    return ids
+
+
+def run(
+    folder: Path, workers: int = 1, batch_size: int = 8, bad_digit: str | None = None, limit: float = 0.2
+) -> Table:
+    ids = write_source(folder)
+    run_folder = RunFolder(str(folder))
+    target, errors = run_folder.table("captions", "f"), run_folder.table("errors", "caption-f")
+    todo = sorted(set(ids) - target.ids() - errors.ids())
+    job = Pass(
+        stage="caption",
+        source=str(folder / "source"),
+        columns=["image_id"],
+        prepare=keep_ids("image_id", ray.put(pa.array(todo))),
+        worker=Echo,
+        worker_args=(bad_digit,),
+        target=target,
+        errors=errors,
+        batch_size=batch_size,
+        todo=len(todo),
+        max_error_rate=limit,
+    )
+    run_pass(job, Placement(workers, 1.0, 0.0))
+    return target
+
+
+def test_the_table_does_not_depend_on_pool_and_batch_sizes(ray_cluster, tmp_path):
+    one = run(tmp_path / "a", workers=1, batch_size=7).read()
+    other = run(tmp_path / "b", workers=2, batch_size=32).read()
+    assert one.num_rows == ROWS
+    assert one.equals(other)
+
+
+def test_a_failed_row_is_an_error_with_its_reason_and_is_not_tried_again(ray_cluster, tmp_path):
+    target = run(tmp_path, bad_digit="7")
+    errors = target.folder.table("errors", "caption-f")
+    assert len(target.ids()) == ROWS - 15
+    assert {row["reason"] for row in errors.read().to_pylist()} == {"no good"}
+    assert errors.ids() == {f"id{n:04d}" for n in range(7, ROWS, 10)}
+    files = target.files()
+    assert run(tmp_path, bad_digit="7").files() == files
+
+
+def test_too_many_errors_fail_the_stage_and_keep_what_was_made(ray_cluster, tmp_path):
+    with pytest.raises(StageError, match="max_error_rate"):
+        run(tmp_path, bad_digit="7", limit=0.05)
+    assert RunFolder(str(tmp_path)).table("captions", "f").ids()
+
+
+def test_a_pass_computes_only_what_is_missing(ray_cluster, tmp_path):
+    target = run(tmp_path)
+    lost = pq.read_table(target.files()[0]).column("image_id").to_pylist()
+    kept = {path: os.stat(path).st_mtime_ns for path in target.files()[1:]}
+    os.remove(target.files()[0])
+    assert not set(lost) & target.ids()
+    run(tmp_path)
+    assert len(target.ids()) == ROWS
+    assert {path: os.stat(path).st_mtime_ns for path in kept} == kept
+
+
+@pytest.mark.slow
+def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
+    script = textwrap.dedent("""
+        import sys, time, pathlib, ray
+        sys.path.insert(0, sys.argv[2])
+        import test_streaming as t
+        call = t.Echo.__call__
+        def slow(self, rows):
+            time.sleep(1.0)
+            return call(self, rows)
+        t.Echo.__call__ = slow
+        ray.init(num_cpus=3, include_dashboard=False)
+        t.run(pathlib.Path(sys.argv[1]), batch_size=8)
+    """)
+    arguments = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)]
+    driver = subprocess.Popen(arguments, env={**os.environ, "RAY_AUTH_MODE": "disabled"}, start_new_session=True)
+    target = RunFolder(str(tmp_path)).table("captions", "f")
+    deadline = time.monotonic() + 120
+    while len(target.files()) < 1 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    survived = target.ids()
+    assert 0 < len(survived) < ROWS
+    rows = run(tmp_path).read()
+    assert rows.num_rows == len(set(rows.column("image_id").to_pylist())) == ROWS
+    stored = sum(pq.read_metadata(path).num_rows for path in target.files())
+    assert stored == ROWS

@@ -13,6 +13,7 @@ import typer
 
 from alia_ray.config import Config, ConfigError, load_config
 from alia_ray.errors import StageError
+from alia_ray.miniature.recipes import DEMO
 from alia_ray.progress import say
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Override a key of the YAML; may be repeated."),
 ]
-DEMO = Path(__file__).parent / "miniature" / "demo.yaml"
 
 
 @app.command()

@@ -80,9 +80,10 @@ def _imagenet_weights(architecture: str) -> dict[str, torch.Tensor]:
     try:
         return source.get_state_dict(progress=False, check_hash=True)
     except OSError as error:
+        file = source.url.rpartition("/")[2]
         raise OSError(
-            f"train.weights: the ImageNet weights of {architecture} cannot be downloaded ({error}); "
-            f"set train.weights to none, or place {source.url.rpartition('/')[2]} in {torch.hub.get_dir()}/checkpoints"
+            f"train.weights: the ImageNet weights of {architecture} cannot be downloaded ({error}); set "
+            f"train.weights to none, or place {file} in {torch.hub.get_dir()}/checkpoints"
         ) from error
 
 
@@ -129,7 +130,7 @@ def pixels_for_training(encoded: bytes, image_size: int) -> torch.Tensor:
 
 
 def class_thresholds(probabilities: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """The threshold of each class: the mean probability of class c over the images labelled c (paper, section 3.3).
+    """The threshold of each class: its mean probability over the images labelled with it (paper, section 3.3).
 
     probabilities: float (N, C); labels: int64 (N,). Returns float64 (C,); NaN for a class without images.
     """

@@ -39,6 +39,11 @@ class Loaded:
     groups: list[str]
 
 
+def count(examples: Sequence[Examples]) -> int:
+    """How many different examples there are."""
+    return sum(len(set(source.ids)) for source in examples)
+
+
 def shard(examples: Sequence[Examples], rank: int, world: int, seed: int = 0) -> list[Examples]:
     """The part of one of `world` workers: the sorted ids, permuted by `seed`, every `world`-th from `rank` on.
 

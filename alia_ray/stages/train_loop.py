@@ -5,6 +5,7 @@ a run that was interrupted goes on as the uninterrupted one would have.
 """
 
 import json
+import logging
 import math
 import os
 import tempfile
@@ -24,13 +25,13 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from alia_ray import config
-from alia_ray.models.classifier import build_classifier, normalise
+from alia_ray.models.classifier import build_classifier, normalise, save_classifier
 from alia_ray.progress import say
-from alia_ray.stages.examples import Examples, class_indices, load, shard
+from alia_ray.stages.examples import Examples, class_indices, count, load, shard
 from alia_ray.tables import seed_of
 
 SCORE = "val_class_balanced_accuracy"
-TENSORS, STATE = "state.safetensors", "state.json"  # the files of a checkpoint
+_TENSORS, _STATE = "state.safetensors", "state.json"  # the files of a checkpoint
 _MODEL, _MOMENTUM = "model.", "momentum."  # prefixes of the tensors' names
 _SHARE_OF_GPU = 0.5  # how much of a GPU's free memory the decoded images may take
 
@@ -79,6 +80,7 @@ class Learner:
 
 def run(arguments: dict[str, ray.ObjectRef]) -> None:
     """Train under Ray Train: `arguments["job"]` refers to a `Job`. Reports and checkpoints every epoch."""
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every report, and every print once more
     job: Job = ray.get(arguments["job"])
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
@@ -87,11 +89,11 @@ def run(arguments: dict[str, ray.ObjectRef]) -> None:
     train = _load(job, shard(job.train, rank, world, job.seed), learner.device)
     val = _load(job, shard(job.val, rank, world, job.seed), learner.device)
     weights = class_weights(_over_workers(torch.bincount(train.labels, minlength=len(job.classes))))
-    total = sum(len(set(source.ids)) for source in job.train)
+    padded = -(-count(job.train) // world)
     history = _restore(learner)
     for epoch in range(len(history), job.settings.epochs):
-        torch.manual_seed(seed_of("train", str(job.seed), str(epoch), str(rank)) % 2**63)
-        plan = _epoch_plan(len(train.labels), -(-total // world), job.settings.batch_size // world)
+        torch.manual_seed(seed_of("train", str(job.seed), str(epoch), str(rank)))
+        plan = _epoch_plan(len(train.labels), padded, job.settings.batch_size // world)
         record = {
             "epoch": epoch + 1,
             **_train_epoch(learner, train, plan, epoch, job, weights.to(learner.device)),
@@ -254,13 +256,14 @@ def _report(learner: Learner, history: list[dict[str, Any]], rank: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tensors = {_MODEL + name: value for name, value in learner.bare.state_dict().items()}
         for name, parameter in learner.bare.named_parameters():
-            tensors[_MOMENTUM + name] = learner.optimiser.state[parameter]["momentum_buffer"]
+            if learner.optimiser.state[parameter].get("momentum_buffer") is not None:
+                tensors[_MOMENTUM + name] = learner.optimiser.state[parameter]["momentum_buffer"]
         safetensors.torch.save_file(
             {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-            os.path.join(folder, TENSORS),
+            os.path.join(folder, _TENSORS),
         )
         state = {"history": history, "scaler": learner.scaler.state_dict()}
-        Path(folder, STATE).write_text(json.dumps(state))
+        Path(folder, _STATE).write_text(json.dumps(state))
         ray.train.report(history[-1], checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
@@ -270,20 +273,43 @@ def _restore(learner: Learner) -> list[dict[str, Any]]:
     if checkpoint is None:
         return []
     with checkpoint.as_directory() as folder:
-        tensors = safetensors.torch.load_file(os.path.join(folder, TENSORS))
-        state = json.loads(Path(folder, STATE).read_text())
-    learner.bare.load_state_dict(model_weights(tensors))
+        tensors = safetensors.torch.load_file(os.path.join(folder, _TENSORS))
+        state = json.loads(Path(folder, _STATE).read_text())
+    learner.bare.load_state_dict(_model_weights(tensors))
     for name, parameter in learner.bare.named_parameters():
-        momentum = torch.empty_like(parameter).copy_(tensors[_MOMENTUM + name])
-        learner.optimiser.state[parameter]["momentum_buffer"] = momentum
+        if _MOMENTUM + name in tensors:
+            momentum = torch.empty_like(parameter).copy_(tensors[_MOMENTUM + name])
+            learner.optimiser.state[parameter]["momentum_buffer"] = momentum
     if learner.scaler.is_enabled():
         learner.scaler.load_state_dict(state["scaler"])
     return state["history"]
 
 
-def model_weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _model_weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The model's part of a checkpoint's tensors, as its state dict."""
     return {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
+
+
+def first_weights(settings: config.Train, num_classes: int, seed: int) -> bytes:
+    """The weights that training starts from, as safetensors. Raises what `build_classifier` does."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of("weights", str(seed)))
+        model = build_classifier(settings.architecture, settings.weights, num_classes)
+    return safetensors.torch.save(model.state_dict())
+
+
+def read_history(checkpoint: ray.train.Checkpoint) -> list[dict[str, Any]]:
+    """The records of the epochs up to a checkpoint."""
+    with checkpoint.as_directory() as folder:
+        return json.loads(Path(folder, _STATE).read_text())["history"]
+
+
+def save_weights(checkpoint: ray.train.Checkpoint, job: Job, folder: str) -> None:
+    """Save a checkpoint's weights as a classifier in `folder`."""
+    model = build_classifier(job.settings.architecture, "none", len(job.classes))
+    with checkpoint.as_directory() as local:
+        model.load_state_dict(_model_weights(safetensors.torch.load_file(os.path.join(local, _TENSORS))))
+    save_classifier(folder, model, list(job.classes), job.settings.architecture, job.settings.image_size)
 
 
 def _line(job: Job, record: dict[str, Any]) -> str:

@@ -1,0 +1,215 @@
+"""Captions -> prompts: the two-turn conversation with the LLM, over as many chunks as the captions need."""
+
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from alia_ray.config import Discover, Llm
+from alia_ray.errors import StageError
+from alia_ray.llm import prompts
+from alia_ray.llm.captions import clean_captions, pack_captions, sample_captions, words_of
+from alia_ray.llm.client import Answer, Client
+from alia_ray.llm.prompts import Message
+from alia_ray.tables import content_id
+
+REQUESTS_AT_ONCE = 8
+SLACK_TOKENS = 8  # captions are counted one by one, and together may differ by a token or two
+STOP_WORDS = frozenset(
+    {"a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "in", "into", "is", "it", "its", "near"}
+    | {"next", "of", "off", "on", "onto", "or", "out", "over", "that", "the", "their", "there", "this", "to"}
+    | {"under", "up", "very", "while", "with"}
+)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The discovered domains, as rows of `tables.DOMAINS`, and how they came about, as plain JSON."""
+
+    domains: list[dict[str, Any]]
+    transcript: list[dict[str, Any]]
+
+
+def discover_domains(
+    captions: list[str], class_names: list[str], discover: Discover, llm: Llm, base_url: str, seed: int
+) -> Discovery:
+    """Let the LLM at `base_url` summarise the captions into at most `max_domains` class-agnostic prompts.
+
+    Captions that do not fit into one request are summarised chunk by chunk, and then their summaries.
+    Raises StageError when nothing is left to read or to keep, and for everything `Client.ask` raises.
+    """
+    cleaned = clean_captions(captions)
+    read = cleaned if discover.captions == "all" else sample_captions(cleaned, discover.captions, seed)
+    if not read:
+        raise StageError("discover has no usable caption to read; look at the captions table")
+    client = Client(base_url, llm.model.name, llm.request_timeout_s, seed)
+    budget = caption_budget(client, discover, llm)
+    chunks, cut = _pack(client, read, budget)
+    transcript: list[dict[str, Any]] = [
+        {"step": "read", "captions": len(captions), "clean": len(cleaned), "read": len(read), "cut": cut}
+    ]
+    chunks = _reduce_to_one(client, chunks, discover, budget, transcript)
+    written = _converse(client, chunks[0], discover, transcript)
+    kept, dropped = check_prompts(written, class_names, discover.prefix, discover.max_domains)
+    transcript.append({"step": "check", "kept": kept, "dropped": dropped})
+    if not kept:
+        reasons = "; ".join(f"{drop['prompt']!r} {drop['reason']}" for drop in dropped)
+        raise StageError(f"none of the LLM's prompts can be used ({reasons}); try another llm.model")
+    return Discovery(domain_rows(kept, captions, discover.prefix, len(read)), transcript)
+
+
+def given_domains(captions: list[str], discover: Discover) -> Discovery:
+    """The user's own `discover.prompts` as domains, which no LLM has read captions for."""
+    given = list(dict.fromkeys(discover.prompts or []))
+    return Discovery(domain_rows(given, captions, discover.prefix, 0), [{"step": "given", "prompts": given}])
+
+
+# ------------------------------------------------------------------ reading
+
+
+def caption_budget(client: Client, discover: Discover, llm: Llm) -> int:
+    """Tokens that the captions of one request may take.
+
+    The context holds both turns: their requests, and two answers of at most `discover.max_tokens`.
+    Raises StageError when nothing is left.
+    """
+    empty = prompts.summarise([], discover.prefix, discover.max_domains)
+    requests = client.count_message_tokens(prompts.generalise(empty, "", discover.prefix)) + SLACK_TOKENS
+    budget = llm.max_model_len - requests - 2 * discover.max_tokens
+    if budget < 1:
+        raise StageError(
+            f"llm.max_model_len of {llm.max_model_len} tokens leaves no room for captions: the requests take "
+            f"{requests} and two answers {2 * discover.max_tokens}; raise it or lower discover.max_tokens"
+        )
+    return budget
+
+
+def _pack(client: Client, lines: list[str], budget: int) -> tuple[list[list[str]], list[str]]:
+    def size(line: str) -> int:
+        return client.count_tokens(f"- {line}\n")
+
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
+        sizes = list(threads.map(size, lines))
+    try:
+        return pack_captions(lines, sizes, budget, size)
+    except ValueError as error:
+        raise StageError(f"discover: {error}; raise llm.max_model_len") from error
+
+
+def _reduce_to_one(
+    client: Client,
+    chunks: list[list[str]],
+    discover: Discover,
+    budget: int,
+    transcript: list[dict[str, Any]],
+) -> list[list[str]]:
+    """Summarise each chunk, then the summaries, until one chunk is left: map and reduce."""
+    while len(chunks) > 1:
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
+            summaries = list(threads.map(lambda chunk: _summarise(client, chunk, discover), chunks))
+        transcript += [
+            {"step": "summarise a chunk", "messages": [*asked, _said(answer)]} for asked, answer in summaries
+        ]
+        found = clean_captions([line for _, answer in summaries for line in answer.items])
+        fewer, _ = _pack(client, found, budget)
+        if len(fewer) >= len(chunks):
+            raise StageError(
+                f"the summaries of {len(chunks)} chunks of captions do not fit into fewer requests; raise "
+                "llm.max_model_len, or lower discover.max_domains or discover.max_tokens"
+            )
+        chunks = fewer
+    return chunks
+
+
+def _summarise(client: Client, lines: list[str], discover: Discover) -> tuple[list[Message], Answer]:
+    """Turn 1 over one chunk: what was asked and answered."""
+    asked = prompts.summarise(lines, discover.prefix, discover.max_domains)
+    schema = prompts.descriptions_schema(discover.max_domains)
+    return asked, client.ask(asked, schema, discover.max_tokens, discover.temperature)
+
+
+def _converse(client: Client, lines: list[str], discover: Discover, transcript: list[dict[str, Any]]) -> list[str]:
+    """Both turns over one chunk. Returns the prompts as written."""
+    first, described = _summarise(client, lines, discover)
+    asked = prompts.generalise(first, described.text, discover.prefix)
+    schema = prompts.prompts_schema(discover.prefix, discover.max_domains)
+    answer = client.ask(asked, schema, discover.max_tokens, discover.temperature)
+    transcript.append({"step": "discover", "messages": [*asked, _said(answer)]})
+    return answer.items
+
+
+def _said(answer: Answer) -> Message:
+    return {"role": "assistant", "content": answer.text}
+
+
+# ------------------------------------------------------------------ checking and counting
+
+
+def check_prompts(
+    written: list[str], class_names: list[str], prefix: str, max_domains: int
+) -> tuple[list[str], list[dict[str, str]]]:
+    """The prompts that can be used, stripped, in their order; and the others, each with its reason."""
+    classes = [words for name in class_names if (words := _class_words(name))]
+    kept: list[str] = []
+    dropped = []
+    for prompt in written:
+        text = " ".join(prompt.split()).rstrip(" .")
+        reason = _fault(text, classes, prefix)
+        if reason is None and text.lower() in (other.lower() for other in kept):
+            reason = "is there already"
+        if reason is None and len(kept) == max_domains:
+            reason = f"is one more than discover.max_domains ({max_domains})"
+        if reason is None:
+            kept.append(text)
+        else:
+            dropped.append({"prompt": prompt, "reason": reason})
+    return kept, dropped
+
+
+def domain_rows(kept: list[str], captions: list[str], prefix: str, captions_read: int) -> list[dict[str, Any]]:
+    """Rows of `tables.DOMAINS`. `captions` are all there are, as they came from the captioner."""
+    said = [set(words_of(caption)) for caption in captions]
+
+    def row(prompt: str) -> dict[str, Any]:
+        added = content_words(prompt, prefix)
+        support = sum(added <= words for words in said)
+        return {
+            "domain_id": content_id(prompt),
+            "prompt": prompt,
+            "support": support,
+            "captions_read": captions_read,
+        }
+
+    return [row(prompt) for prompt in kept]
+
+
+def content_words(prompt: str, prefix: str) -> set[str]:
+    """The words that the prompt adds to the prefix, without articles, prepositions and the like."""
+    return set(words_of(prompt)) - set(words_of(prefix)) - STOP_WORDS
+
+
+def _fault(prompt: str, classes: Iterable[list[str]], prefix: str) -> str | None:
+    if prompt.count("{}") != 1 or re.search(r"[{}]", prompt.replace("{}", "")):
+        return "does not have exactly one {}"
+    if not content_words(prompt, prefix):
+        return "adds nothing to the prefix"
+    start = prompts.clean_prefix(prefix)
+    said = prompt.removeprefix(start) if prompt.startswith(start) else prompt
+    # iWildCam has a class "background"; "trees in the background" does not name it.
+    words = words_of(said.lower().replace("in the background", " "))
+    for name in classes:
+        windows = (words[i : i + len(name)] for i in range(len(words) - len(name) + 1))
+        if any(all(map(_is_word, window, name)) for window in windows):
+            return f"names the class {' '.join(name)!r}"
+    return None
+
+
+def _class_words(name: str) -> list[str]:
+    """ "001.Black_footed_Albatross" -> ["black", "footed", "albatross"]."""
+    return [word for word in words_of(name) if not word.isdigit()]
+
+
+def _is_word(said: str, word: str) -> bool:
+    """Whether the two are the same word, one of them perhaps in the plural."""
+    return any(said + a == word + b for a, b in (("", ""), ("s", ""), ("es", ""), ("", "s"), ("", "es")))

@@ -1,0 +1,15 @@
+"""The configurations that run on the miniature."""
+
+from pathlib import Path
+
+DEMO = Path(__file__).parent / "demo.yaml"
+"""What `alia-ray demo` runs."""
+
+IMG2IMG = [
+    "edit.method=img2img",
+    "edit.model.name=miniature:img2img",
+    "edit.strength=0.5",
+    "edit.steps=24",
+    "edit.guidance_scale=4.0",
+]
+"""Overrides (`--set` each) that make the demo edit with Img2Img instead of InstructPix2Pix."""

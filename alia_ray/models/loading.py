@@ -1,0 +1,56 @@
+"""Where a model's name leads, and which device and dtype it gets.
+
+A name is a hub id, a local folder, `miniature:NAME` (small weights that ship with the package) or
+`random:ARCHITECTURE` (the real architecture and size with seeded random weights).
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+WEIGHTS = Path(__file__).parent.parent / "miniature" / "weights"
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def resolve(name: str) -> str:
+    """A path for `miniature:NAME`, the name itself otherwise. Raises ValueError for an unknown NAME."""
+    if not name.startswith("miniature:"):
+        return name
+    folder = WEIGHTS / name.removeprefix("miniature:")
+    if not folder.is_dir():
+        known = ", ".join(sorted(path.name for path in WEIGHTS.iterdir() if path.is_dir()))
+        raise ValueError(f"there is no {name!r}; the miniature models are {known}")
+    return str(folder)
+
+
+def is_random(name: str) -> bool:
+    """Whether a name asks for random weights."""
+    return name.startswith("random:")
+
+
+def architecture_of(name: str) -> str:
+    """The architecture of a `random:` name."""
+    return name.removeprefix("random:")
+
+
+def pick_device() -> torch.device:
+    """CUDA where there is one. A logical GPU of Ray on a machine without one is no CUDA device."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The torch dtype of a configured one; "auto" is float16 on a GPU and float32 on a CPU."""
+    if dtype == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    return _DTYPES[dtype]
+
+
+@contextmanager
+def seeded_by_name(name: str) -> Iterator[None]:
+    """Random weights made inside depend on `name` alone; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little"))
+        yield

@@ -1,0 +1,1 @@
+"""The run folder -> one HTML page that needs nothing beside it."""

@@ -1,0 +1,31 @@
+"""What a report is made from, gathered by the pipeline."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from alia_ray import tables
+from alia_ray.config import Judge
+from alia_ray.run_folder import Table
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything beside the images and the judge may be missing: a report can be asked for at any time."""
+
+    images: Table
+    judge: Judge
+    captions: Table | None = None
+    domains: Table | None = None
+    edits: Table | None = None
+    wanted: list[str] | None = None  # ids of the edits this configuration asks for; None: all in the table
+    selected: list[str] = field(default_factory=list)  # ids of the edits added to training
+    metrics: dict[str, Any] = field(default_factory=dict)  # what metrics.json holds: "arms" and "stages"
+    thresholds: dict[str, float] = field(default_factory=dict)  # class -> confidence threshold
+    transcript: list[dict[str, Any]] | None = None  # the steps of discovery, as `Discovery.transcript`
+    errors: pa.Table = field(default_factory=tables.ERRORS.empty_table)
+    history: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # arm -> a record of each epoch
+    prefix: str = "a photo of a {}"  # discover.prefix: which words of a prompt its domain adds
+    seed: int = 0  # of the samples shown
+    config_yaml: str = ""

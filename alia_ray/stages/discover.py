@@ -1,0 +1,79 @@
+"""discover: captions -> domains, by an LLM that runs only as long as it is needed (paper, section 3.1)."""
+
+import contextlib
+from collections.abc import Iterator
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from alia_ray.cluster import available
+from alia_ray.config import Config, ConfigError, Llm
+from alia_ray.errors import StageError
+from alia_ray.llm.discover import Discovery, discover_domains, given_domains
+
+STOP_TIMEOUT_S = 60.0
+
+
+def run_discover(captions: list[str], class_names: list[str], config: Config) -> Discovery:
+    """Discover the domains of a run; Ray must be initialised unless no server has to be started.
+
+    `discover.prompts` needs no LLM and `llm.base_url` no server of our own; otherwise an actor starts vLLM,
+    talks to it on its own node, and stops it in every way out. Raises ConfigError and StageError.
+    """
+    discover, llm, seed = config.discover, config.llm, config.run.seed
+    if discover.prompts is not None:
+        return given_domains(captions, discover)
+    if llm.base_url is not None:
+        return discover_domains(captions, class_names, discover, llm, llm.base_url, seed)
+    with _host(config) as host:
+        try:
+            return ray.get(host.discover.remote(captions, class_names, config))
+        except RayTaskError as error:
+            if isinstance(error.cause, ConfigError | StageError):
+                raise error.cause from error
+            raise
+        except RayActorError as error:
+            raise StageError(f"discover: the worker that ran the LLM died ({error}); run it again") from error
+
+
+@contextlib.contextmanager
+def _host(config: Config) -> Iterator[ActorHandle]:
+    """The actor that owns the server, once it is scheduled. On leaving, its server is stopped."""
+    cluster = available(config.run.accelerator)
+    gpus = config.llm.gpus if cluster.gpus else 0
+    if gpus > cluster.gpus:
+        raise ConfigError(f"llm.gpus: {gpus} GPUs on one node are asked for; the cluster has {cluster.gpus:g}")
+    host = _LlmHost.options(num_cpus=1, num_gpus=gpus).remote()
+    try:
+        _wait_until_scheduled(host, gpus, config.llm)
+        yield host
+    finally:
+        # Its server's supervisor sees the end of the actor and ends the server with it.
+        ray.kill(host)
+
+
+def _wait_until_scheduled(host: ActorHandle, gpus: int, llm: Llm) -> None:
+    try:
+        ray.get(host.is_there.remote(), timeout=llm.startup_timeout_s)
+    except GetTimeoutError as error:
+        resources = ray.cluster_resources()
+        raise StageError(
+            f"discover: no node had one CPU and {gpus} GPUs free for the LLM's server within "
+            f"{llm.startup_timeout_s:g} s (the cluster has {resources.get('CPU', 0):g} CPUs and "
+            f"{resources.get('GPU', 0):g} GPUs); lower llm.gpus, or give llm.base_url of a server that runs"
+        ) from error
+
+
+@ray.remote(max_restarts=0, max_task_retries=0)
+class _LlmHost:
+    """Owns a vLLM server on its node for as long as one discovery takes."""
+
+    def is_there(self) -> bool:
+        return True
+
+    def discover(self, captions: list[str], class_names: list[str], config: Config) -> Discovery:
+        from alia_ray.llm.server import serving
+
+        with serving(config.llm) as base_url:
+            return discover_domains(captions, class_names, config.discover, config.llm, base_url, config.run.seed)

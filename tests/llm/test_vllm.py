@@ -1,0 +1,114 @@
+"""Discovery through a real vLLM with the miniature's language model."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alia_ray.config import Discover, Llm, Model
+from alia_ray.errors import StageError
+from alia_ray.llm.client import Client
+from alia_ray.llm.discover import discover_domains
+from alia_ray.llm.server import start_server
+from alia_ray.miniature import llm as miniature
+from alia_ray.miniature.world import BACKGROUNDS
+from alia_ray.models.loading import WEIGHTS
+
+pytestmark = pytest.mark.slow
+DISCOVER = Discover(prefix=miniature.PREFIX, captions="all", max_tokens=48)
+
+
+def captions_of(places: list[str], count: int) -> list[str]:
+    rng = np.random.default_rng(7)
+    return [miniature.draw_caption(rng, places[i % len(places)]) for i in range(count)]
+
+
+def test_the_places_of_the_captions_are_discovered(vllm_url, miniature_llm):
+    places = ["forest", "lake", "snow"]
+    captions = captions_of(places, 12)
+    found = discover_domains(captions, ["tarrel", "wimble"], DISCOVER, miniature_llm, vllm_url, seed=0)
+    assert [row["prompt"] for row in found.domains] == [
+        f"{miniature.PREFIX} {BACKGROUNDS[place]}" for place in places
+    ]
+    assert [row["support"] for row in found.domains] == [
+        sum(BACKGROUNDS[place].split()[-1] in caption.split() for caption in captions) for place in places
+    ]
+
+
+def test_many_captions_are_read_in_chunks_and_give_the_same_twice(vllm_url, miniature_llm):
+    places = ["meadow", "beach", "desert", "night"]
+    captions = captions_of(places, 200)
+    found = [
+        discover_domains(captions, ["tarrel", "wimble"], DISCOVER, miniature_llm, vllm_url, seed=0)
+        for _ in range(2)
+    ]
+    assert found[0] == found[1]
+    assert [row["prompt"] for row in found[0].domains] == [f"{miniature.PREFIX} {BACKGROUNDS[p]}" for p in places]
+    assert [step["step"] for step in found[0].transcript].count("summarise a chunk") >= 2
+
+
+def test_the_answer_keeps_to_the_number_of_domains(vllm_url, miniature_llm):
+    discover = DISCOVER.model_copy(update={"max_domains": 2})
+    captions = captions_of(list(BACKGROUNDS), 16)
+    found = discover_domains(captions, ["tarrel", "wimble"], discover, miniature_llm, vllm_url, seed=0)
+    assert 1 <= len(found.domains) <= 2
+
+
+def test_tokens_are_those_of_the_served_tokenizer(vllm_url, miniature_llm):
+    client = Client(vllm_url, miniature_llm.model.name, 30, seed=0)
+    assert client.count_tokens("- a photo of a red bird in the snow\n") == 6
+
+
+def test_an_answer_too_long_for_its_limit_is_an_error(vllm_url, miniature_llm):
+    discover = DISCOVER.model_copy(update={"max_tokens": 16})
+    with pytest.raises(StageError, match=r"raise discover\.max_tokens"):
+        discover_domains(captions_of(list(BACKGROUNDS), 16), [], discover, miniature_llm, vllm_url, seed=0)
+
+
+def test_a_killed_owner_leaves_no_vllm_process():
+    program = textwrap.dedent("""
+        import sys
+        from alia_ray.config import Llm, Model
+        from alia_ray.llm.server import start_server
+        server = start_server(Llm(model=Model(name="miniature:llm"), max_model_len=256, startup_timeout_s=400))
+        print(server.group, flush=True)
+        sys.stdin.read()
+    """)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    group = int(owner.stdout.readline())
+    assert len(group_members(group)) >= 3  # the supervisor, the API server, the engine
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait()
+    deadline = time.monotonic() + 30
+    while group_members(group) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert group_members(group) == []
+
+
+def test_a_model_that_cannot_be_served_is_reported_with_the_log(tmp_path):
+    broken = shutil.copytree(WEIGHTS / "llm", tmp_path / "broken")
+    (broken / "config.json").write_text("{}")
+    with pytest.raises(StageError, match=r"(?s)ended before it was ready.*its log.*Error"):
+        start_server(Llm(model=Model(name=str(broken)), max_model_len=256, startup_timeout_s=400))
+
+
+def group_members(group: int) -> list[int]:
+    """The processes of a process group that are no zombies."""
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, pgrp = stat.read_text().rsplit(")", 1)[1].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            continue
+        if int(pgrp) == group and state != "Z":
+            members.append(int(stat.parent.name))
+    return members

@@ -1,0 +1,116 @@
+"""Classifiers: built by name, saved and loaded, asked for probabilities."""
+
+import io
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alia_ray.images import encode
+from alia_ray.models.classifier import (
+    build_classifier,
+    class_thresholds,
+    load_classifier,
+    normalise,
+    pixels_for_training,
+    save_classifier,
+)
+
+
+def picture(width: int, height: int) -> Image.Image:
+    """Red on the left, blue on the right, a little green that grows downwards."""
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[:, : width // 2, 0] = 200
+    pixels[:, width // 2 :, 2] = 200
+    pixels[:, :, 1] = np.linspace(0, 90, height, dtype=np.uint8)[:, None]
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "densenet121"])
+def test_the_last_layer_has_the_classes(architecture):
+    model = build_classifier(architecture, "none", 5).eval()
+    with torch.inference_mode():
+        assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match=r"train\.architecture: 'resnet19' is none of alexnet, "):
+        build_classifier("resnet19", "none", 2)
+    with pytest.raises(ValueError, match=r"train\.weights: 'places' is neither"):
+        build_classifier("resnet18", "places", 2)
+
+
+def test_imagenet_weights_fill_all_but_the_last_layer(monkeypatch, tmp_path):
+    torch.manual_seed(1)
+    published = build_classifier("resnet18", "none", 1000).state_dict()
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published)
+    torch.manual_seed(2)
+    built = build_classifier("resnet18", "imagenet", 1000).state_dict()
+    torch.manual_seed(2)
+    fresh = build_classifier("resnet18", "none", 1000).state_dict()
+    for name, value in built.items():
+        assert torch.equal(value, fresh[name] if name.startswith("fc.") else published[name])
+    assert not torch.equal(built["fc.weight"], published["fc.weight"])
+
+
+def test_missing_imagenet_weights_say_what_to_do(monkeypatch, tmp_path):
+    def no_network(*_args, **_options):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.setattr("torch.hub.urlopen", no_network)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(OSError, match=r"set train\.weights to none, or place resnet18-\w+\.pth in "):
+        build_classifier("resnet18", "imagenet", 2)
+
+
+def test_a_saved_classifier_says_the_same_after_loading(tmp_path):
+    model = build_classifier("resnet18", "none", 3)
+    with torch.no_grad():
+        model.train()(torch.rand(4, 3, 32, 32))  # moves the running statistics, which must be saved too
+    save_classifier(str(tmp_path / "c"), model, ["a", "b", "c"], "resnet18", 32)
+    loaded = load_classifier(str(tmp_path / "c"), torch.device("cpu"))
+    images = torch.rand(4, 3, 32, 32)
+    with torch.inference_mode():
+        expected = model.eval()(normalise(images)).softmax(dim=1)
+    answer = loaded.probabilities(images)
+    assert loaded.classes == ["a", "b", "c"]
+    assert answer.dtype == torch.float32
+    torch.testing.assert_close(answer, expected)
+    torch.testing.assert_close(answer.sum(dim=1), torch.ones(4))
+
+
+def test_an_empty_folder_holds_no_classifier(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no classifier in"):
+        load_classifier(str(tmp_path))
+
+
+def test_asking_with_large_images_sees_what_training_saw(tmp_path):
+    save_classifier(str(tmp_path), build_classifier("resnet18", "none", 2), ["a", "b"], "resnet18", 32)
+    classifier = load_classifier(str(tmp_path), torch.device("cpu"))
+    wide = picture(96, 64)
+    trained_on = pixels_for_training(encode(wide), 32).float()[None] / 255
+    large = torch.from_numpy(np.array(wide)).permute(2, 0, 1).float()[None] / 255
+    torch.testing.assert_close(
+        classifier.probabilities(large), classifier.probabilities(trained_on), atol=0.02, rtol=0
+    )
+
+
+def test_training_pixels_are_the_middle_at_the_size():
+    buffer = io.BytesIO()
+    picture(60, 20).save(buffer, format="png")
+    pixels = pixels_for_training(buffer.getvalue(), 10)
+    assert pixels.shape == (3, 10, 10)
+    assert pixels.dtype == torch.uint8
+    assert pixels[0, :, :4].min() > 150  # the middle third still has both halves
+    assert pixels[2, :, 6:].min() > 150
+
+
+def test_thresholds_are_mean_probabilities_of_the_own_label():
+    probabilities = torch.tensor([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.2, 0.8, 0.0]])
+    thresholds = class_thresholds(probabilities, torch.tensor([0, 0, 1]), 3)
+    assert thresholds[:2].tolist() == pytest.approx([0.7, 0.8])
+    assert thresholds[2].isnan()

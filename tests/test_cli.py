@@ -1,0 +1,69 @@
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from alia_ray.cli import app
+from alia_ray.config import load_config
+from alia_ray.miniature.recipes import DEMO, IMG2IMG
+
+runner = CliRunner()
+STAGES = ["run", "ingest", "caption", "discover", "edit", "judge", "train", "evaluate", "report", "plan", "demo"]
+
+
+def write(tmp_path, **sections) -> str:
+    tree = {"run": {"folder": str(tmp_path / "run")}, "source": {"kind": "miniature"}, **sections}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    return str(tmp_path / "run.yaml")
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    code = (
+        "import sys; from typer.testing import CliRunner; from alia_ray.cli import app; "
+        "print(CliRunner().invoke(app, ['--help']).output); "
+        "print('HEAVY', sorted({'torch', 'ray', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "HEAVY []" in output
+    assert all(name in output for name in STAGES)
+
+
+@pytest.mark.parametrize("command", STAGES)
+def test_every_command_has_help_that_says_what_it_does(command):
+    result = runner.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "--set" in result.output
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("edit.stpes=3", "edit.stpes"),
+        ("source.bias=7", "source.bias"),
+        ("caption.model.name=miniature:nothing", "caption.model.name"),
+        ("edit.model.name=./nowhere", "edit.model.name"),
+        ("source={kind: imagefolder, path: ./nowhere}", "source.path"),
+    ],
+)
+def test_a_bad_configuration_is_one_sentence_and_exit_code_2_before_ray_starts(tmp_path, override, named):
+    command = [sys.executable, "-m", "alia_ray.cli", "run", write(tmp_path), "--set", override]
+    started = time.monotonic()
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert named in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert time.monotonic() - started < 60
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_configuration_is_exit_code_2():
+    assert runner.invoke(app, ["run", "nowhere.yaml"]).exit_code == 2
+
+
+def test_the_demo_is_a_valid_recipe_with_either_editor():
+    assert load_config(DEMO).edit.method == "instruct_pix2pix"
+    assert load_config(DEMO, IMG2IMG).edit.method == "img2img"

@@ -178,7 +178,7 @@ class Edit(Pool):
 class Judge(_Section):
     """Scores of every edit, and the filters over them (paper, section 3.3)."""
 
-    model: Model = Model(name="hf-hub:laion/CLIP-ViT-L-14-laion2B-s32B-b82K")
+    model: Model = Model(name="hf-hub:timm/vit_large_patch14_clip_224.openai")
     positives: list[str] = Field(["a photo"], min_length=1)
     negatives: list[str] = Field(
         ["a photo of an object", "a photo of geometric shapes", "an image", "a painting"], min_length=1
@@ -263,6 +263,11 @@ def parse_config(tree: dict[str, Any]) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("; ".join(_sentence(problem) for problem in error.errors())) from error
+
+
+def as_yaml(settings: Config) -> str:
+    """A configuration as the YAML that `load_config` reads, every default spelled out."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

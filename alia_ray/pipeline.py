@@ -7,14 +7,13 @@ ingest ─► caption ─► discover ─┐
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
-import yaml
 
 from alia_ray.arms import ARMS, BASE, Arm
 from alia_ray.cluster import Cluster
-from alia_ray.config import Config
+from alia_ray.config import Config, as_yaml
 from alia_ray.errors import StageError
 from alia_ray.progress import say
 from alia_ray.report.page import build_report
@@ -32,8 +31,7 @@ from alia_ray.state import State
 def run_all(settings: Config, cluster: Cluster) -> None:
     """Every stage, from the source to the report. Raises ConfigError or StageError."""
     state = State(settings)
-    plain = settings.model_dump(mode="json")
-    state.folder.write_bytes(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode(), "config.yaml")
+    state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
     for stage in STAGES.values():
         stage(state, cluster)
 
@@ -199,19 +197,40 @@ def write_metrics(state: State) -> dict[str, Any]:
 
 def _of_arms(state: State, name: str) -> dict[str, Any]:
     """A JSON file of every arm that has it."""
-    found = {}
-    for arm in state.settings.train.arms:
-        with _missing_is_none():
-            value = state.arm_json(ARMS[arm], name)
-            if value is not None:
-                found[arm] = value
-    return found
+    arms = state.settings.train.arms
+    found = {arm: _so_far(lambda arm=arm: state.arm_json(ARMS[arm], name)) for arm in arms}
+    return {arm: value for arm, value in found.items() if value is not None}
 
 
-@contextmanager
-def _missing_is_none() -> Iterator[None]:
-    """A report may be asked for in the middle of a run: what is not there yet is left out."""
+T = TypeVar("T")
+
+
+def _so_far(read: Callable[[], T]) -> T | None:
+    """What `read` gives, or None where its stage has not run: a report may be asked for at any time."""
     try:
-        yield
-    except StageError as error:
-        say(f"report: {error}")
+        return read()
+    except StageError:
+        return None
+
+
+def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
+    settings = state.settings
+    edits = _so_far(state.wanted_edits)
+    history = {arm: record["epochs"] for arm, record in _of_arms(state, "history.json").items()}
+    return ReportInputs(
+        images=state.images,
+        judge=settings.judge,
+        captions=captions_table(settings),
+        domains=_so_far(state.domains_table),
+        edits=_so_far(lambda: state.edits),
+        wanted=None if edits is None else edits.column("edit_id").to_pylist(),
+        selected=_so_far(state.selected) or [],
+        metrics=metrics,
+        thresholds=_so_far(state.thresholds) or {},
+        transcript=_so_far(state.transcript),
+        errors=state.errors(),
+        history=history,
+        prefix=settings.discover.prefix,
+        seed=settings.run.seed,
+        config_yaml=as_yaml(settings),
+    )

@@ -4,12 +4,14 @@ Reads only ids, labels and scores, never image bytes. Where an earlier stage is 
 command that makes it.
 """
 
+import posixpath
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs as pafs
 
 from alia_ray import config, tables
 from alia_ray.arms import BASE, Arm
@@ -18,8 +20,8 @@ from alia_ray.errors import StageError
 from alia_ray.run_folder import RunFolder, Table
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import edits_table, wanted_ids
+from alia_ray.stages.examples import Examples
 from alia_ray.stages.ingest import images_table
-from alia_ray.stages.train import Examples
 from alia_ray.stages.verdicts import judged, select
 
 _SCORES = ("image_id", "label", "semantic_text", "predicted_label", "confidence", "label_rank", "error")
@@ -94,6 +96,18 @@ class State:
         if not table.exists():
             raise StageError("there are no domains yet; run `alia-ray discover` first")
         return table.read()
+
+    def transcript(self) -> list[dict[str, Any]] | None:
+        """What was said to the LLM and what it answered; None before `discover`."""
+        return self.folder.read_json("domains", self.domains_table().fingerprint, "_transcript.json")
+
+    def errors(self) -> pa.Table:
+        """Every row that failed in any stage."""
+        found = self.folder.fs.get_file_info(pafs.FileSelector(self.folder.file("errors"), allow_not_found=True))
+        names = sorted(posixpath.basename(info.path) for info in found)
+        return pa.concat_tables(
+            [tables.ERRORS.empty_table(), *(self.folder.table("errors", name).read() for name in names)]
+        )
 
     # ---------------------------------------------------------------- edits
 

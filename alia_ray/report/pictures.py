@@ -1,15 +1,11 @@
 """Pictures for a page: read by id, shrunk, as data URIs; and a grid of them as one picture."""
 
-import base64
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow.dataset as ds
-from PIL import Image, ImageDraw, ImageFont
 
 from alia_ray import tables
-from alia_ray.images import decode_rgb, encode
 from alia_ray.run_folder import Table
 
 LARGEST = 192  # pixels of a thumbnail's longer side

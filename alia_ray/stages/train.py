@@ -19,10 +19,10 @@ import ray.train
 
 from alia_ray.cluster import Cluster, available
 from alia_ray.config import ConfigError, Train
+from alia_ray.errors import StageError
 from alia_ray.progress import say
 from alia_ray.run_folder import RunFolder
 from alia_ray.stages.examples import Examples, count
-from alia_ray.errors import StageError
 
 if TYPE_CHECKING:
     from alia_ray.stages.train_loop import Job

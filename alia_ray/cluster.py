@@ -4,6 +4,10 @@ import logging
 import os
 from dataclasses import dataclass
 
+# Ray repeats these at every pool and every second of a training; they say nothing that a person could mend.
+os.environ.setdefault(
+    "RAY_DEDUP_LOGS_SKIP_REGEX", "Failed to query Ray Train|constructor arguments in the object store"
+)
 import ray
 
 from alia_ray.config import ConfigError, Pool, Run

@@ -16,6 +16,7 @@ from alia_ray.cluster import Cluster
 from alia_ray.config import Config, as_yaml
 from alia_ray.errors import StageError
 from alia_ray.progress import say
+from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
 from alia_ray.run_folder import Table
 from alia_ray.stages.caption import caption, captions_table
@@ -68,15 +69,15 @@ def run_discovery(state: State, cluster: Cluster) -> None:
 def run_train_base(state: State, cluster: Cluster) -> None:
     """images -> the classifier that judges edits (it is the arm `original`) and its class thresholds"""
     with _timed(state, "train_base", lambda: (len(state.ids_of("train")), 0)):
-        folder = _train_arm(state, BASE)
+        folder = _train_arm(state, BASE, cluster)
         if state.arm_json(BASE, "thresholds.json") is None:
-            thresholds = score_training_set(folder, state.examples("train"))
+            thresholds = score_training_set(folder, state.examples("train"), cluster)
             state.folder.write_json(thresholds, *state.arm_path(BASE), "thresholds.json")
 
 
 def run_judge(state: State, cluster: Cluster) -> None:
     """edits that are scored otherwise -> the same edits, scored as configured; edits nothing"""
-    thresholds, base = state.thresholds(), state.folder.file(*state.arm_path(BASE))
+    thresholds, base = state.thresholds(), state.folder.uri(*state.arm_path(BASE))
     with _timed(state, "judge", lambda: _table_counts(state, "judge", state.edits)):
         wanted = wanted_ids(state.settings, state.images, state.domains())
         judge(state.settings, wanted, state.edits, base, thresholds, cluster)
@@ -84,7 +85,7 @@ def run_judge(state: State, cluster: Cluster) -> None:
 
 def run_edit(state: State, cluster: Cluster) -> None:
     """images × domains -> edits, judged"""
-    thresholds, base = state.thresholds(), state.folder.file(*state.arm_path(BASE))
+    thresholds, base = state.thresholds(), state.folder.uri(*state.arm_path(BASE))
     with _timed(state, "edit", lambda: _table_counts(state, "edit", state.edits)):
         edit(state.settings, state.images, state.domains(), state.edits, base, thresholds, cluster)
 
@@ -94,7 +95,7 @@ def run_train(state: State, cluster: Cluster) -> None:
     arms = [ARMS[name] for name in state.settings.train.arms]
     with _timed(state, "train", lambda: (sum(_training_rows(state, arm) for arm in arms), 0)):
         for arm in arms:
-            _train_arm(state, arm)
+            _train_arm(state, arm, cluster)
 
 
 def run_evaluate(state: State, cluster: Cluster) -> None:
@@ -102,7 +103,7 @@ def run_evaluate(state: State, cluster: Cluster) -> None:
     arms = [ARMS[name] for name in state.settings.train.arms]
     with _timed(state, "evaluate", lambda: (len(state.ids_of("test")) * len(arms), 0)):
         for arm in arms:
-            _evaluate_arm(state, arm)
+            _evaluate_arm(state, arm, cluster)
 
 
 def run_report(state: State, cluster: Cluster | None = None) -> None:
@@ -130,10 +131,10 @@ STAGES: dict[str, Callable[[State, Cluster], None]] = {
 # -------------------------------------------------------------------- arms
 
 
-def _train_arm(state: State, arm: Arm) -> str:
+def _train_arm(state: State, arm: Arm, cluster: Cluster) -> str:
     """Train an arm if it is not trained yet; returns the classifier's folder."""
     path = state.arm_path(arm)
-    out = state.folder.file(*path)
+    out = state.folder.uri(*path)
     train_classifier(
         train=state.training_examples(arm),
         val=[state.examples("val")],
@@ -143,14 +144,16 @@ def _train_arm(state: State, arm: Arm) -> str:
         seed=state.settings.run.seed,
         out=out,
         name=f"{arm.name}-{path[-1]}",
+        cluster=cluster,
     )
     return out
 
 
-def _evaluate_arm(state: State, arm: Arm) -> None:
+def _evaluate_arm(state: State, arm: Arm, cluster: Cluster) -> None:
     path = state.arm_path(arm)
     if state.folder.read_json(*path, "metrics.json") is None:
-        metrics = evaluate_classifier(state.folder.file(*path), state.examples("test"), state.classes)
+        folder = state.folder.uri(*path)
+        metrics = evaluate_classifier(folder, state.examples("test"), state.classes, cluster)
         state.folder.write_json(metrics, *path, "metrics.json")
     metrics = state.folder.read_json(*path, "metrics.json")
     say(

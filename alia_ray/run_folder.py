@@ -50,6 +50,10 @@ class RunFolder:
         """The path of something in the folder, on `fs`."""
         return posixpath.join(filesystem(self.path)[1], *parts)
 
+    def uri(self, *parts: str) -> str:
+        """The path of something in the folder with its scheme, for those who find the filesystem again."""
+        return posixpath.join(self.path if "://" in self.path else self.file(), *parts)
+
     def table(self, name: str, fingerprint: str) -> "Table":
         """The table `name` under the settings that `fingerprint` stands for."""
         return Table(self, name, fingerprint)
@@ -88,6 +92,11 @@ class Table:
     def path(self) -> str:
         """The folder of its files, on the run folder's filesystem."""
         return self.folder.file(self.name, self.fingerprint)
+
+    @property
+    def uri(self) -> str:
+        """The folder of its files with its scheme."""
+        return self.folder.uri(self.name, self.fingerprint)
 
     @property
     def schema(self) -> pa.Schema:

@@ -148,14 +148,14 @@ class State:
 
     def examples(self, split: str) -> Examples:
         """The images of a split, for a trainer or an evaluator."""
-        return Examples(self.images.path, "image_id", tuple(self.ids_of(split)))
+        return Examples(self.images.uri, "image_id", tuple(self.ids_of(split)))
 
     def training_examples(self, arm: Arm) -> list[Examples]:
         """What an arm trains on."""
         originals = self.examples("train")
         if not arm.adds_edits:
             return [originals]
-        return [originals, Examples(self.edits.path, "edit_id", tuple(self.selected()))]
+        return [originals, Examples(self.edits.uri, "edit_id", tuple(self.selected()))]
 
     def arm_fingerprint(self, arm: Arm) -> str:
         """Covers the training settings, the arm, the seed, and the ids of everything trained or validated on."""

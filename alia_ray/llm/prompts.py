@@ -11,7 +11,9 @@ from typing import Any
 Message = dict[str, str]  # {"role": "user" or "assistant", "content": text}
 
 EXAMPLES = ("on a gravel road", "seen from far above", "behind a wet window")
-MAX_CHARACTERS = 160  # of one description, and of what a prompt adds to the prefix
+# Of one description, and of what a prompt adds to the prefix. xgrammar fails to compile a pattern with a
+# bounded repetition above 128 (mlc-ai/xgrammar#863).
+MAX_CHARACTERS = 120
 
 
 def description_form(prefix: str) -> str:

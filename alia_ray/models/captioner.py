@@ -10,6 +10,7 @@ from transformers import (
     BlipForConditionalGeneration,
     BlipImageProcessor,
     BlipProcessor,
+    BlipTextConfig,
 )
 
 from alia_ray import config
@@ -97,7 +98,11 @@ def random_blip_large(dtype: torch.dtype) -> BlipForConditionalGeneration:
 
 
 def _letter_tokenizer() -> BertTokenizer:
-    """A word-piece tokenizer of letters, since BERT's real vocabulary cannot be made up."""
+    """A word-piece tokenizer of letters, since BERT's real vocabulary cannot be made up.
+
+    Every id of the model's vocabulary has a piece, so that whatever random weights say is a caption.
+    """
     letters = list(string.ascii_lowercase + string.digits + string.punctuation)
     pieces = [*_SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    pieces += [f"word{number}" for number in range(len(pieces), BlipTextConfig().vocab_size)]
     return BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})

@@ -12,6 +12,7 @@ import torchvision
 from torchvision.transforms.v2 import functional as image_ops
 
 from alia_ray.images import decode_rgb, fit_square
+from alia_ray.models.loading import pick_device
 from alia_ray.run_folder import RunFolder
 
 # Their training mode returns auxiliary outputs beside the logits.
@@ -103,7 +104,7 @@ def load_classifier(folder: str, device: torch.device | None = None) -> Classifi
 
     Raises FileNotFoundError when the folder holds none.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or pick_device()
     source = RunFolder(folder)
     description = source.read_json(_DESCRIPTION)
     if description is None:

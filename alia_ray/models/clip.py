@@ -5,6 +5,9 @@ from pathlib import Path
 import open_clip
 import torch
 import torch.nn.functional as F
+from huggingface_hub import snapshot_download
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
 
 from alia_ray import config
 from alia_ray.models.loading import (
@@ -17,6 +20,7 @@ from alia_ray.models.loading import (
 )
 
 LOGIT_SCALE = 100.0  # CLIP's own, at which its temperature was clipped
+WEIGHTS_FILE = "open_clip_model.safetensors"
 _PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
@@ -52,18 +56,13 @@ class ClipJudge:
 
     def _preprocess(self, images: torch.Tensor) -> torch.Tensor:
         """What the model's own transform does to a PIL image, on the device: resize, crop, normalise."""
-        size = self.preprocessing["size"]
-        height, width = (size, size) if isinstance(size, int) else size
-        if self.preprocessing["resize_mode"] == "shortest":
-            scale = max(height / images.shape[2], width / images.shape[3])
-            resized = (round(images.shape[2] * scale), round(images.shape[3] * scale))
-        else:
-            resized = (height, width)
-        if images.shape[2:] != resized:
-            mode = self.preprocessing["interpolation"]
-            images = F.interpolate(images, resized, mode=mode, antialias=True, align_corners=False)
-        top, left = (resized[0] - height) // 2, (resized[1] - width) // 2
-        images = images[:, :, top : top + height, left : left + width].clamp(0, 1)
+        size, mode = self.preprocessing["size"], InterpolationMode(self.preprocessing["interpolation"])
+        if self.preprocessing["resize_mode"] == "squash":
+            images = functional.resize(images, list(size), mode, antialias=True)
+        else:  # "shortest": the shorter side, then the middle
+            images = functional.resize(images, [min(size)], mode, antialias=True)
+            images = functional.center_crop(images, list(size))
+        images = images.clamp(0, 1)
         mean, std = (
             torch.tensor(self.preprocessing[name], device=images.device).view(1, 3, 1, 1)
             for name in ("mean", "std")
@@ -79,18 +78,26 @@ def load_clip(
     if is_random(model.name):
         name = architecture_of(model.name)
         with seeded_by_name(name):
-            return open_clip.create_model(name, pretrained=None, precision=precision), open_clip.get_tokenizer(
-                name
-            )
-    name = _open_clip_name(model)
+            built = open_clip.create_model(name, pretrained=None, precision=precision)
+        return built, open_clip.get_tokenizer(name)
+    name = f"local-dir:{_folder(model)}"
     loaded = open_clip.create_model_from_pretrained(name, precision=precision, return_transform=False)
     return loaded, open_clip.get_tokenizer(name)
 
 
-def _open_clip_name(model: config.Model) -> str:
+def _folder(model: config.Model) -> Path:
+    """The model's folder; of a hub id only configuration, tokenizer and safetensors are fetched.
+
+    open_clip would fall back to pickled weights where a repository has no safetensors: that is refused here.
+    """
     if model.name.startswith("hf-hub:"):
-        return model.name + (f"@{model.revision}" if model.revision else "")
-    path = Path(resolve(model.name)).expanduser()
-    if not path.is_dir():
-        raise ValueError(f"judge.model.name: {model.name!r} is neither hf-hub:ORG/REPO nor a folder")
-    return f"local-dir:{path}"
+        wanted = ["*.json", "*.txt", WEIGHTS_FILE]
+        repository = model.name.removeprefix("hf-hub:")
+        folder = Path(snapshot_download(repository, revision=model.revision, allow_patterns=wanted))
+    else:
+        folder = Path(resolve(model.name)).expanduser()
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise ValueError(
+            f"judge.model.name: {model.name!r} has no {WEIGHTS_FILE}; give hf-hub:ORG/REPO or a folder"
+        )
+    return folder

@@ -26,10 +26,10 @@ SETTINGS = Train(
     weights="none",
     epochs=3,
     batch_size=16,
-    learning_rate=0.05,
+    learning_rate=0.003,
     image_size=32,
     workers=2,
-    max_failures=1,
+    max_failures=0,
 )
 
 
@@ -50,8 +50,8 @@ def paint(folder: Path, split: str, count: int) -> Examples:
     return Examples(str(folder / split), "image_id", tuple(row["image_id"] for row in rows))
 
 
-def lose_a_worker_after(epochs: list[int], log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on every training logs the epochs that it reports, and is lost once after each of `epochs`."""
+def lose_a_worker_after(epoch: int, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every training logs the epochs that it reports, and is lost after `epoch`."""
 
     def run_and_fail(arguments):  # a closure: Ray sends it by value to the workers, which have the real `run`
         import ray.train
@@ -65,7 +65,7 @@ def lose_a_worker_after(epochs: list[int], log: Path, monkeypatch: pytest.Monkey
             if ray.train.get_context().get_world_rank() == 0:
                 with log.open("a") as lines:
                     lines.write(f"{metrics['epoch']}\n")
-                if metrics["epoch"] in epochs:
+                if metrics["epoch"] == epoch:
                     raise RuntimeError("a lost worker")
 
         ray.train.report = report_and_fail
@@ -85,9 +85,9 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(ray_cluster, tmp_p
 
     whole = fit("whole")
     log = tmp_path / "epochs.log"
-    lose_a_worker_after([1, 2], log, monkeypatch)
+    lose_a_worker_after(1, log, monkeypatch)
     with pytest.raises(StageError, match=r"train lost: .*a lost worker"):
-        fit("lost")  # one lost worker is replaced, the second is one too many
+        fit("lost")
     resumed = fit("lost")  # as a new driver does: same name, same folder
 
     assert log.read_text().split() == ["1", "2", "3"]
@@ -102,6 +102,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(ray_cluster, tmp_p
 
     assert whole["epochs"][-1]["loss"] < whole["epochs"][0]["loss"]
     scores = [record["val_class_balanced_accuracy"] for record in whole["epochs"]]
+    assert max(scores) > 0.7
     assert whole["val_class_balanced_accuracy"] == max(scores)
     assert whole["best_epoch"] == max(e for e, score in enumerate(scores, 1) if score == max(scores))
     assert (whole["train_images"], whole["val_images"], whole["workers"]) == (62, 33, 2)

@@ -1,0 +1,98 @@
+"""The run folder -> the page. Jinja escapes everything that comes from data."""
+
+import posixpath
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from alia_ray.report import charts, samples, sections
+from alia_ray.report.inputs import ReportInputs
+from alia_ray.run_folder import RunFolder
+from alia_ray.tables import VERDICTS
+
+
+def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
+    """The page of a run: one HTML document that loads nothing and holds no script.
+
+    What the run has not reached yet is said in one line. Raises images.DecodeError for a damaged table.
+    """
+    images = sections.image_rows(inputs)
+    captions = sections.caption_rows(inputs)
+    edits = sections.edit_rows(inputs)
+    domains = sections.domain_rows(inputs, captions)
+    prompts = _prompts(domains, edits.column("domain_id").unique().to_pylist())
+    labels = sorted(edits.column("label").unique().to_pylist())
+    content = {
+        "name": posixpath.basename(folder.file().rstrip("/")),
+        "style": files("alia_ray.report").joinpath("style.css").read_text(),
+        "inputs": inputs,
+        "selected": set(inputs.selected),
+        "verdicts": VERDICTS,
+        "counts": sections.counts(images, edits, domains, inputs),
+        "headline": sections.headline(inputs.metrics),
+        "costs": sections.edit_costs(edits),
+        "domains": domains,
+        "prompts": prompts,
+        "crossing": sections.crossing(edits, labels, list(prompts)),
+        "by_class": sections.acceptance(edits, "label", {label: label for label in labels}),
+        "by_domain": sections.acceptance(edits, "domain_id", prompts),
+        "variants": sections.filter_variants(edits, inputs),
+        "metric_names": list(sections.METRICS.values()),
+        "arms": sections.arm_rows(inputs.metrics),
+        "per_class": sections.breakdown(inputs.metrics, "per_class"),
+        "per_group": sections.breakdown(inputs.metrics, "per_group"),
+        "curves": sections.curves(inputs.history),
+        "chart_size": (charts.WIDTH, charts.HEIGHT),
+        "stages": sections.stage_times(inputs.metrics),
+        "errors": sections.grouped_errors(inputs.errors),
+        **samples.draw(images, captions, edits, list(prompts), inputs),
+    }
+    return _environment().get_template("page.html.jinja").render(content)
+
+
+def _prompts(domains: list[dict[str, str]], used: list[str]) -> dict[str, str]:
+    """domain_id -> prompt, in the order of the domains; a domain of which only edits are left goes by its id."""
+    prompts = {row["domain_id"]: row["prompt"] for row in domains}
+    return prompts | {domain_id: domain_id for domain_id in sorted(set(used) - prompts.keys())}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("alia_ray.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "points": points, "number": number, "duration": duration}
+    return environment
+
+
+# ------------------------------------------------------------------ how numbers are written
+
+
+def percent(value: float | None) -> str:
+    """0.873 -> "87.3 %"."""
+    return "–" if value is None else f"{100 * value:.1f}\u00a0%"
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points: 0.123 -> "+12.3"."""
+    return "" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def number(value: int | None) -> str:
+    """12345 -> "12,345"."""
+    return "–" if value is None else f"{value:,}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them: "0.042 s", "7.5 s", "3 min 20 s", "2 h 05 min"."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.3g}\u00a0s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}\u00a0min {rest:02d}\u00a0s"
+    return f"{minutes // 60}\u00a0h {minutes % 60:02d}\u00a0min"

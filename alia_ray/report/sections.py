@@ -1,0 +1,262 @@
+"""The tables of a run -> the numbers of a report, as plain data for the template."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alia_ray.arms import ARMS, BASE
+from alia_ray.llm.captions import words_of
+from alia_ray.llm.discover import content_words
+from alia_ray.report.charts import Chart, line_chart
+from alia_ray.report.inputs import ReportInputs
+from alia_ray.stages.verdicts import FILTER_VARIANTS, judged, verdicts
+from alia_ray.tables import EDITS, SPLITS, VERDICTS, content_id
+
+CAPTIONS_PER_DOMAIN = 3
+KEYS_PER_REASON = 3
+METRICS = {
+    "accuracy": "Accuracy",
+    "class_balanced_accuracy": "Class-balanced accuracy",
+    "worst_group_accuracy": "Worst group",
+    "macro_f1": "Macro F1",
+}
+CURVES = {"train_loss": "Training loss", "val_class_balanced_accuracy": "Validation class-balanced accuracy"}
+_COLUMNS = [name for name in EDITS.names if name not in ("image", "parameters")]
+
+
+def shuffled(ids: Iterable[str], seed: int, purpose: str) -> list[str]:
+    """Ids in an order that depends on nothing but the seed, the purpose and each id itself."""
+    return sorted(ids, key=lambda item: content_id("report", purpose, str(seed), item))
+
+
+def share(part: int, whole: int) -> float | None:
+    """part / whole; None where there is nothing to share."""
+    return part / whole if whole else None
+
+
+def counts(
+    images: pa.Table, edits: pa.Table, domains: list[dict[str, Any]], inputs: ReportInputs
+) -> dict[str, Any]:
+    """How much there is of everything, for the top of the page."""
+    split = images.column("split").to_pylist()
+    kept = pc.sum(pc.equal(edits.column("verdict"), "kept")).as_py() or 0
+    return {
+        "classes": len(images.column("label").unique()),
+        "splits": {name: split.count(name) for name in SPLITS if name in split},
+        "domains": len(domains),
+        "edits": edits.num_rows,
+        "kept": kept,
+        "kept_share": share(kept, edits.num_rows),
+        "selected": len(inputs.selected),
+        "errors": inputs.errors.num_rows,
+    }
+
+
+# ------------------------------------------------------------------ images, captions, domains
+
+
+def image_rows(inputs: ReportInputs) -> pa.Table:
+    """The images table without its pictures."""
+    return inputs.images.read(["image_id", "label", "split", "group", "origin"])
+
+
+def caption_rows(inputs: ReportInputs) -> dict[str, str]:
+    """image_id -> caption."""
+    if inputs.captions is None:
+        return {}
+    rows = inputs.captions.read()
+    return dict(zip(rows.column("image_id").to_pylist(), rows.column("caption").to_pylist(), strict=True))
+
+
+def domain_rows(inputs: ReportInputs, captions: dict[str, str]) -> list[dict[str, Any]]:
+    """The domains, the best supported first, each with `examples`: captions that say all it adds to the prefix."""
+    if inputs.domains is None:
+        return []
+    said = [(captions[key], set(words_of(captions[key]))) for key in shuffled(captions, inputs.seed, "domains")]
+    rows = sorted(inputs.domains.read().to_pylist(), key=lambda row: (-row["support"], row["prompt"]))
+    for row in rows:
+        added = content_words(row["prompt"], inputs.prefix)
+        matching = dict.fromkeys(caption for caption, words in said if added <= words)
+        row["examples"] = list(matching)[:CAPTIONS_PER_DOMAIN]
+    return rows
+
+
+# ------------------------------------------------------------------ edits
+
+
+def edit_rows(inputs: ReportInputs) -> pa.Table:
+    """The wanted edits without their pictures, with verdicts under the filters configured now.
+
+    Before there are thresholds the verdicts are those that were written with the edits.
+    """
+    if inputs.edits is None:
+        return EDITS.empty_table().select(_COLUMNS)
+    rows = inputs.edits.read(_COLUMNS)
+    if inputs.wanted is not None:
+        rows = rows.filter(pc.is_in(rows.column("edit_id"), value_set=pa.array(inputs.wanted, pa.string())))
+    if not inputs.thresholds:
+        return rows
+    verdict = pa.array(judged(rows, inputs.thresholds, inputs.judge), pa.string())
+    return rows.set_column(rows.schema.get_field_index("verdict"), "verdict", verdict)
+
+
+def counts_by(edits: pa.Table, *columns: str) -> dict[tuple[str, ...], dict[str, int]]:
+    """For each combination of values of `columns` that occurs: verdict -> number of edits."""
+    names = [*columns, "verdict"]
+    counted = edits.group_by(names).aggregate([([], "count_all")])
+    found: dict[tuple[str, ...], dict[str, int]] = {}
+    for row in counted.to_pylist():
+        values, verdict, count = [row[name] for name in columns], row["verdict"], row["count_all"]
+        found.setdefault(tuple(values), dict.fromkeys(VERDICTS, 0))[verdict] = count
+    return found
+
+
+def acceptance(edits: pa.Table, column: str, names: dict[str, str]) -> list[dict[str, Any]]:
+    """How the attempts ended for each value of a column that is among `names` (value -> what it is called)."""
+    found = counts_by(edits, column)
+    return [{"name": name, **_acceptance(found[key,])} for key, name in names.items() if (key,) in found]
+
+
+def crossing(edits: pa.Table, labels: list[str], domains: list[str]) -> list[dict[str, Any]]:
+    """class × domain: a row for each label, with a cell for each domain_id."""
+    found = counts_by(edits, "label", "domain_id")
+    nothing = dict.fromkeys(VERDICTS, 0)
+    return [
+        {"name": label, "cells": [_acceptance(found.get((label, domain), nothing)) for domain in domains]}
+        for label in labels
+    ]
+
+
+def _acceptance(counts: dict[str, int]) -> dict[str, Any]:
+    attempts = sum(counts.values())
+    kept = counts["kept"]
+    return {"attempts": attempts, "kept": kept, "share": share(kept, attempts), "counts": counts}
+
+
+def filter_variants(edits: pa.Table, inputs: ReportInputs) -> list[dict[str, Any]]:
+    """What each published filter, and the configured one, would keep of the edits; `in_force` marks the latter."""
+    judge = inputs.judge
+    variants = dict(FILTER_VARIANTS)
+    configured = (tuple(judge.filters), judge.confidence_rule)
+    in_force = next((name for name, variant in variants.items() if _same_filter(variant, configured)), None)
+    if in_force is None:
+        in_force = f"as configured: {', '.join(judge.filters)} ({judge.confidence_rule})"
+        variants[in_force] = configured
+    rows = []
+    for name, (filters, rule) in variants.items():
+        verdict = verdicts(edits, inputs.thresholds, judge.positives, filters, rule, judge.top_k)
+        counts = {each: verdict.count(each) for each in VERDICTS}
+        rows.append({"name": name, "in_force": name == in_force, **_acceptance(counts)})
+    return rows
+
+
+def _same_filter(one: tuple[Sequence[str], str], other: tuple[Sequence[str], str]) -> bool:
+    """Whether two filters drop the same edits; the rule only matters to "mislabelled"."""
+    same_rule = one[1] == other[1] or "mislabelled" not in one[0]
+    return set(one[0]) == set(other[0]) and same_rule
+
+
+def edit_costs(edits: pa.Table) -> dict[str, float] | None:
+    """Worker seconds of editing and judging, in all and for each kept edit; None without edits."""
+    total = sum(pc.sum(edits.column(name)).as_py() or 0.0 for name in ("edit_seconds", "judge_seconds"))
+    kept = pc.sum(pc.equal(edits.column("verdict"), "kept")).as_py() or 0
+    if not edits.num_rows:
+        return None
+    return {"seconds": total, "per_attempt": total / edits.num_rows, "per_kept": share(total, kept)}
+
+
+# ------------------------------------------------------------------ training
+
+
+def arm_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each arm: a (value, difference to the arm `original`) pair for each of METRICS."""
+    arms = metrics.get("arms") or {}
+    base = arms.get(BASE.name, {})
+    return [
+        {
+            "name": name,
+            "count": values.get("count"),
+            "cells": [_against(values.get(key), None if name == BASE.name else base.get(key)) for key in METRICS],
+        }
+        for name, values in arms.items()
+    ]
+
+
+def breakdown(metrics: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """One row for each class or group of the arms' `key` ("per_class", "per_group"), with a cell for each arm."""
+    arms = {name: values.get(key) or {} for name, values in (metrics.get("arms") or {}).items()}
+    base = arms.get(BASE.name, {})
+    return [
+        {
+            "name": row,
+            "cells": [
+                _against(v.get(row), None if name == BASE.name else base.get(row)) for name, v in arms.items()
+            ],
+        }
+        for row in sorted({row for values in arms.values() for row in values})
+    ]
+
+
+def headline(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """Original against augmented, for accuracy and the worst group; empty until both arms are evaluated."""
+    arms = metrics.get("arms") or {}
+    augmented = next((name for name in arms if name in ARMS and ARMS[name].adds_edits), None)
+    if BASE.name not in arms or augmented is None:
+        return []
+    before, after = arms[BASE.name], arms[augmented]
+    return [
+        {
+            "name": METRICS[key],
+            "arm": augmented,
+            "before": before.get(key),
+            "after": after.get(key),
+            "difference": _against(after.get(key), before.get(key))["difference"],
+        }
+        for key in ("accuracy", "worst_group_accuracy")
+    ]
+
+
+def _against(value: float | None, base: float | None) -> dict[str, float | None]:
+    known = value is not None and base is not None
+    return {"value": value, "difference": value - base if known else None}
+
+
+def curves(history: dict[str, list[dict[str, Any]]]) -> list[tuple[str, Chart]]:
+    """A titled chart over the epochs for each of CURVES that any arm has."""
+    charts = []
+    for key, title in CURVES.items():
+        series = {
+            arm: [(r["epoch"], r[key]) for r in records if r.get(key) is not None]
+            for arm, records in history.items()
+        }
+        chart = line_chart(series)
+        if chart is not None:
+            charts.append((title, chart))
+    return charts
+
+
+# ------------------------------------------------------------------ stages and errors
+
+
+def stage_times(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages with their rows, errors, seconds, and their part of the longest one's seconds."""
+    stages = metrics.get("stages") or {}
+    longest = max((stats["seconds"] for stats in stages.values()), default=0) or 1
+    return [{"name": name, "part": stats["seconds"] / longest, **stats} for name, stats in stages.items()]
+
+
+def grouped_errors(errors: pa.Table) -> list[dict[str, Any]]:
+    """Errors by stage and reason, the most frequent first; reasons that differ only in numbers are one."""
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in errors.to_pylist():
+        group = groups.setdefault(
+            (row["stage"], re.sub(r"\d+", "#", row["reason"])),
+            {"stage": row["stage"], "reason": row["reason"], "count": 0, "keys": []},
+        )
+        group["count"] += 1
+        if len(group["keys"]) < KEYS_PER_REASON:
+            group["keys"].append(row["key"])
+    return sorted(groups.values(), key=lambda group: (-group["count"], group["stage"], group["reason"]))

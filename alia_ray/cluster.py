@@ -37,7 +37,7 @@ def join(run: Run) -> Cluster:
     There, one logical CPU more than cores is declared, so that reading and writing go on beside the workers.
     Raises ConfigError when the address does not answer.
     """
-    logging.getLogger("ray.data").setLevel(logging.WARNING)  # its plans and timings; ours are shorter
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and timings; ours are shorter
     address = run.address or os.environ.get("RAY_ADDRESS")
     options = {"log_to_driver": True, "logging_level": "WARNING", "ignore_reinit_error": True}
     if address:

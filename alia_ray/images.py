@@ -15,15 +15,6 @@ _UNREADABLE = (
 )
 
 
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,  # what Pillow raises for some broken PNG files
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-
-
 class DecodeError(ValueError):
     """Bytes that are not a picture. The message says why."""
 

@@ -1,6 +1,6 @@
 """The biased task of the miniature: two bird classes whose backgrounds give them away in training.
 
-A *tarrel* has the first value of every trait of `BIRD_TRAITS`, a *wimble* the second; colour, pose and size
+A *tarrel* has the first value of every trait of `BIRD_TRAITS`, a *mirrol* the second; colour, pose and size
 say nothing. In train and val a share `bias` of each class stands on its own two backgrounds, the rest on
 those of the other class; in test every class stands on all four alike. At bias 1 this is the paper's
 Waterbirds subset in small.
@@ -13,8 +13,8 @@ import numpy as np
 from alia_ray.miniature import world
 from alia_ray.tables import seed_of
 
-CLASSES = ("tarrel", "wimble")
-HOME = {"tarrel": ("forest", "meadow"), "wimble": ("lake", "beach")}
+CLASSES = ("tarrel", "mirrol")
+HOME = {"tarrel": ("forest", "meadow"), "mirrol": ("lake", "beach")}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ RECIPES = {
     "img2img": Recipe(_make_editor("img2img", seed=22), 8000),
     "captioner": Recipe(lambda out, steps: train_captioner(out / "captioner", steps=steps, seed=31), 1500),
     "clip": Recipe(lambda out, steps: train_clip(out / "clip", steps=steps, seed=41, vae=out / "vae"), 2500),
-    "llm": Recipe(lambda out, steps: train_llm(out / "llm", steps=steps, seed=51), 6000),
+    "llm": Recipe(lambda out, steps: train_llm(out / "llm", steps=steps, seed=17), 5000),
 }
 """In this order: the VAE comes before what decodes with it. Steps and seeds are those of the shipped weights."""
 

@@ -19,6 +19,7 @@ from alia_ray.models.loading import (
     is_random,
     pick_device,
     pick_dtype,
+    quiet_libraries,
     resolve,
     seeded_by_name,
 )
@@ -80,6 +81,7 @@ class Captioner:
 
 def load_blip(model: config.Model, dtype: torch.dtype) -> tuple[BlipForConditionalGeneration, BlipProcessor]:
     """The model, on the CPU in `dtype`, and its processor."""
+    quiet_libraries()
     if is_random(model.name):
         if architecture_of(model.name) != "blip-large":
             raise ValueError(f"{model.name}: the only random captioner is random:blip-large")

@@ -5,7 +5,6 @@ any device, in any batch and in any order. A prompt's embedding is computed once
 """
 
 import torch
-from alia_ray.models.loading import is_random, pick_device, pick_dtype, resolve, seeded_by_name
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
@@ -19,6 +18,7 @@ from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from alia_ray import config
+from alia_ray.models.loading import is_random, pick_device, pick_dtype, quiet_libraries, resolve, seeded_by_name
 from alia_ray.models.methods import method_parameters
 
 PIPELINES: dict[str, type[DiffusionPipeline]] = {
@@ -78,6 +78,7 @@ class Editor:
 
 def load_pipeline(method: str, model: config.Model, dtype: torch.dtype) -> DiffusionPipeline:
     """The diffusers pipeline of a method, without a safety checker, on the CPU in `dtype`."""
+    quiet_libraries()
     if is_random(model.name):
         return random_pipeline(method, dtype)
     return PIPELINES[method].from_pretrained(

@@ -12,8 +12,6 @@ from alia_ray.config import Config, ConfigError, Llm
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import Discovery, discover_domains, given_domains
 
-STOP_TIMEOUT_S = 60.0
-
 
 def run_discover(captions: list[str], class_names: list[str], config: Config) -> Discovery:
     """Discover the domains of a run; Ray must be initialised unless no server has to be started.

@@ -48,7 +48,7 @@ def test_a_bad_answer_is_asked_for_again_with_another_seed(fake_llm, bad: str):
 
 def test_three_bad_answers_are_an_error_that_shows_the_last(fake_llm):
     fake_llm.reply = lambda request: "Sure! Here you are"
-    with pytest.raises(StageError, match="in 3 attempts.*Sure! Here"):
+    with pytest.raises(StageError, match=r"in 3 attempts.*Sure! Here"):
         ask(client_of(fake_llm))
     assert len(fake_llm.requests) == 3
 

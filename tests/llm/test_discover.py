@@ -145,7 +145,7 @@ def test_nothing_usable_is_an_error_with_the_reasons(fake_llm):
     fake_llm.reply = lambda request: (
         answer(request) if len(request["messages"]) == 1 else '{"prompts":["a photo of a gull"]}'
     )
-    with pytest.raises(StageError, match="a photo of a gull.*exactly one"):
+    with pytest.raises(StageError, match=r"a photo of a gull.*exactly one"):
         discover_domains(CAPTIONS, ["gull"], *settings(), fake_llm.base_url, seed=0)
 
 

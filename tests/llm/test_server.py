@@ -74,7 +74,8 @@ def test_a_killed_owner_or_supervisor_leaves_no_process(tmp_path, killed):
         import sys, time
         from alia_ray.llm import server
         from alia_ray.config import Llm, Model
-        server.server_command = lambda llm, port: [sys.executable, "-c", {HEALTHY!r}, str(port), {str(tmp_path / "pids")!r}]
+        command = [sys.executable, "-c", {HEALTHY!r}]
+        server.server_command = lambda llm, port: [*command, str(port), {str(tmp_path / "pids")!r}]
         running = server.start_server(Llm(model=Model(name="miniature:llm"), startup_timeout_s=20))
         print(running.group, flush=True)
         sys.stdin.readline()

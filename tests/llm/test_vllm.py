@@ -33,7 +33,7 @@ def captions_of(places: list[str], count: int) -> list[str]:
 def test_the_places_of_the_captions_are_discovered(vllm_url, miniature_llm):
     places = ["forest", "lake", "snow"]
     captions = captions_of(places, 12)
-    found = discover_domains(captions, ["tarrel", "wimble"], DISCOVER, miniature_llm, vllm_url, seed=0)
+    found = discover_domains(captions, ["tarrel", "mirrol"], DISCOVER, miniature_llm, vllm_url, seed=0)
     assert [row["prompt"] for row in found.domains] == [
         f"{miniature.PREFIX} {BACKGROUNDS[place]}" for place in places
     ]
@@ -46,7 +46,7 @@ def test_many_captions_are_read_in_chunks_and_give_the_same_twice(vllm_url, mini
     places = ["meadow", "beach", "desert", "night"]
     captions = captions_of(places, 200)
     found = [
-        discover_domains(captions, ["tarrel", "wimble"], DISCOVER, miniature_llm, vllm_url, seed=0)
+        discover_domains(captions, ["tarrel", "mirrol"], DISCOVER, miniature_llm, vllm_url, seed=0)
         for _ in range(2)
     ]
     assert found[0] == found[1]
@@ -57,7 +57,7 @@ def test_many_captions_are_read_in_chunks_and_give_the_same_twice(vllm_url, mini
 def test_the_answer_keeps_to_the_number_of_domains(vllm_url, miniature_llm):
     discover = DISCOVER.model_copy(update={"max_domains": 2})
     captions = captions_of(list(BACKGROUNDS), 16)
-    found = discover_domains(captions, ["tarrel", "wimble"], discover, miniature_llm, vllm_url, seed=0)
+    found = discover_domains(captions, ["tarrel", "mirrol"], discover, miniature_llm, vllm_url, seed=0)
     assert 1 <= len(found.domains) <= 2
 
 

@@ -10,7 +10,7 @@ from alia_ray.models.editor import Editor, random_pipeline
 TINY = ["edit.steps=4"]
 PROMPTS = [
     "a photo of a tarrel bird in the snow",
-    "a photo of a wimble bird at night",
+    "a photo of a mirrol bird at night",
     "a photo of a tarrel bird at night",
 ]
 

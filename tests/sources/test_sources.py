@@ -108,7 +108,7 @@ def test_parquet_rows_are_found_again_in_any_order(tmp_path, as_struct):
 def test_the_miniature_has_the_bias_it_was_asked_for():
     source = MiniatureWorld(kind="miniature", train=400, val=40, test=400, bias=0.95)
     listing = list_images(source)
-    home = {"tarrel": ("forest", "meadow"), "wimble": ("lake", "beach")}
+    home = {"tarrel": ("forest", "meadow"), "mirrol": ("lake", "beach")}
     at_home = Counter()
     for row in listing.to_pylist():
         at_home[row["split"]] += row["group"].split("/")[1] in home[row["label"]]

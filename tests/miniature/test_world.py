@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from alia_ray.miniature import dataset, world
+
+
+def test_a_picture_is_made_of_its_numbers_alone():
+    bird = world.random_creature(np.random.default_rng(0), "bird")
+    one = world.paint(bird, "forest", 5)
+    assert one.shape == (48, 48, 3)
+    assert one.dtype == np.uint8
+    assert np.array_equal(one, world.paint(bird, "forest", 5))
+    assert not np.array_equal(one, world.paint(bird, "forest", 6))
+
+
+def test_a_creature_is_the_same_on_every_background():
+    bird = world.random_creature(np.random.default_rng(1), "bird")
+    pictures = [world.paint(bird, place, 5).astype(int) for place in ("snow", "night")]
+    empty = [world.paint(None, place, 5).astype(int) for place in ("snow", "night")]
+    body = np.logical_and(*(np.abs(p - e).max(2) > 60 for p, e in zip(pictures, empty, strict=True)))
+    inside = body[1:-1, 1:-1] & body[:-2, 1:-1] & body[2:, 1:-1] & body[1:-1, :-2] & body[1:-1, 2:]
+    assert inside.sum() > 50
+    assert np.abs(pictures[0] - pictures[1])[1:-1, 1:-1][inside].max() <= 1
+
+
+def test_traits_are_independent_of_each_other_colour_and_background():
+    rng = np.random.default_rng(2)
+    birds = [world.random_creature(rng, "bird") for _ in range(2000)]
+    beak = np.array([bird.traits["beak"] == "long" for bird in birds])
+    for other in ("crest", "tail", "legs", "wing"):
+        values = np.array([bird.traits[other] == world.BIRD_TRAITS[other][1] for bird in birds])
+        assert abs(np.corrcoef(beak, values)[0, 1]) < 0.08
+    red = np.array([bird.colour == "red" for bird in birds])
+    assert abs(np.corrcoef(beak, red)[0, 1]) < 0.08
+
+
+def test_no_caption_names_a_trait_or_a_downstream_class():
+    rng = np.random.default_rng(3)
+    said = {
+        word
+        for _ in range(2000)
+        for describe in (None, "", world.invented_name(rng))
+        for word in world.caption(world.random_creature(rng), world.random_background(rng), describe).split()
+    }
+    traits = {*world.BIRD_TRAITS, *(value for values in world.BIRD_TRAITS.values() for value in values)}
+    assert not said & (traits | set(dataset.CLASSES))
+
+
+@pytest.mark.parametrize("background", world.BACKGROUNDS)
+def test_every_background_can_be_painted_empty(background):
+    pixels = world.paint(None, background, 0)
+    assert pixels.std() > 4
+
+
+def test_captions_read_like_captions():
+    bird = world.Creature("bird", "orange")
+    assert world.caption(bird, "snow") == "a photo of an orange bird in the snow"
+    assert world.caption(bird, "lake", "moruvi") == "a photo of a moruvi bird on a lake"
+    assert world.caption(bird, "night", "") == "a photo of a bird at night"
+    assert world.caption(None, "city") == "a photo of a background in a city"
+
+
+def test_the_classes_differ_in_every_trait():
+    one, other = (dataset.class_traits(label) for label in dataset.CLASSES)
+    assert all(one[name] != other[name] for name in world.BIRD_TRAITS)

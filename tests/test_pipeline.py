@@ -1,0 +1,127 @@
+"""The whole method through the real classes, small: BLIP, vLLM, diffusers, open_clip, Ray Data, Ray Train."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from alia_ray.cluster import available
+from alia_ray.config import Config, load_config
+from alia_ray.miniature.recipes import DEMO
+from alia_ray.pipeline import STAGES, run_all
+from alia_ray.state import State
+from alia_ray.tables import SCHEMAS
+
+pytestmark = pytest.mark.slow
+SMALL = [
+    "source={kind: miniature, train: 32, val: 16, test: 16, bias: 1.0}",
+    "edit.steps=3",
+    "train.arms=[original, alia]",
+    "train.epochs=2",
+    "judge.filters=[too_similar]",  # few steps make poor edits: this filter has both verdicts of them
+]
+HOME = {f"a photo of a {{}} bird {place}" for place in ("in a forest", "in a meadow", "on a lake", "on a beach")}
+
+
+def small(folder: Path, *overrides: str) -> Config:
+    return load_config(DEMO, [f"run.folder={folder}", *SMALL, *overrides])
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(p): os.stat(p).st_mtime_ns for p in folder.rglob("*") if p.suffix in (".parquet", ".safetensors")}
+
+
+@pytest.fixture(scope="module")
+def finished(ray_cluster, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "demo"
+    run_all(small(folder), available("auto"))
+    return folder
+
+
+def test_every_table_of_the_design_is_there(finished):
+    for name, schema in SCHEMAS.items():
+        table = pq.read_table(finished / name)
+        assert table.schema.names == schema.names
+        assert table.num_rows > 0 or name == "errors"
+
+
+def test_the_domains_are_the_training_backgrounds_and_name_no_class(finished):
+    prompts = set(pq.read_table(finished / "domains").column("prompt").to_pylist())
+    assert prompts == HOME
+    assert not any(name in prompt for prompt in prompts for name in ("tarrel", "mirrol"))
+
+
+def test_every_training_image_was_tried_under_every_prompt(finished):
+    edits = pq.read_table(finished / "edits")
+    assert edits.num_rows == 32 * 4
+    assert len(set(edits.column("edit_id").to_pylist())) == 32 * 4
+    assert set(edits.column("verdict").to_pylist()) <= {"kept", "too_similar", "error"}
+
+
+def test_metrics_name_every_arm_and_stage(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert set(metrics["arms"]) == {"original", "alia"}
+    for arm in metrics["arms"].values():
+        assert {"accuracy", "class_balanced_accuracy", "worst_group_accuracy"} <= set(arm)
+    assert {"ingest", "caption", "discover", "edit", "train", "evaluate"} <= set(metrics["stages"])
+    assert all({"rows", "errors", "seconds"} <= set(stage) for stage in metrics["stages"].values())
+    assert metrics["stages"]["edit"]["rows"] == 32 * 4
+
+
+def test_the_report_holds_pictures_and_prompts(finished):
+    page = (finished / "report.html").read_text()
+    assert "data:image/" in page
+    assert "a photo of a {} bird in a forest" in page
+
+
+def test_running_again_makes_nothing_again(finished):
+    before = files(finished)
+    run_all(small(finished), available("auto"))
+    assert files(finished) == before
+
+
+def test_pool_and_batch_sizes_do_not_change_the_edits(finished, tmp_path):
+    """Ids and verdicts are equal; pixels may differ where a kernel sums another batch size in another order."""
+    prompts = json.dumps(sorted(HOME))
+    resized = small(
+        tmp_path, "edit.batch_size=5", "edit.workers=1", "caption.batch_size=3", f"discover.prompts={prompts}"
+    )
+    for stage in ("ingest", "caption", "discover", "train_base", "edit"):
+        STAGES[stage](State(resized), available("auto"))
+    one, other = (pq.read_table(folder / "edits").sort_by("edit_id") for folder in (finished, tmp_path))
+    for column in ("edit_id", "image_id", "seed", "prompt", "verdict", "predicted_label", "semantic_text"):
+        assert one.column(column).to_pylist() == other.column(column).to_pylist()
+    worst = max(
+        np.abs(pixels(a) - pixels(b)).max()
+        for a, b in zip(one.column("image").to_pylist(), other.column("image").to_pylist(), strict=True)
+    )
+    assert worst <= 1
+
+
+def pixels(encoded: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(encoded))).astype(int)
+
+
+def test_other_judge_settings_score_the_same_edits_again_without_editing(finished):
+    before = pq.read_table(finished / "edits").num_rows
+    other = small(finished, "judge.negatives=[a photo of noise]", "edit.workers=1")
+    STAGES["judge"](State(other), available("auto"))
+    state = State(other)
+    assert state.edits.read().num_rows == before
+    texts = set(state.edits.read(["semantic_text"]).column(0).to_pylist())
+    assert texts <= {"a photo of a bird", "a photo of noise"}
+    original = State(small(finished)).edits.read(["edit_id", "image"])
+    assert state.edits.read(["edit_id", "image"]).equals(original)
+
+
+def test_a_changed_filter_changes_the_selection_and_no_table(finished):
+    before = files(finished)
+    strict, loose = (State(small(finished, f"judge.filters={filters}")) for filters in ("[too_similar]", "[]"))
+    assert len(loose.selected()) == 32
+    assert set(strict.wanted_edits().column("verdict").to_pylist()) >= {"too_similar"}
+    assert files(finished) == before

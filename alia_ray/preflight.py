@@ -17,6 +17,10 @@ def check_inputs(settings: Config) -> None:
     }
     if settings.discover.prompts is None and settings.llm.base_url is None:
         models["llm.model.name"] = settings.llm.model
+        if settings.llm.model.name.startswith("random:"):
+            raise ConfigError(
+                "llm.model.name: random weights say nothing; name a real LLM, or give discover.prompts"
+            )
     for key, model in models.items():
         _check_model(key, model)
     list_images(settings.source)

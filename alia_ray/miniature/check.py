@@ -19,7 +19,7 @@ from alia_ray.miniature import dataset, world
 from alia_ray.miniature.judges import train_background_judge, train_class_judge
 from alia_ray.miniature.recipes import DEMO, IMG2IMG
 
-SEED = 9_000  # of the draws that are measured on
+SEED = 9_100  # of the draws that are measured on
 
 
 @dataclass(frozen=True)

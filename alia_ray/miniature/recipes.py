@@ -8,8 +8,8 @@ DEMO = Path(__file__).parent / "demo.yaml"
 IMG2IMG = [
     "edit.method=img2img",
     "edit.model.name=miniature:img2img",
-    "edit.strength=0.5",
+    "edit.strength=0.35",
     "edit.steps=24",
-    "edit.guidance_scale=4.0",
+    "edit.guidance_scale=2.5",
 ]
 """Overrides (`--set` each) that make the demo edit with Img2Img instead of InstructPix2Pix."""

@@ -16,8 +16,8 @@ class Progress:
 
     def __init__(self, stage: str, total: int) -> None:
         self.stage, self.total, self.done, self.failed = stage, total, 0, 0
-        self.started = self.first = time.perf_counter()
-        self.logged = self.started
+        self.started = self.logged = time.perf_counter()
+        self.first: tuple[float, int] | None = None  # when the first rows came, and how many
         self.bar = _bar() if sys.stderr.isatty() else None
         self.task = self.bar.add_task(stage, total=total, rate="") if self.bar else None
 
@@ -30,6 +30,7 @@ class Progress:
         """Count `rows` more rows; `failed` is how many have failed in all."""
         self.done, self.failed = self.done + rows, failed
         now = time.perf_counter()
+        self.first = self.first or (now, self.done)
         if self.bar:
             self.bar.update(self.task, completed=self.done, rate=f"{self._rate(now):.1f}/s")
         elif now - self.logged > LOG_EVERY_S:
@@ -38,7 +39,11 @@ class Progress:
             say(f"{self.stage}: {self.done}/{self.total}  {self._rate(now):.1f}/s  {left:.0f} s left")
 
     def _rate(self, now: float) -> float:
-        return self.done / max(now - self.started, 1e-9)
+        """Rows a second since the first rows came: loading the models is not work that goes on."""
+        since, rows = self.first or (self.started, 0)
+        if self.done == rows:
+            since, rows = self.started, 0
+        return (self.done - rows) / max(now - since, 1e-9)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -47,7 +52,9 @@ class Progress:
             self.bar.stop()
         now = time.perf_counter()
         failures = f", {self.failed} failed" if self.failed else ""
-        say(f"{self.stage}: {self.done} rows in {now - self.started:.1f} s ({self._rate(now):.1f}/s{failures})")
+        say(
+            f"{self.stage}: {self.done} rows in {now - self.started:.1f} s ({self._rate(now):.1f}/s once loaded{failures})"
+        )
 
 
 def _bar() -> RichProgress:

@@ -23,12 +23,13 @@ ROWS = 150
 
 
 class Echo:
-    """Captions a row with its id; ids that end in `bad_digit` fail."""
+    """Captions a row with its id; ids that end in `bad_digit` fail; a batch takes `delay` seconds."""
 
-    def __init__(self, bad_digit: str | None = None) -> None:
-        self.bad_digit = bad_digit
+    def __init__(self, bad_digit: str | None = None, delay: float = 0.0) -> None:
+        self.bad_digit, self.delay = bad_digit, delay
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        time.sleep(self.delay)
         ids = rows.column("image_id").to_pylist()
         errors = ["no good" if self.bad_digit and i.endswith(self.bad_digit) else None for i in ids]
         schema = pa.schema([*CAPTIONS, pa.field("error", pa.string())])
@@ -43,7 +44,12 @@ def write_source(folder: Path) -> list[str]:
 
 
 def run(
-    folder: Path, workers: int = 1, batch_size: int = 8, bad_digit: str | None = None, limit: float = 0.2
+    folder: Path,
+    workers: int = 1,
+    batch_size: int = 8,
+    bad_digit: str | None = None,
+    limit: float = 0.2,
+    delay: float = 0.0,
 ) -> Table:
     ids = write_source(folder)
     run_folder = RunFolder(str(folder))
@@ -55,7 +61,7 @@ def run(
         columns=["image_id"],
         prepare=keep_ids("image_id", ray.put(pa.array(todo))),
         worker=Echo,
-        worker_args=(bad_digit,),
+        worker_args=(bad_digit, delay),
         target=target,
         errors=errors,
         batch_size=batch_size,
@@ -103,21 +109,17 @@ def test_a_pass_computes_only_what_is_missing(ray_cluster, tmp_path):
 @pytest.mark.slow
 def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
     script = textwrap.dedent("""
-        import sys, time, pathlib, ray
-        sys.path.insert(0, sys.argv[2])
-        import test_streaming as t
-        call = t.Echo.__call__
-        def slow(self, rows):
-            time.sleep(1.0)
-            return call(self, rows)
-        t.Echo.__call__ = slow
+        import pathlib, sys, ray, test_streaming
         ray.init(num_cpus=3, include_dashboard=False)
-        t.run(pathlib.Path(sys.argv[1]), batch_size=8)
+        test_streaming.run(pathlib.Path(sys.argv[1]), delay=1.0)
     """)
-    arguments = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)]
-    driver = subprocess.Popen(arguments, env={**os.environ, "RAY_AUTH_MODE": "disabled"}, start_new_session=True)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(Path(__file__).parent)},
+        start_new_session=True,
+    )
     target = RunFolder(str(tmp_path)).table("captions", "f")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while len(target.files()) < 1 and time.monotonic() < deadline:
         time.sleep(0.2)
     os.killpg(driver.pid, signal.SIGKILL)

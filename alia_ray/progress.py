@@ -52,9 +52,8 @@ class Progress:
             self.bar.stop()
         now = time.perf_counter()
         failures = f", {self.failed} failed" if self.failed else ""
-        say(
-            f"{self.stage}: {self.done} rows in {now - self.started:.1f} s ({self._rate(now):.1f}/s once loaded{failures})"
-        )
+        rate = f"{self._rate(now):.1f}/s once loaded"
+        say(f"{self.stage}: {self.done} rows in {now - self.started:.1f} s ({rate}{failures})")
 
 
 def _bar() -> RichProgress:

@@ -46,6 +46,8 @@ def join(run: Run) -> Cluster:
         except ConnectionError as error:
             raise ConfigError(f"run.address: no Ray cluster answers at {address}") from error
     elif not ray.is_initialized():
+        # Under `uv run` Ray would start every worker through uv again; here they share this environment.
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         ray.init(num_cpus=(os.cpu_count() or 1) + 1, include_dashboard=False, **options)
     return available(run.accelerator)
 

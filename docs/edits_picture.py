@@ -13,6 +13,7 @@ from alia_ray.config import load_config
 from alia_ray.images import from_array, to_array
 from alia_ray.miniature import dataset, world
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.miniature.shapes import SIZE
 from alia_ray.models.editor import Editor
 
 SEED, ENLARGED = 77, 96
@@ -34,7 +35,7 @@ def main() -> None:
             edits = editor.edit(sources, prompts, list(range(SEED, SEED + len(prompts))))
             rows.append(np.concatenate([to_array(source), *edits.numpy()], axis=2))
     grid = from_array(np.concatenate(rows, axis=1))
-    size = (grid.width * ENLARGED // world.SIZE, grid.height * ENLARGED // world.SIZE)
+    size = (grid.width * ENLARGED // SIZE, grid.height * ENLARGED // SIZE)
     grid.resize(size, Image.Resampling.NEAREST).save(options.out, optimize=True)
 
 

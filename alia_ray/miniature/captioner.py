@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from alia_ray.miniature import world
+from alia_ray.miniature.shapes import SIZE
 from alia_ray.miniature.training import fit, seed_everything
 
 BATCH = 48
@@ -29,7 +30,7 @@ def build_processor() -> BlipProcessor:
     words |= {word for phrase in world.BACKGROUNDS.values() for word in phrase.split()}
     pieces = [*SPECIAL, *sorted(words)]
     tokenizer = BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, bos_token="[DEC]")
-    return BlipProcessor(BlipImageProcessor(size={"height": world.SIZE, "width": world.SIZE}), tokenizer)
+    return BlipProcessor(BlipImageProcessor(size={"height": SIZE, "width": SIZE}), tokenizer)
 
 
 def build_blip(vocabulary: int, decoder_start: int) -> BlipForConditionalGeneration:
@@ -39,7 +40,7 @@ def build_blip(vocabulary: int, decoder_start: int) -> BlipForConditionalGenerat
         "intermediate_size": 384,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
-        "image_size": world.SIZE,
+        "image_size": SIZE,
         "patch_size": 8,
     }
     text = {

@@ -19,6 +19,7 @@ from transformers import BertTokenizer
 
 from alia_ray.miniature import world
 from alia_ray.miniature.captioner import SPECIAL, soften
+from alia_ray.miniature.shapes import SIZE
 from alia_ray.miniature.training import fit, seed_everything
 
 BATCH = 96
@@ -32,7 +33,7 @@ SUBJECTS = (*world.KINDS, "background", *DESTROYED_TEXTS)
 ANY = -1  # an attribute that a text does not name, or that a picture does not have
 MODEL = {
     "embed_dim": 64,
-    "vision_cfg": {"image_size": world.SIZE, "layers": 3, "width": 96, "head_width": 24, "patch_size": 8},
+    "vision_cfg": {"image_size": SIZE, "layers": 3, "width": 96, "head_width": 24, "patch_size": 8},
     "text_cfg": {
         "context_length": CONTEXT,
         "width": 64,
@@ -173,7 +174,7 @@ def _destroyed(
     rng: np.random.Generator, painted: torch.Tensor, vae: AutoencoderTiny
 ) -> tuple[torch.Tensor, tuple[int, int, int]]:
     """A picture of nothing: pixel noise, a flat colour, shuffled patches, or decoded latent noise."""
-    size, kind = world.SIZE, rng.integers(5)
+    size, kind = SIZE, rng.integers(5)
     if kind == 0:
         return torch.from_numpy(rng.integers(0, 256, (3, size, size), dtype=np.uint8)), _fact("noise")
     if kind == 1:

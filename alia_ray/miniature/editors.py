@@ -27,6 +27,7 @@ from tokenizers.models import BPE
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from alia_ray.miniature import world
+from alia_ray.miniature.shapes import SIZE
 from alia_ray.miniature.training import fit, seed_everything
 from alia_ray.miniature.vae import LATENT_CHANNELS, PATCH, build_vae, encode
 
@@ -104,7 +105,7 @@ def build_scheduler() -> DDIMScheduler:
 def build_unet(in_channels: int) -> UNet2DConditionModel:
     """2.5 M parameters; cross-attention at 6 × 6 and in the middle only."""
     unet = UNet2DConditionModel(
-        sample_size=world.SIZE // PATCH,
+        sample_size=SIZE // PATCH,
         in_channels=in_channels,
         out_channels=LATENT_CHANNELS,
         layers_per_block=1,

@@ -4,10 +4,13 @@ import logging
 import os
 from dataclasses import dataclass
 
-# Ray repeats these at every pool and every second of a training; they say nothing that a person could mend.
+# Ray reads both variables when it is imported.
+# It repeats these lines at every pool and every second of a training; they say nothing that one could mend.
 os.environ.setdefault(
     "RAY_DEDUP_LOGS_SKIP_REGEX", "Failed to query Ray Train|constructor arguments in the object store"
 )
+# Under `uv run` Ray would start every worker through uv again, at many seconds each.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 import ray
 
 from alia_ray.config import ConfigError, Pool, Run
@@ -46,8 +49,6 @@ def join(run: Run) -> Cluster:
         except ConnectionError as error:
             raise ConfigError(f"run.address: no Ray cluster answers at {address}") from error
     elif not ray.is_initialized():
-        # Under `uv run` Ray would start every worker through uv again; here they share this environment.
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         ray.init(num_cpus=(os.cpu_count() or 1) + 1, include_dashboard=False, **options)
     return available(run.accelerator)
 

@@ -21,6 +21,7 @@ from alia_ray.models.loading import is_random, resolve
 
 LOG_LINES = 25  # of the server's log in an error
 STOP_TIMEOUT_S = 30.0  # longer than the supervisor's grace
+GROUP_TIMEOUT_S = 5.0  # for the kernel to take down what was killed
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,11 @@ def stop_server(server: Server, keep_log: bool = False) -> None:
     with server.link as link:
         link.shutdown(socket.SHUT_WR)
         _has_ended(link, STOP_TIMEOUT_S)
-    with contextlib.suppress(ProcessLookupError):  # where somebody killed the supervisor alone
-        os.killpg(server.group, signal.SIGKILL)
+    deadline = time.monotonic() + GROUP_TIMEOUT_S
+    with contextlib.suppress(ProcessLookupError):  # what is left: dying, or its supervisor was killed alone
+        while time.monotonic() < deadline:
+            os.killpg(server.group, signal.SIGKILL)
+            time.sleep(0.05)
     if not keep_log:
         server.log.unlink(missing_ok=True)
 

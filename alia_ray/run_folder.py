@@ -108,7 +108,14 @@ class Table:
         if not rows.num_rows:
             return
         key = tables.KEYS[self.name]
-        name = tables.content_id(*sorted(rows.column(key).to_pylist()))
+        self._write(rows, tables.content_id(*sorted(rows.column(key).to_pylist())))
+
+    def create(self) -> None:
+        """Make sure that there is a table to read, if one without rows."""
+        if not self.exists():
+            self._write(self.schema.empty_table(), "empty")
+
+    def _write(self, rows: pa.Table, name: str) -> None:
         path = posixpath.join(self.path, f"part-{name}.parquet")
         self.folder.fs.create_dir(self.path, recursive=True)
         hidden = _hidden_name(path)

@@ -41,6 +41,14 @@ def test_an_empty_table_has_its_schema(captions):
     assert captions.ids() == set()
 
 
+def test_a_table_without_rows_can_be_created_and_read_by_anyone(captions):
+    captions.create()
+    assert pq.read_table(captions.path).schema.names == CAPTIONS.names
+    captions.commit(rows("a"))
+    captions.create()
+    assert captions.ids() == {"a"}
+
+
 def test_json_is_replaced_whole(tmp_path):
     folder = RunFolder(str(tmp_path))
     assert folder.read_json("stages", "caption.json") is None

@@ -43,6 +43,7 @@ class Pass:
 
 def run_pass(job: Pass, placement: Placement) -> None:
     """Stream a pass to its end. Raises StageError when too many rows fail."""
+    job.errors.create()
     if not job.todo:
         return
     context = DataContext.get_current()

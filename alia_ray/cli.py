@@ -136,7 +136,7 @@ def _exit_codes() -> Iterator[None]:
     except ConfigError as error:
         say(f"error: {error}")
         raise typer.Exit(2) from error
-    except StageError as error:
+    except (StageError, OSError) as error:
         say(f"error: {error}")
         raise typer.Exit(1) from error
 

@@ -52,8 +52,8 @@ class Progress:
             self.bar.stop()
         now = time.perf_counter()
         failures = f", {self.failed} failed" if self.failed else ""
-        rate = f"{self._rate(now):.1f}/s once loaded"
-        say(f"{self.stage}: {self.done} rows in {now - self.started:.1f} s ({rate}{failures})")
+        seconds = now - self.started
+        say(f"{self.stage}: {self.done} rows in {seconds:.1f} s ({self.done / seconds:.1f}/s{failures})")
 
 
 def _bar() -> RichProgress:

@@ -6,7 +6,9 @@ Rows that failed carry a reason in their `error` column: they go to the errors t
 table only if that has such a column. A pass that is killed loses the blocks under way and nothing else.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, DataContext
+from ray.exceptions import RayError
 
 from alia_ray import tables
 from alia_ray.cluster import Placement
@@ -72,7 +75,7 @@ def run_pass(job: Pass, placement: Placement) -> None:
         )
     )
     done = failed = 0
-    with Progress(job.stage, job.todo) as progress:
+    with _failures_of(job.stage), Progress(job.stage, job.todo) as progress:
         for count in counts.iter_rows():
             done, failed = done + count["rows"], failed + count["errors"]
             progress.advance(count["rows"], failed)
@@ -80,6 +83,17 @@ def run_pass(job: Pass, placement: Placement) -> None:
     check_error_rate(job.stage, failed, done, job.max_error_rate, final=True)
     if done < job.todo:
         raise StageError(f"{job.stage}: {job.todo - done} of {job.todo} rows never came back; run it again")
+
+
+@contextmanager
+def _failures_of(stage: str) -> Iterator[None]:
+    """Say in one sentence what a worker's exception said; Ray prints where it came from."""
+    try:
+        yield
+    except RayError as error:
+        raised = re.findall(r"^\s*([\w.]*(?:Error|Exception|Interrupt): .+)$", str(error), re.MULTILINE)
+        reason = raised[0] if raised else str(error).strip().splitlines()[0]  # the first is the worker's own
+        raise StageError(f"{stage}: a worker failed: {reason}; what was committed stays, run it again") from error
 
 
 def _block_rows(batch_size: int, todo: int, workers: int) -> int:

@@ -36,6 +36,11 @@ class Echo:
         return pa.table([ids, [f"this is {i}" for i in ids], errors], schema=schema)
 
 
+class Broken(Echo):
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        raise ValueError("the weights are for another model")
+
+
 def write_source(folder: Path) -> list[str]:
     ids = [f"id{n:04d}" for n in range(ROWS)]
     (folder / "source").mkdir(parents=True, exist_ok=True)
@@ -50,6 +55,7 @@ def run(
     bad_digit: str | None = None,
     limit: float = 0.2,
     delay: float = 0.0,
+    worker: type = Echo,
 ) -> Table:
     ids = write_source(folder)
     run_folder = RunFolder(str(folder))
@@ -60,7 +66,7 @@ def run(
         source=str(folder / "source"),
         columns=["image_id"],
         prepare=keep_ids("image_id", ray.put(pa.array(todo))),
-        worker=Echo,
+        worker=worker,
         worker_args=(bad_digit, delay),
         target=target,
         errors=errors,
@@ -93,6 +99,13 @@ def test_too_many_errors_fail_the_stage_and_keep_what_was_made(ray_cluster, tmp_
     with pytest.raises(StageError, match="max_error_rate"):
         run(tmp_path, bad_digit="7", limit=0.05)
     assert RunFolder(str(tmp_path)).table("captions", "f").ids()
+
+
+def test_a_worker_that_cannot_work_fails_the_stage_with_its_reason(ray_cluster, tmp_path):
+    with pytest.raises(
+        StageError, match=r"caption: a worker failed: ValueError: the weights are for another model"
+    ):
+        run(tmp_path, worker=Broken)
 
 
 def test_a_pass_computes_only_what_is_missing(ray_cluster, tmp_path):

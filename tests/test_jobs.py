@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,9 @@ TINY = [
     "train.epochs=1",
 ]
 
+# Fixed by default, so that a second Ray on the machine has no agent that takes jobs.
+AGENT_PORTS = ("dashboard-agent-listen-port", "metrics-export-port", "ray-client-server-port")
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -33,25 +37,31 @@ def free_port() -> int:
 @pytest.fixture
 def head(tmp_path_factory):
     """A Ray head with a dashboard on loopback, taken down by its own process group alone."""
-    port, dashboard = free_port(), free_port()
-    ray = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"]
-    options = [f"--dashboard-port={dashboard}", "--num-cpus=3", f"--temp-dir={tmp_path_factory.mktemp('ray')}"]
+    ports = {name: free_port() for name in ("port", "dashboard-port", *AGENT_PORTS)}
+    options = [f"--{name}={port}" for name, port in ports.items()]
+    options += ["--num-cpus=3", f"--temp-dir={tmp_path_factory.mktemp('ray')}"]
+    ray = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options]
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     process = subprocess.Popen(
-        [*ray, *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ray, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        yield f"http://127.0.0.1:{dashboard}"
+        yield f"http://127.0.0.1:{ports['dashboard-port']}"
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
-def connected(address: str) -> JobSubmissionClient:
-    deadline = time.monotonic() + 120
+def submitted(address: str, command: str) -> tuple[JobSubmissionClient, str]:
+    """Submit a job as soon as the head and its agent are there."""
+    deadline = time.monotonic() + 180
     while True:
         try:
-            return JobSubmissionClient(address)
+            client = JobSubmissionClient(address)
+            return client, client.submit_job(entrypoint=command)
         except (ConnectionError, RuntimeError):
             if time.monotonic() > deadline:
                 raise
@@ -68,10 +78,9 @@ def finished(client: JobSubmissionClient, job: str) -> JobStatus:
 @pytest.mark.slow
 def test_a_submitted_job_runs_every_stage_and_a_bad_one_fails(head, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    client = connected(head)
     overrides = " ".join(f'--set "{item}"' for item in [f"run.folder={tmp_path / 'run'}", *TINY])
     command = f"{sys.executable} {ROOT / 'jobs' / 'run.py'} {DEMO} {overrides}"
-    good = client.submit_job(entrypoint=command)
+    client, good = submitted(head, command)
     assert finished(client, good) == JobStatus.SUCCEEDED, client.get_job_logs(good)[-4000:]
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert set(metrics["arms"]) == {"original", "alia"}

@@ -31,7 +31,8 @@ def ingest(settings: Config, cluster: Cluster) -> Table:
     if not settings.run.retry_errors:
         done |= failed.ids()
     todo = [origin for origin in listing.column("origin").to_pylist() if origin not in done]
-    folder.write_bytes(_parquet(listing), "listing", target.fingerprint, "part-listing.parquet")
+    if todo:
+        folder.write_bytes(_parquet(listing), "listing", target.fingerprint, "part-listing.parquet")
     run_pass(
         Pass(
             stage="ingest",

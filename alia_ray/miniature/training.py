@@ -3,13 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-WEIGHTS = Path(__file__).parent / "weights"
 WARM_UP_STEPS = 100
 
 

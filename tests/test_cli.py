@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -50,13 +49,11 @@ def test_every_command_has_help_that_says_what_it_does(command):
 )
 def test_a_bad_configuration_is_one_sentence_and_exit_code_2_before_ray_starts(tmp_path, override, named):
     command = [sys.executable, "-m", "alia_ray.cli", "run", write(tmp_path), "--set", override]
-    started = time.monotonic()
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
     assert named in result.stderr
     assert result.stderr.count("\n") == 1
-    assert time.monotonic() - started < 60
     assert not (tmp_path / "run").exists()
 
 

@@ -54,9 +54,10 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     """Say which pools would run where, how many rows each stage has, and what cannot be scheduled."""
     with _exit_codes():
         settings = _load(config, overrides)
+        from alia_ray.cluster import joined
         from alia_ray.plan import describe
 
-        with _cluster(settings) as cluster:
+        with joined(settings.run) as cluster:
             typer.echo(describe(settings, cluster))
 
 
@@ -150,17 +151,19 @@ def _load(path: Path, overrides: list[str] | None) -> Config:
 
 
 def _run(settings: Config) -> None:
+    from alia_ray.cluster import joined
     from alia_ray.pipeline import run_all
 
-    with _cluster(settings) as cluster:
+    with joined(settings.run) as cluster:
         run_all(settings, cluster)
 
 
 def _run_stages(settings: Config, stages: list[str]) -> None:
+    from alia_ray.cluster import joined
     from alia_ray.pipeline import STAGES
 
     state = _state(settings)
-    with _cluster(settings) as cluster:
+    with joined(settings.run) as cluster:
         for stage in stages:
             STAGES[stage](state, cluster)
 
@@ -169,19 +172,6 @@ def _state(settings: Config) -> "State":
     from alia_ray.state import State
 
     return State(settings)
-
-
-@contextmanager
-def _cluster(settings: Config) -> Iterator:
-    """Ray for the time of a command."""
-    import ray
-
-    from alia_ray.cluster import join
-
-    try:
-        yield join(settings.run)
-    finally:
-        ray.shutdown()
 
 
 if __name__ == "__main__":

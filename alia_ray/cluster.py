@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 # Ray reads both variables when it is imported.
@@ -31,6 +33,15 @@ class Placement:
     workers: int
     num_cpus: float
     num_gpus: float
+
+
+@contextmanager
+def joined(run: Run) -> Iterator[Cluster]:
+    """Ray for the time of a `with` block: what `join` gives, and left in every way out."""
+    try:
+        yield join(run)
+    finally:
+        ray.shutdown()
 
 
 def join(run: Run) -> Cluster:

@@ -65,40 +65,41 @@ class Run(_Section):
     retry_errors: bool = Field(False, description="try rows again that failed in an earlier run")
 
 
-class ImageFolder(_Section):
+class _Splittable(_Section):
+    """A source that may lack splits."""
+
+    path: str
+    val_fraction: float = Field(0.1, ge=0, lt=1, description="held out of train where the source has no val")
+    test_fraction: float = Field(0.2, ge=0, lt=1, description="held out where the source has no splits at all")
+
+
+class _Columns(_Splittable):
+    """A source whose labels, splits and groups are columns."""
+
+    label_column: str = "label"
+    split_column: str | None = "split"
+    group_column: str | None = None
+
+
+class ImageFolder(_Splittable):
     """`path/SPLIT/CLASS/image.jpg`, or `path/CLASS/image.jpg` with `val_fraction` and `test_fraction`."""
 
     kind: Literal["imagefolder"]
-    path: str
-    val_fraction: float = Field(0.1, ge=0, lt=1, description="held out of train where the tree has no val")
-    test_fraction: float = Field(0.2, ge=0, lt=1, description="held out where the tree has no splits at all")
 
 
-class ParquetTable(_Section):
+class ParquetTable(_Columns):
     """A Parquet dataset with a column of encoded images and one of labels."""
 
     kind: Literal["parquet"]
-    path: str
     image_column: str = "image"
-    label_column: str = "label"
-    split_column: str | None = "split"
-    group_column: str | None = None
-    val_fraction: float = Field(0.1, ge=0, lt=1)
-    test_fraction: float = Field(0.2, ge=0, lt=1)
 
 
-class CsvTable(_Section):
+class CsvTable(_Columns):
     """A CSV of metadata whose `path_column` is relative to `root`."""
 
     kind: Literal["csv"]
-    path: str
     root: str
     path_column: str = "path"
-    label_column: str = "label"
-    split_column: str | None = "split"
-    group_column: str | None = None
-    val_fraction: float = Field(0.1, ge=0, lt=1)
-    test_fraction: float = Field(0.2, ge=0, lt=1)
 
 
 class MiniatureWorld(_Section):

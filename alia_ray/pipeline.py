@@ -183,8 +183,7 @@ def _timed(state: State, stage: str, counts: Callable[[], tuple[int, int]]) -> I
 
 
 def _table_counts(state: State, stage: str, table: Table) -> tuple[int, int]:
-    errors = state.folder.table("errors", f"{stage}-{table.fingerprint}")
-    return len(table.ids()), len(errors.ids())
+    return len(table.ids()), len(table.errors(stage).ids())
 
 
 def write_metrics(state: State) -> dict[str, Any]:

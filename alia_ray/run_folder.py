@@ -103,6 +103,10 @@ class Table:
         """Its Arrow schema."""
         return tables.SCHEMAS[self.name]
 
+    def errors(self, stage: str) -> "Table":
+        """The errors table of a stage that fills this one."""
+        return self.folder.table("errors", f"{stage}-{self.fingerprint}")
+
     def commit(self, rows: pa.Table) -> None:
         """Add rows as one file that appears at once; the same ids give the same file."""
         if not rows.num_rows:
@@ -115,6 +119,11 @@ class Table:
         if not self.exists():
             self._write(self.schema.empty_table(), "empty")
 
+    def clear(self) -> None:
+        """Delete every row."""
+        for path in self.files():
+            self.folder.fs.delete_file(path)
+
     def _write(self, rows: pa.Table, name: str) -> None:
         path = posixpath.join(self.path, f"part-{name}.parquet")
         self.folder.fs.create_dir(self.path, recursive=True)
@@ -123,14 +132,18 @@ class Table:
         self.folder.fs.move(hidden, path)
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
-        """Its rows, each id once, ordered by id, so that a reader never depends on who wrote what when."""
-        key = tables.KEYS[self.name]
+        """Its rows, each id once, ordered by id, so that a reader never depends on who wrote what when.
+
+        Where an id failed once and was made later, the row without an error counts.
+        """
+        order = [name for name in (tables.KEYS[self.name], "error") if name in self.schema.names]
         wanted = columns or self.schema.names
         if not self.exists():
             return self.schema.empty_table().select(wanted)
         stored = ds.dataset(self.path, filesystem=self.folder.fs, schema=self.schema)
-        rows = stored.to_table(columns=list(dict.fromkeys([key, *wanted])))
-        return first_of_each(rows.sort_by(key), key).select(wanted)
+        rows = stored.to_table(columns=list(dict.fromkeys([*order, *wanted])))
+        rows = rows.sort_by([(name, "ascending", "at_start") for name in order])
+        return first_of_each(rows, order[0]).select(wanted)
 
     def ids(self) -> set[str]:
         """The ids that are committed."""

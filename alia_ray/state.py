@@ -86,7 +86,7 @@ class State:
             self.settings.discover,
             captions,
             self.classes,
-            [llm.model.name, llm.max_model_len] if captions else None,
+            [llm.model.name, llm.model.revision, llm.max_model_len] if captions else None,
         )
         return self.folder.table("domains", fingerprint)
 

@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alia_ray.run_folder import RunFolder
-from alia_ray.tables import CAPTIONS, content_id, seed_of
+from alia_ray.tables import CAPTIONS, EDITS, content_id, seed_of
 
 
 @pytest.fixture
@@ -20,6 +20,19 @@ def test_rows_are_read_back_sorted_and_once(captions):
     captions.commit(rows("b", "a"))
     assert captions.read().column("image_id").to_pylist() == ["a", "b", "c"]
     assert captions.ids() == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("made_first", [True, False])
+def test_an_edit_that_failed_once_and_was_made_later_counts_as_made(tmp_path, made_first):
+    edits = RunFolder(str(tmp_path)).table("edits", "f00")
+    failed = [{"edit_id": "a", "error": "black"}, {"edit_id": "b", "error": "black"}]
+    made = [{"edit_id": "a", "image": b"png"}]
+    for found in (made, failed) if made_first else (failed, made):
+        edits.commit(pa.Table.from_pylist(found, schema=EDITS))
+    assert edits.read(["edit_id", "error"]).to_pylist() == [
+        {"edit_id": "a", "error": None},
+        {"edit_id": "b", "error": "black"},
+    ]
 
 
 def test_the_same_ids_make_the_same_file(captions):

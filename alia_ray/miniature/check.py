@@ -163,9 +163,7 @@ def _decoded_noise(count: int) -> torch.Tensor:
 
 def _domains(count: int) -> list[Figure]:
     """Whether BLIP → vLLM gives exactly the training backgrounds."""
-    import ray
-
-    from alia_ray.cluster import join
+    from alia_ray.cluster import joined
     from alia_ray.models.captioner import Captioner
     from alia_ray.stages.discover import run_discover
 
@@ -173,11 +171,8 @@ def _domains(count: int) -> list[Figure]:
     training = [place for places in dataset.HOME.values() for place in places]
     pictures, _, _ = _birds(count, training)
     captions = Captioner(settings.caption.model).caption(pictures)
-    join(settings.run)
-    try:
+    with joined(settings.run):
         found = {domain["prompt"] for domain in run_discover(captions, list(dataset.CLASSES), settings).domains}
-    finally:
-        ray.shutdown()
     expected = {f"{settings.discover.prefix} {world.BACKGROUNDS[place]}" for place in training}
     overlap = len(found & expected) / len(found | expected)
     return [Figure("LLM: discovered domains against the training backgrounds (Jaccard)", overlap, 1.0)]

@@ -4,6 +4,7 @@ A *listing* is a small Arrow table with one row per image (`LISTING`); reading t
 encoded bytes. So a source can be split among workers before any image has been opened.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -21,11 +22,17 @@ _SOURCES: dict[str, tuple[Callable[..., pa.Table], Callable[..., list[Content]]]
 
 
 def list_images(source: config.Source) -> pa.Table:
-    """Every image of a source: a table of schema LISTING. Raises ConfigError when there is nothing to read."""
-    rows = _SOURCES[source.kind][0](source)
+    """Every image of a source: a table of schema LISTING; an image without a label has a null there.
+
+    Raises ConfigError when there is nothing to read, and for an image that is listed twice.
+    """
+    rows = _SOURCES[source.kind][0](source).cast(LISTING)
     if not rows.num_rows:
         raise config.ConfigError(f"source.path: no image was found for the source {source.kind!r}")
-    return rows.cast(LISTING)
+    origin, count = Counter(rows.column("origin").to_pylist()).most_common(1)[0]
+    if count > 1:
+        raise config.ConfigError(f"source.path: {origin!r} is listed {count} times; keep one row for each image")
+    return rows
 
 
 def read_images(source: config.Source, rows: pa.Table) -> list[Content]:

@@ -20,6 +20,8 @@ def list_images(source: CsvTable) -> pa.Table:
         raise ConfigError(f"source.path: cannot read the CSV {source.path}: {error}") from error
     origins = _text(rows, source.path_column, "path_column")
     for origin in origins:
+        if not origin:
+            raise ConfigError(f"source.path_column: a row of {source.path} names no file")
         if posixpath.isabs(origin) or ".." in origin.split("/"):
             raise ConfigError(f"source.path: the path {origin!r} leads out of source.root")
     labels = _text(rows, source.label_column, "label_column")
@@ -30,7 +32,7 @@ def list_images(source: CsvTable) -> pa.Table:
     return pa.table([origins, labels, splits, groups], schema=LISTING)
 
 
-def _text(rows: pa.Table, column: str, key: str) -> list[str]:
+def _text(rows: pa.Table, column: str, key: str) -> list[str | None]:
     if column not in rows.column_names:
         raise ConfigError(f"source.{key}: the table has no column {column!r}, only {', '.join(rows.column_names)}")
     return rows.column(column).cast(pa.string()).to_pylist()

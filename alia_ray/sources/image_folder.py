@@ -9,16 +9,23 @@ from alia_ray.sources.listing import IMAGE_ENDINGS, LISTING, SPLIT_NAMES, Conten
 
 
 def list_images(source: ImageFolder) -> pa.Table:
-    """List every file with an image's ending; the class is the folder it lies in. Raises ConfigError."""
+    """List every file with an image's ending; the class is the folder below the split or the root.
+
+    Raises ConfigError when there is no such folder, or some images lie in splits and others beside them.
+    """
     fs, root = filesystem(source.path)
     if fs.get_file_info(root).type != pafs.FileType.Directory:
         raise ConfigError(f"source.path: there is no folder {source.path}")
     found = fs.get_file_info(pafs.FileSelector(root, recursive=True))
     paths = sorted(info.path for info in found if info.path.lower().endswith(IMAGE_ENDINGS))
     parts = [path[len(root) :].lstrip("/").split("/") for path in paths]
-    parts = [part for part in parts if len(part) >= 2]
-    has_splits = bool(parts) and all(len(p) >= 3 and p[0].lower() in SPLIT_NAMES for p in parts)
-    labels = [part[1] if has_splits else part[0] for part in parts]
+    in_split = [len(part) >= 3 and part[0].lower() in SPLIT_NAMES for part in parts]
+    has_splits = any(in_split)
+    if has_splits and not all(in_split):
+        beside = "/".join(parts[in_split.index(False)])
+        raise ConfigError(f"source.path: {beside!r} lies in no SPLIT/CLASS folder, though others do; move it")
+    depth = 1 if has_splits else 0
+    labels = [part[depth] if len(part) > depth + 1 else None for part in parts]
     origins = ["/".join(part) for part in parts]
     given = [part[0] if has_splits else None for part in parts]
     splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)

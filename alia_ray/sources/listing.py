@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
+from alia_ray.config import ConfigError
 from alia_ray.run_folder import filesystem
 from alia_ray.tables import content_id
 
 LISTING = pa.schema(
     [
         ("origin", pa.string()),  # names the image within the source; unique, the same on every machine
-        ("label", pa.string()),
+        ("label", pa.string()),  # null where the source has none, which `ingest` makes an error row
         ("split", pa.string()),
         ("group", pa.string()),
     ]
@@ -35,14 +36,24 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tif
 
 
 def assign_splits(
-    origins: list[str], labels: list[str], given: list[str | None], val_fraction: float, test_fraction: float
+    origins: list[str],
+    labels: list[str | None],
+    given: list[str | None],
+    val_fraction: float,
+    test_fraction: float,
 ) -> list[str]:
     """A split for each image: the given one, or one drawn per class by the hash of its origin.
 
     Where a source names some splits, only what it lacks is made: a val is held out of train when there is
-    none, a test only when the source has no splits at all.
+    none, a test only when the source has no splits at all. Raises ConfigError for a split of another name.
     """
-    splits = [SPLIT_NAMES.get((name or "train").lower(), name) for name in given]
+    unknown = {name for name in given if name is not None and name.lower() not in SPLIT_NAMES}
+    if unknown:
+        raise ConfigError(
+            f"source: the split {min(unknown)!r} is none of {', '.join(SPLIT_NAMES)}; rename it, or leave its "
+            "images out"
+        )
+    splits = [SPLIT_NAMES[(name or "train").lower()] for name in given]
     named = {split for split, name in zip(splits, given, strict=True) if name is not None}
     if not named:
         _hold_out(origins, labels, splits, "test", test_fraction)
@@ -51,11 +62,11 @@ def assign_splits(
     return splits
 
 
-def _hold_out(origins: list[str], labels: list[str], splits: list[str], name: str, fraction: float) -> None:
+def _hold_out(origins: list[str], labels: list[str | None], splits: list[str], name: str, fraction: float) -> None:
     """Move `fraction` of each class's training images to the split `name`, at least one where it can."""
     of_class: dict[str, list[int]] = {}
     for index, split in enumerate(splits):
-        if split == "train":
+        if split == "train" and labels[index]:
             of_class.setdefault(labels[index], []).append(index)
     for members in of_class.values():
         count = min(math.ceil(fraction * len(members)), len(members) - 1)

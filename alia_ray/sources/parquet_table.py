@@ -47,7 +47,7 @@ def _files(fs: pafs.FileSystem, root: str, shown: str) -> list[str]:
     return paths
 
 
-def _text(rows: pa.Table, column: str) -> list[str]:
+def _text(rows: pa.Table, column: str) -> list[str | None]:
     return rows.column(column).cast(pa.string()).to_pylist()
 
 

@@ -23,9 +23,8 @@ def captions_table(settings: Config) -> Table:
 
 def caption(settings: Config, images: Table, cluster: Cluster) -> Table:
     """Caption every training image that has none yet. Raises StageError."""
-    folder, target = RunFolder(settings.run.folder), captions_table(settings)
-    failed = folder.table("errors", f"caption-{target.fingerprint}")
-    done = target.ids() | (set() if settings.run.retry_errors else failed.ids())
+    target = captions_table(settings)
+    done = target.ids() | (set() if settings.run.retry_errors else target.errors("caption").ids())
     todo = [image_id for image_id in training_ids(images) if image_id not in done]
     run_pass(
         Pass(
@@ -36,10 +35,9 @@ def caption(settings: Config, images: Table, cluster: Cluster) -> Table:
             worker=_Captions,
             worker_args=(settings.caption,),
             target=target,
-            errors=failed,
             batch_size=settings.caption.batch_size,
             todo=len(todo),
-            max_error_rate=settings.run.max_error_rate,
+            run=settings.run,
         ),
         place("caption", settings.caption, cluster),
     )

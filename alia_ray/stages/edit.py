@@ -52,7 +52,6 @@ def edit(
     cluster: Cluster,
 ) -> None:
     """Edit and judge what the edits table lacks. Raises StageError."""
-    folder = RunFolder(settings.run.folder)
     done = target.ids()
     if settings.run.retry_errors:
         rows = target.read(["edit_id", "error"])
@@ -68,10 +67,9 @@ def edit(
             worker=_EditAndJudge,
             worker_args=(settings.edit, settings.judge, classifier_folder, thresholds),
             target=target,
-            errors=folder.table("errors", f"edit-{target.fingerprint}"),
             batch_size=settings.edit.batch_size,
             todo=len(todo),
-            max_error_rate=settings.run.max_error_rate,
+            run=settings.run,
         ),
         place("edit", settings.edit, cluster),
     )

@@ -26,10 +26,9 @@ def ingest(settings: Config, cluster: Cluster) -> Table:
     """Read every image of the source that is not in the images table yet. Raises ConfigError, StageError."""
     folder, target = RunFolder(settings.run.folder), images_table(settings)
     listing = list_images(settings.source)
-    failed = folder.table("errors", f"ingest-{target.fingerprint}")
     done = set(target.read(["origin"]).column(0).to_pylist())
     if not settings.run.retry_errors:
-        done |= failed.ids()
+        done |= target.errors("ingest").ids()
     todo = [origin for origin in listing.column("origin").to_pylist() if origin not in done]
     if todo:
         folder.write_bytes(_parquet(listing), "listing", target.fingerprint, "part-listing.parquet")
@@ -42,10 +41,9 @@ def ingest(settings: Config, cluster: Cluster) -> Table:
             worker=_Reader,
             worker_args=(settings.source,),
             target=target,
-            errors=failed,
             batch_size=POOL.batch_size,
             todo=len(todo),
-            max_error_rate=settings.run.max_error_rate,
+            run=settings.run,
         ),
         place("ingest", POOL, Cluster(cluster.cpus, gpus=0)),
     )
@@ -68,9 +66,11 @@ class _Reader:
         return pa.Table.from_pylist(made, schema=_ROW)
 
 
-def _image_row(row: dict[str, str], content: bytes | OSError) -> dict[str, object]:
+def _image_row(row: dict[str, str | None], content: bytes | OSError) -> dict[str, object]:
     """A row of the images table; a failed one is keyed by its origin, since it has no content."""
     try:
+        if not row["label"]:
+            raise DecodeError("has no label")
         if isinstance(content, OSError):
             raise DecodeError(f"cannot be read: {content}")
         encoded, picture = plain_rgb(content)

@@ -11,7 +11,7 @@ import ray
 from alia_ray.cluster import Cluster, place
 from alia_ray.config import Config, Judge
 from alia_ray.images import decode_rgb, to_array
-from alia_ray.run_folder import RunFolder, Table
+from alia_ray.run_folder import Table
 from alia_ray.stages.edit import with_verdicts
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
 from alia_ray.tables import EDITS
@@ -26,7 +26,6 @@ def judge(
     cluster: Cluster,
 ) -> None:
     """Score the wanted edits that an older edits table of the run folder has and `target` lacks."""
-    folder = RunFolder(settings.run.folder)
     missing = set(wanted) - target.ids()
     for older in _other_tables(target):
         rows = older.read(["edit_id", "error"])
@@ -42,10 +41,9 @@ def judge(
                 worker=_Judge,
                 worker_args=(settings.judge, classifier_folder, thresholds),
                 target=target,
-                errors=folder.table("errors", f"judge-{target.fingerprint}"),
                 batch_size=settings.edit.batch_size,
                 todo=len(todo),
-                max_error_rate=settings.run.max_error_rate,
+                run=settings.run,
             ),
             place("edit", settings.edit, cluster),
         )

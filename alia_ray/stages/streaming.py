@@ -20,6 +20,7 @@ from ray.exceptions import RayError
 
 from alia_ray import tables
 from alia_ray.cluster import Placement
+from alia_ray.config import Run
 from alia_ray.errors import StageError
 from alia_ray.progress import Progress
 from alia_ray.run_folder import Table
@@ -38,14 +39,20 @@ class Pass:
     worker: type  # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`
     worker_args: tuple[Any, ...]
     target: Table
-    errors: Table
     batch_size: int
     todo: int  # how many rows `prepare` lets through in all
-    max_error_rate: float
+    run: Run
+
+    @property
+    def errors(self) -> Table:
+        """Where the rows that failed go."""
+        return self.target.errors(self.stage)
 
 
 def run_pass(job: Pass, placement: Placement) -> None:
     """Stream a pass to its end. Raises StageError when too many rows fail."""
+    if job.run.retry_errors:
+        job.errors.clear()  # what fails again is written again
     job.errors.create()
     if not job.todo:
         return
@@ -79,8 +86,8 @@ def run_pass(job: Pass, placement: Placement) -> None:
         for count in counts.iter_rows():
             done, failed = done + count["rows"], failed + count["errors"]
             progress.advance(count["rows"], failed)
-            check_error_rate(job.stage, failed, done, job.max_error_rate, final=False)
-    check_error_rate(job.stage, failed, done, job.max_error_rate, final=True)
+            check_error_rate(job.stage, failed, done, job.run.max_error_rate, final=False)
+    check_error_rate(job.stage, failed, done, job.run.max_error_rate, final=True)
     if done < job.todo:
         raise StageError(f"{job.stage}: {job.todo - done} of {job.todo} rows never came back; run it again")
 

@@ -56,6 +56,21 @@ def test_a_file_that_vanished_is_an_error_and_not_an_exception(tree):
     assert decode_rgb(contents[1]).size == (4, 4)
 
 
+def test_a_picture_beside_the_class_folders_has_no_label_and_is_not_dropped(tree):
+    (tree / "stray.png").write_bytes(picture(1))
+    listing = list_images(folder(tree))
+    assert listing.num_rows == 21
+    assert {row["origin"] for row in listing.to_pylist() if row["label"] is None} == {"stray.png"}
+
+
+def test_a_tree_of_which_only_some_lies_in_splits_is_refused(tmp_path):
+    for path in ("train/cat/1.png", "unsorted/cat/2.png"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(picture(0))
+    with pytest.raises(ConfigError, match=r"unsorted/cat/2\.png"):
+        list_images(folder(tmp_path))
+
+
 def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"source\.path"):
         list_images(folder(tmp_path / "nowhere"))
@@ -81,6 +96,16 @@ def test_a_csv_names_files_labels_splits_and_groups(tree):
 def test_a_csv_path_out_of_the_root_is_refused(tree):
     with pytest.raises(ConfigError, match="leads out"):
         list_images(csv(tree, "path,label\n../secret.png,1\n"))
+
+
+def test_a_split_of_an_unknown_name_is_refused_and_not_dropped(tree):
+    with pytest.raises(ConfigError, match="holdout"):
+        list_images(csv(tree, "path,label,split\ncat/1.png,1,train\ncat/2.png,1,holdout\n"))
+
+
+def test_an_image_that_is_listed_twice_is_refused(tree):
+    with pytest.raises(ConfigError, match=r"cat/1\.png.*2 times"):
+        list_images(csv(tree, "path,label\ncat/1.png,1\ncat/2.png,1\ncat/1.png,2\n"))
 
 
 def test_a_missing_csv_column_is_named(tree):

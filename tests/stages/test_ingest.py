@@ -6,7 +6,6 @@ from alia_ray.cluster import available
 from alia_ray.config import Config, parse_config
 from alia_ray.errors import StageError
 from alia_ray.images import decode_rgb
-from alia_ray.run_folder import RunFolder
 from alia_ray.stages.ingest import images_table, ingest
 
 
@@ -48,9 +47,18 @@ def test_a_broken_file_is_a_row_of_errors_with_its_reason(ray_cluster, photos, t
     (photos / "dog" / "empty.png").write_bytes(b"")
     config = settings(tmp_path)
     table = ingest(config, available("cpu"))
-    errors = RunFolder(config.run.folder).table("errors", f"ingest-{table.fingerprint}").read().to_pylist()
+    errors = table.errors("ingest").read().to_pylist()
     assert {row["key"] for row in errors} == {"dog/broken.jpg", "dog/empty.png"}
     assert all(row["stage"] == "ingest" and "cannot be decoded" in row["reason"] for row in errors)
+    assert len(table.ids()) == 12
+
+
+def test_a_picture_without_a_class_is_a_row_of_errors(ray_cluster, photos, tmp_path):
+    Image.new("RGB", (3, 3)).save(photos / "stray.png")
+    table = ingest(settings(tmp_path), available("cpu"))
+    assert table.errors("ingest").read(["key", "reason"]).to_pylist() == [
+        {"key": "stray.png", "reason": "has no label"}
+    ]
     assert len(table.ids()) == 12
 
 

@@ -14,6 +14,7 @@ import pytest
 import ray
 
 from alia_ray.cluster import Placement
+from alia_ray.config import Run
 from alia_ray.errors import StageError
 from alia_ray.run_folder import RunFolder, Table
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
@@ -56,11 +57,11 @@ def run(
     limit: float = 0.2,
     delay: float = 0.0,
     worker: type = Echo,
+    retry: bool = False,
 ) -> Table:
     ids = write_source(folder)
-    run_folder = RunFolder(str(folder))
-    target, errors = run_folder.table("captions", "f"), run_folder.table("errors", "caption-f")
-    todo = sorted(set(ids) - target.ids() - errors.ids())
+    target = RunFolder(str(folder)).table("captions", "f")
+    todo = sorted(set(ids) - target.ids() - (set() if retry else target.errors("caption").ids()))
     job = Pass(
         stage="caption",
         source=str(folder / "source"),
@@ -69,10 +70,9 @@ def run(
         worker=worker,
         worker_args=(bad_digit, delay),
         target=target,
-        errors=errors,
         batch_size=batch_size,
         todo=len(todo),
-        max_error_rate=limit,
+        run=Run(folder=str(folder), max_error_rate=limit, retry_errors=retry),
     )
     run_pass(job, Placement(workers, 1.0, 0.0))
     return target
@@ -87,12 +87,19 @@ def test_the_table_does_not_depend_on_pool_and_batch_sizes(ray_cluster, tmp_path
 
 def test_a_failed_row_is_an_error_with_its_reason_and_is_not_tried_again(ray_cluster, tmp_path):
     target = run(tmp_path, bad_digit="7")
-    errors = target.folder.table("errors", "caption-f")
+    errors = target.errors("caption")
     assert len(target.ids()) == ROWS - 15
     assert {row["reason"] for row in errors.read().to_pylist()} == {"no good"}
     assert errors.ids() == {f"id{n:04d}" for n in range(7, ROWS, 10)}
     files = target.files()
     assert run(tmp_path, bad_digit="7").files() == files
+
+
+def test_a_failed_row_that_is_tried_again_and_made_is_no_error_any_more(ray_cluster, tmp_path):
+    run(tmp_path, bad_digit="7")
+    target = run(tmp_path, retry=True)
+    assert len(target.ids()) == ROWS
+    assert target.errors("caption").ids() == set()
 
 
 def test_too_many_errors_fail_the_stage_and_keep_what_was_made(ray_cluster, tmp_path):

@@ -23,8 +23,13 @@ check: install
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml
-	@command -v uv >/dev/null 2>&1 || test -x .uv/bin/uv || \
-	  (python3 -m venv .uv && .uv/bin/pip install --quiet uv)
+.venv/installed: pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	$(UV) sync --quiet --extra cpu
 	@touch $@
+
+# Debian's Python comes without venv: root can fetch it, anyone else must ask for it.
+.uv/bin/uv:
+	@python3 -m ensurepip --version >/dev/null 2>&1 || \
+	  { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --yes python3-venv; } || \
+	  { echo "error: Python's venv module is missing: sudo apt install python3-venv, then make again"; exit 2; }
+	python3 -m venv .uv && .uv/bin/pip install --quiet uv

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,13 @@ os.environ.setdefault(
 # Under `uv run` Ray would start every worker through uv again, at many seconds each.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 import ray
+from ray.autoscaler.sdk import request_resources
 
-from alia_ray.config import ConfigError, Pool, Run
+from alia_ray.config import ConfigError, Llm, Pool, Run, Train
+from alia_ray.errors import StageError
+from alia_ray.progress import say
+
+_GPU_POLL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ def joined(run: Run) -> Iterator[Cluster]:
     try:
         yield join(run)
     finally:
+        if run.gpus and ray.is_initialized():
+            request_resources(bundles=[])  # the autoscaler may let the GPUs go
         ray.shutdown()
 
 
@@ -49,7 +57,8 @@ def join(run: Run) -> Cluster:
 
     Joins `run.address` or a cluster that RAY_ADDRESS names (a submitted job), else starts Ray on this machine.
     There, one logical CPU more than cores is declared, so that reading and writing go on beside the workers.
-    Raises ConfigError when the address does not answer.
+    With `run.gpus` it returns once they are up. Raises ConfigError when the address does not answer or GPUs are
+    wanted that cannot be there, and StageError when they did not come in time.
     """
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and timings; ours are shorter
     address = run.address or os.environ.get("RAY_ADDRESS")
@@ -61,7 +70,26 @@ def join(run: Run) -> Cluster:
             raise ConfigError(f"run.address: no Ray cluster answers at {address}") from error
     elif not ray.is_initialized():
         ray.init(num_cpus=(os.cpu_count() or 1) + 1, include_dashboard=False, **options)
+    if run.gpus:
+        _wait_for_gpus(run.gpus, run.gpu_timeout_s if address else 0.0)
     return available(run.accelerator)
+
+
+def _wait_for_gpus(wanted: int, timeout_s: float) -> None:
+    """Ask the cluster's autoscaler, if it has one, for GPUs to keep up, and wait for them.
+
+    A cluster that scales from none shows no GPU before one is asked for, and so nothing to size a pool by.
+    """
+    request_resources(bundles=[{"GPU": 1}] * wanted)
+    deadline = time.monotonic() + timeout_s
+    while (found := ray.cluster_resources().get("GPU", 0.0)) < wanted:
+        if time.monotonic() > deadline:
+            raise StageError(
+                f"run.gpus: {found:g} of {wanted} GPUs were there after {timeout_s:g} s; lower run.gpus, or raise "
+                "run.gpu_timeout_s and the cluster's max_workers"
+            )
+        say(f"cluster: {found:g} of {wanted} GPUs are up")
+        time.sleep(_GPU_POLL_S)
 
 
 def available(accelerator: str) -> Cluster:
@@ -90,6 +118,28 @@ def place(stage: str, pool: Pool, cluster: Cluster) -> Placement:
             f"cluster has {cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs; at most {most} fit"
         )
     return Placement(workers, pool.cpus_per_worker, pool.gpus_per_worker if cluster.gpus else 0.0)
+
+
+def check_trainers(train: Train, cluster: Cluster) -> None:
+    """Raise ConfigError for more trainers than the cluster has room for.
+
+    Ray Train's controller asks for no CPU of its own (Ray 2.60), so the workers may take all there are.
+    """
+    workers, cpus = train.workers, train.workers * train.cpus_per_worker
+    if cpus > cluster.cpus or (cluster.gpus and workers > cluster.gpus):
+        gpus = f" and {workers} GPUs" if cluster.gpus else ""
+        raise ConfigError(
+            f"train.workers: {workers} workers need {cpus:g} CPUs{gpus}, but the cluster has "
+            f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs; lower train.workers or train.cpus_per_worker"
+        )
+
+
+def check_llm(llm: Llm, cluster: Cluster) -> None:
+    """Raise ConfigError for more GPUs of one server than the cluster has."""
+    if cluster.gpus and llm.gpus > cluster.gpus:
+        raise ConfigError(
+            f"llm.gpus: {llm.gpus} GPUs on one node are asked for; the cluster has {cluster.gpus:g} in all"
+        )
 
 
 def _gpu_slots(share: float, gpus: float) -> int:

@@ -21,6 +21,9 @@ class ConfigError(ValueError):
     """A configuration that cannot be run. The message is one sentence for a person."""
 
 
+Count = Annotated[int, Field(ge=1)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,17 +44,10 @@ class Model(_Section):
 class Pool(_Section):
     """An actor pool: how many workers, what each holds, and how many rows it works on at once."""
 
-    workers: int | Literal["auto"] = Field("auto", description="auto: one for each GPU share, or one on a CPU")
+    workers: Count | Literal["auto"] = Field("auto", description="auto: as many as the cluster has room for")
     gpus_per_worker: float = Field(1.0, gt=0, description="ignored on a cluster without GPUs")
     cpus_per_worker: float = Field(1.0, gt=0)
     batch_size: int = Field(16, ge=1)
-
-    @field_validator("workers")
-    @classmethod
-    def _at_least_one(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("must be at least 1, or 'auto'")
-        return value
 
 
 class Run(_Section):
@@ -61,8 +57,16 @@ class Run(_Section):
     seed: int = 0
     address: str | None = Field(None, description="Ray address; none joins a running cluster or starts Ray here")
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
+    gpus: int | None = Field(None, ge=1, description="wait for so many, and ask an autoscaling cluster for them")
+    gpu_timeout_s: float = Field(1800, gt=0, description="how long to wait for run.gpus")
     max_error_rate: float = Field(0.05, ge=0, le=1, description="a stage with a larger share of errors fails")
     retry_errors: bool = Field(False, description="try rows again that failed in an earlier run")
+
+    @model_validator(mode="after")
+    def _gpus_are_used(self) -> "Run":
+        if self.gpus and self.accelerator == "cpu":
+            raise ValueError("gpus waits for GPUs that accelerator='cpu' would not use; drop one of them")
+        return self
 
 
 class _Splittable(_Section):
@@ -140,7 +144,7 @@ class Discover(_Section):
 
     prompts: list[str] | None = Field(None, description="your own prompts, each with {}; skips the LLM")
     prefix: str = Field("a photo of a {}", description="the form of every prompt; {} is the class's place")
-    captions: int | Literal["all"] = Field(200, description="how many captions the LLM reads")
+    captions: Count | Literal["all"] = Field(200, description="how many captions the LLM reads")
     max_domains: int = Field(9, ge=1, le=9)
     max_tokens: int = Field(1024, ge=16, description="the longest answer of the LLM, in tokens")
     temperature: float = Field(0.0, ge=0)
@@ -194,8 +198,8 @@ class Judge(_Section):
 class Select(_Section):
     """Which surviving edits are added to the training set."""
 
-    edits_per_image: int | Literal["all"] = 1
-    num_extra: int | Literal["all"] = Field("all", description="how many edits at most are added")
+    edits_per_image: Count | Literal["all"] = 1
+    num_extra: Count | Literal["all"] = Field("all", description="how many edits at most are added")
     class_balanced: bool = Field(False, description="num_extra is shared equally among the classes")
 
 
@@ -214,6 +218,15 @@ class Train(_Section):
     workers: int = Field(1, ge=1)
     cpus_per_worker: float = Field(1.0, gt=0)
     max_failures: int = Field(2, ge=0, description="how often a lost worker is replaced")
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> "Train":
+        if self.batch_size % self.workers:
+            raise ValueError(
+                f"batch_size={self.batch_size} is over all workers, so it must be a multiple of "
+                f"workers={self.workers}"
+            )
+        return self
 
 
 class Config(_Section):
@@ -263,7 +276,7 @@ def parse_config(tree: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("; ".join(_sentence(problem) for problem in error.errors())) from error
+        raise ConfigError(_sentences(error)) from error
 
 
 def as_yaml(settings: Config) -> str:
@@ -287,18 +300,26 @@ def _override(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {match[1]}: {match[2]!r} is not valid YAML") from error
 
 
-_UNION_TAGS = {"imagefolder", "parquet", "csv", "miniature", "int", "float", "str"}
+_UNION_TAGS = {"imagefolder", "parquet", "csv", "miniature", "constrained-int", "float", "str"}
 
 
-def _sentence(problem: Any) -> str:
-    parts = [str(p) for p in problem["loc"] if str(p) not in _UNION_TAGS and not str(p).startswith("literal[")]
-    key, kind = ".".join(parts), problem["type"]
-    if kind == "extra_forbidden":
-        return f"{key} is not a known key; remove it or correct its spelling"
-    if kind == "missing":
-        return f"{key} is missing; set it"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return f"{key}: {message}" if key else message
+def _sentences(error: ValidationError) -> str:
+    """One clause for each key; a value that fits none of several types is told what each would be."""
+    of_key: dict[str, list[str]] = {}
+    for problem in error.errors():
+        parts = [str(part) for part in problem["loc"] if str(part) not in _UNION_TAGS]
+        of_key.setdefault(".".join(part for part in parts if not part.startswith("literal[")), []).append(
+            _complaint(problem)
+        )
+    return "; ".join(f"{key}: {', or '.join(said)}" if key else ", or ".join(said) for key, said in of_key.items())
+
+
+def _complaint(problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "is not a known key; remove it or correct its spelling"
+    if problem["type"] == "missing":
+        return "is missing; set it"
+    return problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
 
 
 def fingerprint(*parts: Any) -> str:

@@ -15,6 +15,7 @@ from alia_ray.arms import ARMS, BASE, Arm
 from alia_ray.cluster import Cluster
 from alia_ray.config import Config, as_yaml
 from alia_ray.errors import StageError
+from alia_ray.plan import check_fits
 from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
@@ -31,6 +32,7 @@ from alia_ray.state import State
 
 def run_all(settings: Config, cluster: Cluster) -> None:
     """Every stage, from the source to the report. Raises ConfigError or StageError."""
+    check_fits(settings, cluster)
     state = State(settings)
     state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
     for stage in STAGES.values():

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from alia_ray.cluster import Cluster, Placement, place
+from alia_ray.cluster import Cluster, Placement, check_llm, check_trainers, place
 from alia_ray.config import Config, Pool
 from alia_ray.sources import list_images
 
@@ -10,8 +10,19 @@ BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 """Encoded bytes per RGB pixel of a photograph, roughly; for the disk estimate only."""
 
 
+def check_fits(settings: Config, cluster: Cluster) -> None:
+    """Raise ConfigError for a stage that the cluster could never schedule, before the first one starts."""
+    if settings.discover.prompts is None:
+        place("caption", settings.caption, cluster)
+        if settings.llm.base_url is None:
+            check_llm(settings.llm, cluster)
+    place("edit", settings.edit, cluster)
+    check_trainers(settings.train, cluster)
+
+
 def describe(settings: Config, cluster: Cluster) -> str:
-    """A plan as text. Raises ConfigError when a pool cannot be scheduled."""
+    """A plan as text. Raises ConfigError when a stage cannot be scheduled."""
+    check_fits(settings, cluster)
     splits = Counter(list_images(settings.source).column("split").to_pylist())
     prompts = settings.discover.prompts
     domains = len(prompts) if prompts else settings.discover.max_domains

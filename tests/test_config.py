@@ -38,6 +38,11 @@ def test_an_override_is_read_as_yaml_and_may_make_a_section(tmp_path):
         ("source.bias=3", "source.bias"),
         ("caption.workers=0", "caption.workers"),
         ("caption.batch_size=many", "caption.batch_size"),
+        ("select.edits_per_image=0", "select.edits_per_image"),
+        ("select.num_extra=-1", "select.num_extra"),
+        ("discover.captions=0", "discover.captions"),
+        ("train={workers: 3, batch_size: 16}", "train"),
+        ("run={folder: x, accelerator: cpu, gpus: 2}", "run"),
         ("discover.prompts=[no place]", "discover.prompts"),
         ("discover.prefix=a photo", "discover.prefix"),
         ("source.kind=zip", "source"),
@@ -65,7 +70,7 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
 
 
 def test_a_missing_section_is_named():
-    with pytest.raises(ConfigError, match="source is missing"):
+    with pytest.raises(ConfigError, match="source: is missing"):
         parse_config({"run": {"folder": "x"}})
 
 

@@ -89,4 +89,4 @@ def test_a_submitted_job_runs_every_stage_and_a_bad_one_fails(head, tmp_path, mo
 
     bad = client.submit_job(entrypoint=f"{command} --set edit.stpes=3")
     assert finished(client, bad) == JobStatus.FAILED
-    assert "edit.stpes is not a known key" in client.get_job_logs(bad)
+    assert "edit.stpes: is not a known key" in client.get_job_logs(bad)

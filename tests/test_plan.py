@@ -3,6 +3,7 @@ import pytest
 from alia_ray.cluster import Cluster
 from alia_ray.config import ConfigError, load_config
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.pipeline import run_all
 from alia_ray.plan import describe
 
 
@@ -20,6 +21,19 @@ def test_given_prompts_make_the_plan_exact():
     assert "caption   0 images" in plan
 
 
-def test_what_cannot_be_scheduled_is_refused():
-    with pytest.raises(ConfigError, match=r"edit\.workers"):
-        describe(load_config(DEMO, ["edit.workers=9"]), Cluster(cpus=3, gpus=0))
+@pytest.mark.parametrize(
+    ("override", "cluster"),
+    [
+        ("edit.workers=9", Cluster(cpus=3, gpus=0)),
+        ("caption.workers=9", Cluster(cpus=64, gpus=8)),
+        ("train.workers=4", Cluster(cpus=3, gpus=0)),
+        ("train.workers=4", Cluster(cpus=64, gpus=2)),
+        ("llm.gpus=4", Cluster(cpus=64, gpus=2)),
+    ],
+)
+def test_what_can_never_be_scheduled_is_refused_before_the_first_stage(tmp_path, override, cluster):
+    settings = load_config(DEMO, [override, f"run.folder={tmp_path / 'run'}"])
+    for refuse in (describe, run_all):
+        with pytest.raises(ConfigError, match=override.partition("=")[0].replace(".", r"\.")):
+            refuse(settings, cluster)
+    assert not (tmp_path / "run").exists()

@@ -7,7 +7,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from alia_ray.cluster import available
+from alia_ray.cluster import available, check_llm
 from alia_ray.config import Config, ConfigError, Llm
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import Discovery, discover_domains, given_domains
@@ -39,9 +39,8 @@ def run_discover(captions: list[str], class_names: list[str], config: Config) ->
 def _host(config: Config) -> Iterator[ActorHandle]:
     """The actor that owns the server, once it is scheduled. On leaving, its server is stopped."""
     cluster = available(config.run.accelerator)
+    check_llm(config.llm, cluster)
     gpus = config.llm.gpus if cluster.gpus else 0
-    if gpus > cluster.gpus:
-        raise ConfigError(f"llm.gpus: {gpus} GPUs on one node are asked for; the cluster has {cluster.gpus:g}")
     host = _LlmHost.options(num_cpus=1, num_gpus=gpus).remote()
     try:
         _wait_until_scheduled(host, gpus, config.llm)

@@ -63,7 +63,8 @@ def run_pass(job: Pass, placement: Placement) -> None:
     if placement.num_gpus:
         resources["num_gpus"] = placement.num_gpus
     counts = (
-        ray.data.read_parquet(job.source, filesystem=job.target.folder.fs, columns=job.columns)
+        ray.data.read_parquet(job.source, filesystem=job.target.folder.fs)
+        .select_columns(job.columns)
         .map_batches(job.prepare, batch_format="pyarrow", batch_size=None)
         .repartition(target_num_rows_per_block=rows_per_block)
         .map_batches(

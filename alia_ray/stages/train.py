@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import ray
 import ray.train
 
-from alia_ray.cluster import Cluster, available
+from alia_ray.cluster import Cluster, available, check_trainers
 from alia_ray.config import ConfigError, Train
 from alia_ray.errors import StageError
 from alia_ray.progress import say
@@ -87,24 +87,10 @@ def train_classifier(
 
 
 def check_trainable(train: Sequence[Examples], val: Sequence[Examples], config: Train, cluster: Cluster) -> None:
-    """Raise ConfigError for a training that could never start, instead of waiting for ever.
-
-    Ray Train's controller asks for no CPU of its own (Ray 2.60), so the workers may take all there are.
-    """
-    workers, cpus = config.workers, config.workers * config.cpus_per_worker
-    if cpus > cluster.cpus or (cluster.gpus and workers > cluster.gpus):
-        gpus = f" and {workers} GPUs" if cluster.gpus else ""
-        raise ConfigError(
-            f"train.workers: {workers} workers need {cpus:g} CPUs{gpus}, but the cluster has "
-            f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs; lower train.workers or train.cpus_per_worker"
-        )
-    if config.batch_size % workers:
-        raise ConfigError(
-            f"train.batch_size: {config.batch_size} is over all workers, so it must be a multiple of "
-            f"train.workers={workers}"
-        )
-    if count(train) < workers:
-        raise ConfigError(f"train.workers: {count(train)} training images for {workers} workers; lower it")
+    """Raise ConfigError for a training that could never start, instead of waiting for ever."""
+    check_trainers(config, cluster)
+    if count(train) < config.workers:
+        raise ConfigError(f"train.workers: {count(train)} training images for {config.workers} workers; lower it")
     if not count(val):
         raise ConfigError("source: there is no validation image to choose an epoch by; set a val_fraction")
 

@@ -1,15 +1,22 @@
 """What can be refused before Ray starts: inputs and models that are not there."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from alia_ray.config import Config, ConfigError, Model
 from alia_ray.sources import list_images
 
 WEIGHTS = Path(__file__).parent / "miniature" / "weights"
+RANDOM = {
+    "caption.model.name": {"blip-large"},
+    "edit.model.name": {"sd15"},
+}
+"""The architectures that `random:` knows; `judge.model.name` takes any that open_clip knows."""
+COMMON_CLASSIFIERS = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}
 
 
 def check_inputs(settings: Config) -> None:
-    """Raise ConfigError for a source that cannot be listed or a model whose folder does not exist."""
+    """Raise ConfigError for a source that cannot be listed, or a model that cannot be there."""
     models = {
         "caption.model.name": settings.caption.model,
         "edit.model.name": settings.edit.model,
@@ -23,7 +30,29 @@ def check_inputs(settings: Config) -> None:
             )
     for key, model in models.items():
         _check_model(key, model)
+    _check_clip(settings.judge.model)
+    _check_classifier(settings.train.architecture)
     list_images(settings.source)
+
+
+def _check_clip(model: Model) -> None:
+    known = ("hf-hub:", "miniature:", "random:")
+    if not model.name.startswith(known) and not Path(model.name).expanduser().is_dir():
+        raise ConfigError(
+            f"judge.model.name: {model.name!r} is no folder; give hf-hub:ORG/REPO, a folder that open_clip wrote, "
+            "or random:ARCHITECTURE"
+        )
+
+
+def _check_classifier(architecture: str) -> None:
+    if architecture in COMMON_CLASSIFIERS:
+        return
+    from alia_ray.models.classifier import ARCHITECTURES  # not above: torch takes seconds to import
+
+    if architecture not in ARCHITECTURES:
+        near = get_close_matches(architecture, ARCHITECTURES)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see torchvision.models.list_models()"
+        raise ConfigError(f"train.architecture: torchvision has no classifier {architecture!r}; {hint}")
 
 
 def _check_model(key: str, model: Model) -> None:
@@ -32,5 +61,8 @@ def _check_model(key: str, model: Model) -> None:
         known = sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir())
         if part not in known:
             raise ConfigError(f"{key}: there is no miniature model {part!r}; there are {', '.join(known)}")
+    elif model.name.startswith("random:") and key in RANDOM:
+        if model.name.removeprefix("random:") not in RANDOM[key]:
+            raise ConfigError(f"{key}: random: knows only {', '.join(RANDOM[key])}, not {model.name!r}")
     elif model.name.startswith((".", "/", "~")) and not Path(model.name).expanduser().is_dir():
         raise ConfigError(f"{key}: there is no folder {model.name}")

@@ -18,7 +18,15 @@ from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from alia_ray import config
-from alia_ray.models.loading import is_random, pick_device, pick_dtype, quiet_libraries, resolve, seeded_by_name
+from alia_ray.models.loading import (
+    architecture_of,
+    is_random,
+    pick_device,
+    pick_dtype,
+    quiet_libraries,
+    resolve,
+    seeded_by_name,
+)
 from alia_ray.models.methods import method_parameters
 
 PIPELINES: dict[str, type[DiffusionPipeline]] = {
@@ -80,6 +88,8 @@ def load_pipeline(method: str, model: config.Model, dtype: torch.dtype) -> Diffu
     """The diffusers pipeline of a method, without a safety checker, on the CPU in `dtype`."""
     quiet_libraries()
     if is_random(model.name):
+        if architecture_of(model.name) != "sd15":
+            raise ValueError(f"{model.name}: the only random editor is random:sd15, for either method")
         return random_pipeline(method, dtype)
     return PIPELINES[method].from_pretrained(
         resolve(model.name),

@@ -1,0 +1,31 @@
+import pytest
+
+from alia_ray.config import ConfigError, load_config
+from alia_ray.miniature.recipes import DEMO
+from alia_ray.preflight import check_inputs
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("caption.model.name=random:blip-huge", r"caption\.model\.name: random: knows only blip-large"),
+        ("edit.model.name=random:sd16", r"edit\.model\.name: random: knows only sd15"),
+        ("edit.model.name=miniature:nothing", r"edit\.model\.name: there is no miniature model"),
+        ("judge.model.name=openai/clip-vit-large-patch14", r"judge\.model\.name: .* is no folder"),
+        ("llm.model.name=random:llama", r"llm\.model\.name: random weights say nothing"),
+        ("train.architecture=resnet51", r"train\.architecture: .*did you mean resnet"),
+    ],
+)
+def test_a_model_that_cannot_be_there_is_refused_by_its_key(override, says):
+    with pytest.raises(ConfigError, match=says):
+        check_inputs(load_config(DEMO, [override]))
+
+
+def test_the_demo_and_models_at_real_size_pass():
+    check_inputs(load_config(DEMO))
+    names = (
+        "caption.model.name=random:blip-large",
+        "edit.model.name=random:sd15",
+        "judge.model.name=random:ViT-L-14",
+    )
+    check_inputs(load_config(DEMO, [*names, "train.architecture=mobilenet_v3_small"]))

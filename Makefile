@@ -23,13 +23,15 @@ check: install
 
 install: .venv/installed
 
+# What a bare Debian or Ubuntu lacks: root installs it, anyone else is told what to ask for.
+apt = { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --yes $(1) >/dev/null; } || \
+  { echo "error: $(1) is missing; sudo apt install $(1), then make again"; exit 2; }
+
 .venv/installed: pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	@python3 -c "import ctypes; ctypes.CDLL('libnuma.so.1')" 2>/dev/null || $(call apt,libnuma1)  # of vLLM on a CPU
 	$(UV) sync --quiet --extra cpu
 	@touch $@
 
-# Debian's Python comes without venv: root can fetch it, anyone else must ask for it.
 .uv/bin/uv:
-	@python3 -m ensurepip --version >/dev/null 2>&1 || \
-	  { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --yes python3-venv; } || \
-	  { echo "error: Python's venv module is missing: sudo apt install python3-venv, then make again"; exit 2; }
+	@python3 -c "import ensurepip" 2>/dev/null || $(call apt,python3-venv)
 	python3 -m venv .uv && .uv/bin/pip install --quiet uv

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from alia_ray.config import ConfigError, Llm
 from alia_ray.errors import StageError
 from alia_ray.models.loading import is_random, resolve
 
-LOG_LINES = 25  # of the server's log in an error
+LOG_LINES, FIRST_ERRORS = 25, 5  # of the server's log in an error: its end, and what went wrong first
 STOP_TIMEOUT_S = 30.0  # longer than the supervisor's grace
 GROUP_TIMEOUT_S = 5.0  # for the kernel to take down what was killed
 
@@ -161,5 +162,8 @@ def _has_ended(link: socket.socket, wait_s: float) -> bool:
 
 
 def _log_tail(server: Server) -> str:
-    lines = server.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-    return f"its log, {server.log}, ends with:\n" + "\n".join(lines)
+    """The log's end, and before it the first errors in it: vLLM's last words only point to them."""
+    lines = server.log.read_text(errors="replace").splitlines()
+    errors = [line for line in lines[:-LOG_LINES] if re.search(r"\b\w+(Error|Exception)\b *[:(]", line)]
+    first = "".join(f"{line}\n" for line in errors[:FIRST_ERRORS])
+    return f"its log, {server.log}, says:\n{first}…\n" + "\n".join(lines[-LOG_LINES:])

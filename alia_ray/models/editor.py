@@ -135,14 +135,17 @@ def random_pipeline(method: str, dtype: torch.dtype) -> DiffusionPipeline:
                 num_attention_heads=12,
             )
         )
-    scheduler_of = {"img2img": PNDMScheduler, "instruct_pix2pix": DDIMScheduler}
-    scheduler_options = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    schedulers = {
+        "img2img": PNDMScheduler(**betas, skip_prk_steps=True),
+        "instruct_pix2pix": DDIMScheduler(**betas),
+    }
     pipeline = PIPELINES[method](
         vae=vae,
         text_encoder=text_encoder,
         tokenizer=_byte_tokenizer(),
         unet=unet,
-        scheduler=scheduler_of[method](**scheduler_options, steps_offset=1),
+        scheduler=schedulers[method],
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

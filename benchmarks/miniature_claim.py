@@ -5,8 +5,9 @@
 For every bias and seed, train and test are painted anew and the whole pipeline runs: BLIP, vLLM, edits, judges,
 filters, training, test. Nothing is tuned here: every setting but the epochs is the demo's. `--variants` adds arms
 that share everything but one thing: what another filter keeps, as many edits drawn at random, or as many
-optimiser steps as the original takes. Interrupted, it resumes; draws may run side by side (`--seeds 0`,
-`--seeds 1`, …) and be gathered by one more call.
+optimiser steps as the original takes. A second table counts what every published filter keeps of the edits that
+put a bird on a background of its own class (home) and of the other one (away). Interrupted, it resumes; draws may
+run side by side (`--seeds 0`, `--seeds 1`, …) and be gathered by one more call.
 """
 
 import argparse
@@ -15,13 +16,17 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alia_ray.arms import ARMS
 from alia_ray.cluster import Cluster, joined
 from alia_ray.config import Config, load_config
+from alia_ray.miniature import dataset, world
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.pipeline import STAGES, run_all
 from alia_ray.stages.evaluate import evaluate_classifier
 from alia_ray.stages.train import train_classifier
+from alia_ray.stages.verdicts import FILTER_VARIANTS, verdicts
 from alia_ray.state import State
 
 # Fixed beforehand, on a draw of its own (seed 100) and its validation alone. At bias 1 the originals are learnt in
@@ -45,6 +50,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="override of the demo's configuration")
     options = parser.parse_args()
     rows: list[Row] = []
+    kept: list[Row] = []
     for bias in options.bias:
         for seed in options.seeds:
             overrides = [
@@ -55,10 +61,12 @@ def main() -> None:
                 f"train.epochs={EPOCHS[bias]}",
                 *options.set,
             ]
-            rows += [{"bias": bias, "seed": seed, **row} for row in run_draw(overrides, options.variants)]
-            print(table(rows), flush=True)
+            draw = {"bias": bias, "seed": seed}
+            rows += [{**draw, **row} for row in run_draw(overrides, options.variants)]
+            kept += [{**draw, **row} for row in kept_rows(load_config(DEMO, overrides))]
+            print(f"{table(rows)}\n\n{kept_table(kept)}\n", flush=True)
             if options.out:
-                options.out.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+                options.out.write_text(json.dumps({"rows": rows, "kept": kept}, indent=2) + "\n")
 
 
 def run_draw(overrides: list[str], variants: bool) -> list[Row]:
@@ -133,6 +141,35 @@ def figures(name: str, added: int, history: dict[str, Any], metrics: dict[str, A
         "val_last_quarter": [min(last), max(last)],
         **{metric: metrics[metric] for metric in METRICS},
     }
+
+
+def kept_rows(settings: Config) -> list[Row]:
+    """The share of a draw's edits that each published filter keeps, at home and away."""
+    state = State(settings)
+    edits, thresholds, judge = state.wanted_edits("prompt"), state.thresholds(), settings.judge
+    is_home = np.array(
+        [
+            any(prompt.endswith(world.BACKGROUNDS[place]) for place in dataset.HOME[label])
+            for label, prompt in zip(edits["label"].to_pylist(), edits["prompt"].to_pylist(), strict=True)
+        ]
+    )
+    rows = []
+    for name, (filters, rule) in FILTER_VARIANTS.items():
+        found = verdicts(edits, thresholds, judge.positives, filters, rule, top_k=1)  # of two classes
+        is_kept = np.array(found) == "kept"
+        home, away = float(is_kept[is_home].mean()), float(is_kept[~is_home].mean())
+        rows.append({"filter": name, "home": home, "away": away})
+    return rows
+
+
+def kept_table(rows: list[Row]) -> str:
+    """Mean ± standard deviation over seeds, as Markdown."""
+    lines = ["| bias | filter | kept at home | kept away |", "|---|---|---|---|"]
+    for bias, name in dict.fromkeys((row["bias"], row["filter"]) for row in rows):
+        same = [row for row in rows if (row["bias"], row["filter"]) == (bias, name)]
+        cells = [spread([row[where] for row in same]) for where in ("home", "away")]
+        lines.append(f"| {bias:g} | {name} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
 
 
 def table(rows: list[Row]) -> str:

@@ -189,9 +189,9 @@ def table(rows: list[Row]) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """Mean ± standard deviation, in percent."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.1f} ± {100 * deviation:.1f}"
+    """Mean ± standard deviation, in percent; a single value has none."""
+    deviation = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.1f}{deviation}"
 
 
 if __name__ == "__main__":

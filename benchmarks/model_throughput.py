@@ -1,7 +1,7 @@
 """How fast is each model by itself, at its real size, on this machine's device? No Ray, no hub, random weights.
 
     python benchmarks/model_throughput.py --out models.json
-    python benchmarks/model_throughput.py --batch 1 --size 64 --steps 2 --repeats 1   # what a CPU can do
+    python benchmarks/model_throughput.py --batch 1 --size 64 --steps 4 --repeats 1   # what a CPU can do
 
 Prints images a second, the arithmetic an image costs (counted by torch), and what share that is of the matrix
 products which the same device did in the same dtype in the same run: the floor under any tuning.

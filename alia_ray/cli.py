@@ -50,6 +50,18 @@ def demo(overrides: Overrides = None) -> None:
 
 
 @app.command()
+def experiment(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Compare arms over seeds and amounts in one run folder: tables, intervals, plots. Run it again to resume."""
+    with _exit_codes():
+        settings = _load(config, overrides)
+        from alia_ray.cluster import joined
+        from alia_ray.experiment import run_experiment
+
+        with joined(settings.run) as cluster:
+            run_experiment(settings, cluster)
+
+
+@app.command()
 def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     """Say which pools would run where, how many rows each stage has, and what cannot be scheduled."""
     with _exit_codes():

@@ -134,6 +134,12 @@ def check_trainers(train: Train, cluster: Cluster) -> None:
         )
 
 
+def trainings_at_once(train: Train, cluster: Cluster) -> int:
+    """How many trainings fit side by side, leaving one CPU for other tasks where it can."""
+    most = int((cluster.cpus - 1) // (train.workers * train.cpus_per_worker))
+    return max(1, min(most, int(cluster.gpus // train.workers)) if cluster.gpus else most)
+
+
 def check_llm(llm: Llm, cluster: Cluster) -> None:
     """Raise ConfigError for more GPUs of one server than the cluster has."""
     if cluster.gpus and llm.gpus > cluster.gpus:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-Filter = Literal["semantic", "too_similar", "mislabelled"]
-ConfidenceRule = Literal["paper", "code", "top_k"]
+from alia_ray.arms import ARMS
+from alia_ray.filters import ConfidenceRule, Filter
 
 
 class ConfigError(ValueError):
@@ -22,6 +22,23 @@ class ConfigError(ValueError):
 
 
 Count = Annotated[int, Field(ge=1)]
+
+
+def _known_arm(name: str) -> str:
+    if name not in ARMS:
+        raise ValueError(f"there is no arm {name!r}; there are {', '.join(ARMS)}")
+    return name
+
+
+def _has_one_place(prompt: str) -> str:
+    if prompt.count("{}") != 1:
+        raise ValueError(f"the prompt {prompt!r} needs exactly one {{}}, where the class name goes")
+    return prompt
+
+
+ArmName = Annotated[str, AfterValidator(_known_arm)]
+Prompt = Annotated[str, AfterValidator(_has_one_place)]
+Prompts = Annotated[list[Prompt], Field(min_length=1)]
 
 
 class _Section(BaseModel):
@@ -107,13 +124,20 @@ class CsvTable(_Columns):
 
 
 class MiniatureWorld(_Section):
-    """The painted dataset of two bird classes whose backgrounds are biased (see docs/miniature.md)."""
+    """The painted birds: two classes on biased backgrounds, or four on places that test does not share.
+
+    See docs/miniature.md.
+    """
 
     kind: Literal["miniature"]
+    task: Literal["biased", "places"] = "biased"
     train: int = Field(400, ge=8)
     val: int = Field(200, ge=8)
     test: int = Field(400, ge=8)
-    bias: float = Field(1.0, ge=0.5, le=1, description="share of train and val on the class's own backgrounds")
+    extra: int = Field(0, ge=0, description="real images for the arm real_data")
+    bias: float = Field(
+        1.0, ge=0.5, le=1, description="biased: share of train and val on a class's own backgrounds"
+    )
     seed: int = 0
 
 
@@ -142,35 +166,18 @@ class Llm(_Section):
 class Discover(_Section):
     """Summarising captions into fewer than ten class-agnostic prompts (paper, section 3.1)."""
 
-    prompts: list[str] | None = Field(None, description="your own prompts, each with {}; skips the LLM")
-    prefix: str = Field("a photo of a {}", description="the form of every prompt; {} is the class's place")
+    prompts: Prompts | None = Field(None, description="your own prompts, each with {}; skips the LLM")
+    prefix: Prompt = Field("a photo of a {}", description="the form of every prompt; {} is the class's place")
     captions: Count | Literal["all"] = Field(200, description="how many captions the LLM reads")
     max_domains: int = Field(9, ge=1, le=9)
     max_tokens: int = Field(1024, ge=16, description="the longest answer of the LLM, in tokens")
     temperature: float = Field(0.0, ge=0)
 
-    @field_validator("prompts")
-    @classmethod
-    def _prompts_have_a_place(cls, value: list[str] | None) -> list[str] | None:
-        for prompt in value or []:
-            if prompt.count("{}") != 1:
-                raise ValueError(f"the prompt {prompt!r} needs exactly one {{}}, where the class name goes")
-        if value is not None and not value:
-            raise ValueError("needs at least one prompt; leave the key out to let the LLM discover them")
-        return value
-
-    @field_validator("prefix")
-    @classmethod
-    def _prefix_has_a_place(cls, value: str) -> str:
-        if value.count("{}") != 1:
-            raise ValueError("needs exactly one {}, where the class name goes")
-        return value
-
 
 class Edit(Pool):
     """Editing every training image under every prompt (paper, section 3.2)."""
 
-    method: Literal["img2img", "instruct_pix2pix"] = "img2img"
+    method: Literal["img2img", "instruct_pix2pix", "text_to_image"] = "img2img"
     model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
     steps: int = Field(50, ge=1, description="Img2Img runs strength × steps of them")
     strength: float = Field(0.6, gt=0, le=1, description="Img2Img: how much of the image is noised")
@@ -199,14 +206,57 @@ class Select(_Section):
     """Which surviving edits are added to the training set."""
 
     edits_per_image: Count | Literal["all"] = 1
-    num_extra: Count | Literal["all"] = Field("all", description="how many edits at most are added")
+    num_extra: Count | Literal["all", "extra"] = Field(
+        "all",
+        description="how many edits at most are added; extra: as many of each class as the split `extra` has",
+    )
     class_balanced: bool = Field(False, description="num_extra is shared equally among the classes")
 
 
-class Train(_Section):
+class TextToImage(_Section):
+    """Images from nothing but the user's prompts, the baseline; what is not said here is as in `edit`."""
+
+    model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
+    steps: int = Field(50, ge=1)
+    guidance_scale: float = Field(7.5, ge=0)
+
+
+class Baselines(_Section):
+    """What the arms need that ALIA is compared with."""
+
+    user_prompts: Prompts = Field(["a photo of a {}"], description="of alia_user_prompts and text_to_image")
+    text_to_image: TextToImage = TextToImage()
+
+
+class Crop(_Section):
+    """A part of each image: it is squeezed to a square of `square` pixels, of which a rectangle is kept."""
+
+    square: int = Field(448, ge=8)
+    top: int = Field(0, ge=0)
+    left: int = Field(0, ge=0)
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _lies_inside(self) -> "Crop":
+        if self.top + self.height > self.square or self.left + self.width > self.square:
+            raise ValueError(f"the rectangle must lie within the square of {self.square} pixels")
+        return self
+
+
+class Pixels(_Section):
+    """What a classifier sees of an image."""
+
+    image_size: int = Field(224, ge=8)
+    crop: Crop | None = Field(None, description="cut this out first, as iWildCam's camera banner wants it")
+    normalise: bool = Field(True, description="to ImageNet's mean and deviation")
+
+
+class Train(Pixels):
     """Fine-tuning the classifier, data-parallel on Ray Train (paper, section 4)."""
 
-    arms: list[Literal["original", "randaugment", "cutmix", "alia"]] = ["original", "alia"]
+    arms: list[ArmName] = ["original", "alia"]
+    seed: int | None = Field(None, description="of the weights, the batches and the draw of edits; none: run.seed")
     architecture: str = "resnet50"
     weights: Literal["imagenet", "none"] = "imagenet"
     epochs: int = Field(100, ge=1)
@@ -214,10 +264,20 @@ class Train(_Section):
     learning_rate: float = Field(0.001, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0)
-    image_size: int = Field(224, ge=8)
     workers: int = Field(1, ge=1)
     cpus_per_worker: float = Field(1.0, gt=0)
     max_failures: int = Field(2, ge=0, description="how often a lost worker is replaced")
+    trackers: list[Literal["wandb", "mlflow"]] = Field(
+        [], description="beside TensorBoard's files; must be installed"
+    )
+    equal_steps: bool = Field(
+        False, description="every arm takes as many steps as the original: fewer epochs where images were added"
+    )
+
+    @property
+    def pixels(self) -> Pixels:
+        """What the classifier sees of an image."""
+        return Pixels(image_size=self.image_size, crop=self.crop, normalise=self.normalise)
 
     @model_validator(mode="after")
     def _batches_divide(self) -> "Train":
@@ -227,6 +287,21 @@ class Train(_Section):
                 f"workers={self.workers}"
             )
         return self
+
+
+class Experiment(_Section):
+    """`alia-ray experiment`: arms × seeds × amounts over one run folder."""
+
+    arms: list[ArmName] | None = Field(
+        None,
+        description="what is compared, each filtered arm beside its control; none: all that the source can feed",
+    )
+    seeds: list[int] = Field([0, 1, 2], min_length=1, description="each is a train.seed of its own")
+    fresh_draws: bool = Field(False, description="the miniature: paint every split anew for each seed")
+    amounts: list[Annotated[float, Field(gt=0)]] = Field(
+        [], description="edits for each training image at which `amount_arms` are trained as well"
+    )
+    amount_arms: list[ArmName] = ["alia"]
 
 
 class Config(_Section):
@@ -240,7 +315,14 @@ class Config(_Section):
     edit: Edit = Edit()
     judge: Judge = Judge()
     select: Select = Select()
+    baselines: Baselines = Baselines()
     train: Train = Train()
+    experiment: Experiment | None = None
+
+    @property
+    def seed(self) -> int:
+        """Of the trainings and of the draw of edits."""
+        return self.run.seed if self.train.seed is None else self.train.seed
 
     @model_validator(mode="after")
     def _stages_agree(self) -> "Config":
@@ -248,6 +330,8 @@ class Config(_Section):
             raise ValueError("train.arms must contain 'original': its classifier is the one that judges edits")
         if self.edit.method == "img2img" and int(self.edit.steps * self.edit.strength) < 1:
             raise ValueError("edit.steps × edit.strength must be at least 1, or Img2Img runs no step")
+        if self.experiment and self.experiment.fresh_draws and not hasattr(self.source, "seed"):
+            raise ValueError("experiment.fresh_draws: only the miniature can be drawn anew; leave it out")
         return self
 
 

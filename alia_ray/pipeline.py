@@ -5,13 +5,15 @@ ingest ─► caption ─► discover ─┐
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from alia_ray.arms import ARMS, BASE, Arm
+from alia_ray.arms import BASE, Arm, EditSet
 from alia_ray.cluster import Cluster
 from alia_ray.config import Config, as_yaml
 from alia_ray.errors import StageError
@@ -22,11 +24,11 @@ from alia_ray.report.page import build_report
 from alia_ray.run_folder import Table
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
-from alia_ray.stages.edit import edit, wanted_ids
+from alia_ray.stages.edit import edit
 from alia_ray.stages.evaluate import evaluate_classifier, score_training_set
 from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge
-from alia_ray.stages.train import train_classifier
+from alia_ray.stages.train import Training, train_classifiers
 from alia_ray.state import State
 
 
@@ -58,21 +60,29 @@ def run_caption(state: State, cluster: Cluster) -> None:
 
 def run_discovery(state: State, cluster: Cluster) -> None:
     """captions -> domains"""
-    table = state.domains_table()
-    with _timed(state, "discover", lambda: (len(table.ids()), 0)):
-        if not table.exists():
-            discovery = run_discover(state.captions(), state.classes, state.settings)
-            state.folder.write_json(discovery.transcript, "domains", table.fingerprint, "_transcript.json")
-            table.commit(pa.Table.from_pylist(discovery.domains, schema=table.schema))
-    for domain in table.read().to_pylist():
+    discover_all([state])
+
+
+def discover_all(states: Sequence[State]) -> None:
+    """captions -> domains, for draws of one configuration; one language model serves them all."""
+    first, missing = states[0], [state for state in states if not state.domains_table().exists()]
+    with _timed(first, "discover", lambda: (len(first.domains_table().ids()), 0)):
+        if missing:
+            captions = [state.captions() for state in missing]
+            for state, found in zip(missing, run_discover(captions, first.classes, first.settings), strict=True):
+                table = state.domains_table()
+                state.folder.write_json(found.transcript, "domains", table.fingerprint, "_transcript.json")
+                table.commit(pa.Table.from_pylist(found.domains, schema=table.schema))
+    for domain in (row for state in states for row in state.domains().to_pylist()):
         say(f"discover: {domain['prompt']!r}, in {domain['support']} captions")
 
 
 def run_train_base(state: State, cluster: Cluster) -> None:
     """images -> the classifier that judges edits (it is the arm `original`) and its class thresholds"""
     with _timed(state, "train_base", lambda: (len(state.ids_of("train")), 0)):
-        folder = _train_arm(state, BASE, cluster)
+        train_arms([(state, BASE)], cluster)
         if state.arm_json(BASE, "thresholds.json") is None:
+            folder = state.folder.uri(*state.arm_path(BASE))
             thresholds = score_training_set(folder, state.examples("train"), cluster)
             state.folder.write_json(thresholds, *state.arm_path(BASE), "thresholds.json")
 
@@ -81,31 +91,40 @@ def run_judge(state: State, cluster: Cluster) -> None:
     """edits that are scored otherwise -> the same edits, scored as configured; edits nothing"""
     thresholds, base = state.thresholds(), state.folder.uri(*state.arm_path(BASE))
     with _timed(state, "judge", lambda: _table_counts(state, "judge", state.edits)):
-        wanted = wanted_ids(state.settings, state.images, state.domains())
+        wanted = [edit_id for edits in _edit_sets(state) for edit_id in state.wanted_ids(edits)]
         judge(state.settings, wanted, state.edits, base, thresholds, cluster)
 
 
 def run_edit(state: State, cluster: Cluster) -> None:
-    """images × domains -> edits, judged"""
+    """images × prompts -> edits, judged"""
     thresholds, base = state.thresholds(), state.folder.uri(*state.arm_path(BASE))
     with _timed(state, "edit", lambda: _table_counts(state, "edit", state.edits)):
-        edit(state.settings, state.images, state.domains(), state.edits, base, thresholds, cluster)
+        for edits in _edit_sets(state):
+            settings, prompts = state.edit_settings(edits), state.prompts_of(edits)
+            edit(settings, state.images, prompts, state.edits, base, thresholds, cluster)
+
+
+def _edit_sets(state: State) -> list[EditSet]:
+    """The sets of edits that the arms add; the discovered ones where none adds any."""
+    return list(dict.fromkeys(arm.edits for arm in state.arms if arm.edits)) or ["discovered"]
 
 
 def run_train(state: State, cluster: Cluster) -> None:
     """images and selected edits -> one classifier for each arm"""
-    arms = [ARMS[name] for name in state.settings.train.arms]
-    with _timed(state, "train", lambda: (sum(_training_rows(state, arm) for arm in arms), 0)):
-        for arm in arms:
-            _train_arm(state, arm, cluster)
+    for arm in state.arms:
+        if arm.edits and not state.selected(arm):
+            raise StageError(
+                f"train: no edit survived the filters of {arm.name}; look at the verdicts in the report, or "
+                "loosen judge.filters"
+            )
+    with _timed(state, "train", lambda: (sum(_training_rows(state, arm) for arm in state.arms), 0)):
+        train_arms([(state, arm) for arm in state.arms], cluster)
 
 
 def run_evaluate(state: State, cluster: Cluster) -> None:
     """classifiers -> test metrics; the only stage that reads the test split"""
-    arms = [ARMS[name] for name in state.settings.train.arms]
-    with _timed(state, "evaluate", lambda: (len(state.ids_of("test")) * len(arms), 0)):
-        for arm in arms:
-            _evaluate_arm(state, arm, cluster)
+    with _timed(state, "evaluate", lambda: (len(state.ids_of("test")) * len(state.arms), 0)):
+        evaluate_arms([(state, arm) for arm in state.arms], cluster)
 
 
 def run_report(state: State, cluster: Cluster | None = None) -> None:
@@ -115,6 +134,8 @@ def run_report(state: State, cluster: Cluster | None = None) -> None:
     state.folder.write_bytes(page.encode(), "report.html")
     say(f"report: {state.folder.file('report.html')}")
 
+
+_EVALUATIONS_AT_ONCE = 4  # each is cheap, and spread over the cluster's tasks itself
 
 STAGES: dict[str, Callable[[State, Cluster], None]] = {
     "ingest": run_ingest,
@@ -133,35 +154,54 @@ STAGES: dict[str, Callable[[State, Cluster], None]] = {
 # -------------------------------------------------------------------- arms
 
 
-def _train_arm(state: State, arm: Arm, cluster: Cluster) -> str:
-    """Train an arm if it is not trained yet; returns the classifier's folder."""
-    path = state.arm_path(arm)
-    out = state.folder.uri(*path)
-    train_classifier(
-        train=state.training_examples(arm),
-        val=[state.examples("val")],
-        classes=state.classes,
-        config=state.settings.train,
+def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
+    """Train what is not trained yet, side by side where the cluster has room."""
+    train_classifiers([_training(state, arm) for state, arm in _without(arms, "history.json")], cluster)
+
+
+def _training(state: State, arm: Arm) -> Training:
+    return Training(
+        name=f"{arm.name}, seed {state.settings.seed}",
+        out=state.folder.uri(*state.arm_path(arm)),
+        train=tuple(state.training_examples(arm)),
+        val=(state.examples("val"),),
+        classes=tuple(state.classes),
+        settings=state.training_settings(arm),
         augment=arm.augment,
-        seed=state.settings.run.seed,
-        out=out,
-        name=f"{arm.name}-{path[-1]}",
-        cluster=cluster,
+        seed=state.settings.seed,
     )
-    return out
+
+
+def evaluate_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
+    """Measure what is not measured yet on the test split."""
+    with ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
+        list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _without(arms, "metrics.json")))
+    for state, arm in arms:
+        metrics = state.arm_json(arm, "metrics.json")
+        say(
+            f"evaluate: {arm.name}, seed {state.settings.seed}: accuracy {metrics['accuracy']:.3f}, "
+            f"worst group {metrics['worst_group_accuracy']:.3f}"
+        )
 
 
 def _evaluate_arm(state: State, arm: Arm, cluster: Cluster) -> None:
     path = state.arm_path(arm)
-    if state.folder.read_json(*path, "metrics.json") is None:
-        folder = state.folder.uri(*path)
-        metrics = evaluate_classifier(folder, state.examples("test"), state.classes, cluster)
-        state.folder.write_json(metrics, *path, "metrics.json")
-    metrics = state.folder.read_json(*path, "metrics.json")
-    say(
-        f"evaluate: {arm.name}: accuracy {metrics['accuracy']:.3f}, "
-        f"worst group {metrics['worst_group_accuracy']:.3f}"
-    )
+    test = state.test_examples(arm)
+    metrics, predictions = evaluate_classifier(state.folder.uri(*path), test, state.classes, cluster)
+    sink = pa.BufferOutputStream()
+    pq.write_table(predictions, sink)
+    state.folder.write_bytes(sink.getvalue().to_pybytes(), *path, "predictions.parquet")
+    state.folder.write_json(metrics, *path, "metrics.json")
+
+
+def _without(arms: Sequence[tuple[State, Arm]], name: str) -> list[tuple[State, Arm]]:
+    """The arms whose classifier lacks a JSON file; of those that share a classifier the first one."""
+    different: dict[tuple[str, ...], tuple[State, Arm]] = {}
+    for state, arm in arms:
+        different.setdefault(state.arm_path(arm), (state, arm))
+    return [
+        (state, arm) for path, (state, arm) in different.items() if state.folder.read_json(*path, name) is None
+    ]
 
 
 def _training_rows(state: State, arm: Arm) -> int:
@@ -201,9 +241,8 @@ def write_metrics(state: State) -> dict[str, Any]:
 
 def _of_arms(state: State, name: str) -> dict[str, Any]:
     """A JSON file of every arm that has it."""
-    arms = state.settings.train.arms
-    found = {arm: _so_far(lambda arm=arm: state.arm_json(ARMS[arm], name)) for arm in arms}
-    return {arm: value for arm, value in found.items() if value is not None}
+    found = {arm.name: _so_far(lambda arm=arm: state.arm_json(arm, name)) for arm in state.arms}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 T = TypeVar("T")
@@ -229,6 +268,7 @@ def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
         edits=_so_far(lambda: state.edits),
         wanted=None if edits is None else edits.column("edit_id").to_pylist(),
         selected=_so_far(state.selected) or [],
+        experiment=state.folder.read_json("experiment.json"),
         metrics=metrics,
         thresholds=_so_far(state.thresholds) or {},
         transcript=_so_far(state.transcript),

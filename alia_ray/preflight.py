@@ -1,8 +1,10 @@
 """What can be refused before Ray starts: inputs and models that are not there."""
 
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
+from alia_ray.arms import ARMS
 from alia_ray.config import Config, ConfigError, Model
 from alia_ray.sources import list_images
 
@@ -32,7 +34,29 @@ def check_inputs(settings: Config) -> None:
         _check_model(key, model)
     _check_clip(settings.judge.model)
     _check_classifier(settings.train.architecture)
-    list_images(settings.source)
+    _check_trackers(settings.train.trackers)
+    _check_extra(settings, set(list_images(settings.source).column("split").to_pylist()))
+
+
+def _check_trackers(trackers: list[str]) -> None:
+    for tracker in trackers:
+        if find_spec(tracker) is None:
+            raise ConfigError(f"train.trackers: {tracker} is not installed; install it, or leave it out")
+
+
+def _check_extra(settings: Config, splits: set[str]) -> None:
+    """Refuse what needs the split `extra` where the source has none."""
+    if "extra" in splits:
+        return
+    arms = [*settings.train.arms, *((settings.experiment and settings.experiment.arms) or [])]
+    for arm in arms:
+        if ARMS[arm].real:
+            raise ConfigError(f"train.arms: {arm} needs images in the split 'extra', and the source has none")
+    if settings.select.num_extra == "extra":
+        raise ConfigError(
+            "select.num_extra: 'extra' counts the images of the split 'extra', and the source has none; give a "
+            "number, or all"
+        )
 
 
 def _check_clip(model: Model) -> None:

@@ -4,25 +4,28 @@ Reads only ids, labels and scores, never image bytes. Where an earlier stage is 
 command that makes it.
 """
 
+import math
 import posixpath
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from alia_ray import config, tables
-from alia_ray.arms import BASE, Arm
-from alia_ray.config import Config
+from alia_ray.arms import ARMS, BASE, Arm, EditSet
+from alia_ray.config import Config, Judge, Train
 from alia_ray.errors import StageError
+from alia_ray.llm.discover import domain_rows
 from alia_ray.run_folder import RunFolder, Table
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import edits_table, wanted_ids
 from alia_ray.stages.examples import Examples
 from alia_ray.stages.ingest import images_table
-from alia_ray.stages.verdicts import judged, select
+from alia_ray.stages.verdicts import Limit, judged, select
 
 _SCORES = ("image_id", "label", "semantic_text", "predicted_label", "confidence", "label_rank", "error")
 
@@ -37,6 +40,11 @@ class State:
     def folder(self) -> RunFolder:
         """The run folder."""
         return RunFolder(self.settings.run.folder)
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The arms to train."""
+        return [ARMS[name] for name in self.settings.train.arms]
 
     # ---------------------------------------------------------------- images, captions, domains
 
@@ -118,55 +126,136 @@ class State:
 
     def thresholds(self) -> dict[str, float]:
         """The base classifier's threshold of each class. Raises StageError before it is trained."""
-        known = self.folder.read_json(*self.arm_path(BASE), "thresholds.json")
+        known = self.arm_json(BASE, "thresholds.json")
         if known is None:
             raise StageError("the base classifier is not trained yet; run `alia-ray train --base` first")
         return known
 
-    def wanted_edits(self, *columns: str) -> pa.Table:
-        """The edits that this configuration asks for, of those that are there, with verdicts as configured."""
+    def edit_settings(self, edits: EditSet) -> Config:
+        """The configuration under which a set of edits is made."""
+        if edits != "text_to_image":
+            return self.settings
+        baseline = self.settings.baselines.text_to_image
+        values = {name: getattr(baseline, name) for name in type(baseline).model_fields}
+        changes = {"method": "text_to_image", **values}
+        return self.settings.model_copy(update={"edit": self.settings.edit.model_copy(update=changes)})
+
+    def prompts_of(self, edits: EditSet) -> pa.Table:
+        """The prompts of a set of edits, as a domains table. Raises StageError before `discover`."""
+        if edits == "discovered":
+            return self.domains()
+        given = domain_rows(self.settings.baselines.user_prompts, [], self.settings.discover.prefix, 0)
+        return pa.Table.from_pylist(given, schema=tables.DOMAINS)
+
+    def wanted_ids(self, edits: EditSet) -> list[str]:
+        """The ids of every edit of a set, made or not."""
+        return wanted_ids(self.edit_settings(edits), self.images, self.prompts_of(edits))
+
+    def scored(self, edits: EditSet, *columns: str) -> pa.Table:
+        """The edits of a set that are there: their score columns and `columns`. No verdict: filters give that."""
         names = [name for name in dict.fromkeys(["edit_id", *_SCORES, *columns]) if name != "verdict"]
         rows = self.edits.read(names)
-        wanted = pa.array(wanted_ids(self.settings, self.images, self.domains()), pa.string())
-        rows = rows.filter(pc.is_in(rows.column("edit_id"), value_set=wanted))
+        wanted = pa.array(self.wanted_ids(edits), pa.string())
+        return rows.filter(pc.is_in(rows.column("edit_id"), value_set=wanted))
+
+    def wanted_edits(self, *columns: str) -> pa.Table:
+        """The discovered edits that this configuration asks for, of those that are there, with verdicts."""
+        rows = self.scored("discovered", *columns)
         verdicts = judged(rows, self.thresholds(), self.settings.judge)
         return rows.append_column("verdict", pa.array(verdicts, pa.string()))
 
-    def selected(self) -> list[str]:
-        """The ids of the edits that are added to the training set. Raises StageError when there are none."""
-        rows = self.wanted_edits()
-        chosen = select(rows, rows.column("verdict").to_pylist(), self.settings.select, self.settings.run.seed)
-        if not chosen:
-            raise StageError(
-                "no edit survived the filters; look at the verdicts in the report, or loosen judge.filters"
-                if rows.num_rows
-                else "there are no edits yet; run `alia-ray edit` first"
-            )
-        return chosen
+    def selected(self, arm: Arm = ARMS["alia"]) -> list[str]:
+        """The ids of the edits that an arm adds to the training set; none where none survived its filter.
+
+        Raises StageError when there are no edits to select from.
+        """
+        return self._chosen(arm).column("edit_id").to_pylist()
+
+    def _chosen(self, arm: Arm) -> pa.Table:
+        """`edit_id` and `label` of what an arm adds, sorted by id."""
+        rows = self.scored(arm.edits)
+        if not rows.num_rows:
+            raise StageError(f"there are no edits for the arm {arm.name} yet; run `alia-ray edit` first")
+        verdicts = judged(rows, self.thresholds(), self._judge(arm))
+        chosen = select(rows, verdicts, self._per_image(arm), self._limit(arm), self.settings.seed)
+        is_chosen = pc.is_in(rows.column("edit_id"), value_set=pa.array(chosen, pa.string()))
+        return rows.filter(is_chosen).select(["edit_id", "label"])
+
+    def _judge(self, arm: Arm) -> Judge:
+        """The filters of an arm."""
+        if arm.variant is None:
+            return self.settings.judge
+        changes = {"filters": list(arm.variant.filters), "confidence_rule": arm.variant.rule}
+        return self.settings.judge.model_copy(update=changes)
+
+    def _per_image(self, arm: Arm) -> int | None:
+        """How many edits of one image an arm may add; None: all."""
+        configured = self.settings.select.edits_per_image
+        if configured == "all" or arm.amount is None:
+            return None if configured == "all" else configured
+        return max(configured, math.ceil(arm.amount))
+
+    def _limit(self, arm: Arm) -> Limit:
+        """How many edits an arm may add, in all or of each class."""
+        configured = self.settings.select
+        if arm.control_of is not None:
+            return Counter(self._chosen(arm.control_of).column("label").to_pylist())
+        if arm.amount is not None:
+            return round(arm.amount * len(self.ids_of("train")))
+        if configured.num_extra == "extra":
+            return Counter(self._of_split("extra").column("label").to_pylist())
+        if configured.num_extra == "all":
+            return None
+        if configured.class_balanced:
+            return dict.fromkeys(self.classes, configured.num_extra // len(self.classes))
+        return configured.num_extra
 
     # ---------------------------------------------------------------- arms
 
-    def examples(self, split: str) -> Examples:
-        """The images of a split, for a trainer or an evaluator."""
+    def examples(self, split: Literal["train", "val", "extra"]) -> Examples:
+        """The images of a split that training may see."""
         return Examples(self.images.uri, "image_id", tuple(self.ids_of(split)))
 
+    def test_examples(self, arm: Arm) -> Examples:
+        """The test images, for an arm whose checkpoint is chosen; StageError before that.
+
+        The only way to them: every other reader asks for `train`, `val` or `extra` by name.
+        """
+        if self.arm_json(arm, "history.json") is None:
+            raise StageError(f"the arm {arm.name} is not trained yet; run `alia-ray train` first")
+        return Examples(self.images.uri, "image_id", tuple(self.ids_of("test")))
+
     def training_examples(self, arm: Arm) -> list[Examples]:
-        """What an arm trains on."""
-        originals = self.examples("train")
-        if not arm.adds_edits:
-            return [originals]
-        return [originals, Examples(self.edits.uri, "edit_id", tuple(self.selected()))]
+        """What an arm trains on: the originals, and what it adds, if anything."""
+        parts = [self.examples("train")]
+        if arm.edits is not None:
+            parts.append(Examples(self.edits.uri, "edit_id", tuple(self.selected(arm))))
+        if arm.real:
+            parts.append(self.examples("extra"))
+        return [part for part in parts if part.ids]
+
+    def training_settings(self, arm: Arm) -> Train:
+        """How an arm is trained: as configured, or with as many steps as the original."""
+        train = self.settings.train
+        if not train.equal_steps:
+            return train
+        share = len(self.ids_of("train")) / sum(len(part.ids) for part in self.training_examples(arm))
+        return train.model_copy(update={"epochs": max(1, round(train.epochs * share))})
 
     def arm_fingerprint(self, arm: Arm) -> str:
-        """Covers the training settings, the arm, the seed, and the ids of everything trained or validated on."""
-        train = self.settings.train.model_dump(exclude={"arms", "workers", "cpus_per_worker", "max_failures"})
+        """Covers the training settings, the seed, and the ids of everything trained or validated on.
+
+        Arms that come to the same, such as a filter that drops nothing and none, have the same classifier.
+        """
+        how = {"arms", "equal_steps", "seed", "workers", "cpus_per_worker", "max_failures", "trackers"}
+        train = self.training_settings(arm).model_dump(exclude=how)
         ids = [examples.ids for examples in (*self.training_examples(arm), self.examples("val"))]
         digest = tables.content_id(*(example_id for part in ids for example_id in (*part, "|")))
-        return config.fingerprint(train, arm.augment, self.settings.run.seed, digest)
+        return config.fingerprint(train, arm.augment, self.settings.seed, digest)
 
     def arm_path(self, arm: Arm) -> tuple[str, ...]:
         """Where an arm's classifier lies in the run folder."""
-        return ("arms", arm.name, f"seed-{self.settings.run.seed}", self.arm_fingerprint(arm))
+        return ("classifiers", self.arm_fingerprint(arm))
 
     def arm_json(self, arm: Arm, name: str) -> Any:
         """A JSON file of an arm, or None."""

@@ -9,7 +9,7 @@ import hashlib
 
 import pyarrow as pa
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test", "extra")  # extra: real images for the arm real_data
 VERDICTS = ("kept", "semantic", "too_similar", "mislabelled", "error")
 
 IMAGES = pa.schema(

@@ -3,17 +3,24 @@
 import io
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from ray.exceptions import RayTaskError
 
+from alia_ray.arms import BASE
 from alia_ray.cluster import available
 from alia_ray.config import Config, load_config
+from alia_ray.errors import StageError
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.pipeline import STAGES, run_all
+from alia_ray.stages.evaluate import evaluate_classifier
 from alia_ray.state import State
 from alia_ray.tables import SCHEMAS
 
@@ -38,11 +45,47 @@ def files(folder: Path) -> dict[str, int]:
     return {str(p): os.stat(p).st_mtime_ns for p in folder.rglob("*") if p.suffix in (".parquet", ".safetensors")}
 
 
+@contextmanager
+def hidden_test_split(folder: Path) -> Iterator[None]:
+    """Nothing can be decoded from the test split meanwhile, and its labels are no classes."""
+    paths = list((folder / "images").rglob("*.parquet"))
+    before = [path.read_bytes() for path in paths]
+    for path in paths:
+        rows = pq.read_table(path)
+        hidden = [
+            {**row, "image": b"hidden", "label": "hidden"} if row["split"] == "test" else row
+            for row in rows.to_pylist()
+        ]
+        pq.write_table(pa.Table.from_pylist(hidden, schema=rows.schema), path)
+    yield
+    for path, content in zip(paths, before, strict=True):
+        path.write_bytes(content)
+
+
 @pytest.fixture(scope="module")
 def finished(ray_cluster, tmp_path_factory) -> Path:
+    """A whole run, whose test split could not be read until every checkpoint was chosen."""
     folder = tmp_path_factory.mktemp("run") / "demo"
-    run_all(small(folder), available("auto"))
+    state, cluster, stages = State(small(folder)), available("auto"), list(STAGES)
+    STAGES["ingest"](state, cluster)
+    with hidden_test_split(folder):
+        for name in stages[1 : stages.index("evaluate")]:
+            STAGES[name](state, cluster)
+    for name in stages[stages.index("evaluate") :]:
+        STAGES[name](state, cluster)
     return folder
+
+
+def test_no_stage_before_evaluate_reads_the_test_split(finished):
+    """The run came this far while its test pictures and labels were garbage; `evaluate` would not have."""
+    state = State(small(finished))
+    with hidden_test_split(finished), pytest.raises(RayTaskError, match="cannot be decoded"):
+        evaluate_classifier(
+            state.folder.uri(*state.arm_path(BASE)), state.test_examples(BASE), state.classes, available("auto")
+        )
+    untrained = State(small(finished, "train.seed=1"))
+    with pytest.raises(StageError, match="the arm original is not trained yet"):
+        untrained.test_examples(BASE)
 
 
 def test_every_table_of_the_design_is_there(finished):

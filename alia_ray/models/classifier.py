@@ -9,8 +9,10 @@ import numpy as np
 import safetensors.torch
 import torch
 import torchvision
+from PIL import Image
 from torchvision.transforms.v2 import functional as image_ops
 
+from alia_ray.config import Pixels
 from alia_ray.images import decode_rgb, fit_square
 from alia_ray.models.loading import pick_device
 from alia_ray.run_folder import RunFolder
@@ -32,7 +34,7 @@ class Classifier:
 
     model: torch.nn.Module
     classes: list[str]
-    image_size: int
+    pixels: Pixels
 
     @property
     def device(self) -> torch.device:
@@ -43,16 +45,23 @@ class Classifier:
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Class probabilities, float32 (N, C), on the classifier's device.
 
-        images: float (N, 3, H, W) in [0, 1], of any size: the shorter side is resized to `image_size`
-        (bicubic, antialiased) and the middle cropped, as the training images were.
+        images: float (N, 3, H, W) in [0, 1], of any size: cropped and resized (bicubic, antialiased) as the
+        training images were.
         """
         images = images.to(self.device, torch.float32)
-        if images.shape[-2:] != (self.image_size, self.image_size):
-            images = image_ops.resize(
-                images, [self.image_size], image_ops.InterpolationMode.BICUBIC, antialias=True
-            )
-            images = image_ops.center_crop(images, [self.image_size]).clamp(0, 1)
-        return self.model(normalise(images)).float().softmax(dim=1)
+        size, crop = self.pixels.image_size, self.pixels.crop
+        if crop is not None:
+            images = _resize(images, [crop.square, crop.square])
+            images = image_ops.crop(images, crop.top, crop.left, crop.height, crop.width)
+            images = _resize(images, [size, size])
+        elif images.shape[-2:] != (size, size):
+            images = image_ops.center_crop(_resize(images, [size]), [size])
+        return self.model(prepare(images, self.pixels)).float().softmax(dim=1)
+
+
+def _resize(images: torch.Tensor, size: list[int]) -> torch.Tensor:
+    bicubic = image_ops.InterpolationMode.BICUBIC
+    return image_ops.resize(images, size, bicubic, antialias=True).clamp(0, 1)
 
 
 def build_classifier(architecture: str, weights: str, num_classes: int) -> torch.nn.Module:
@@ -89,13 +98,13 @@ def _imagenet_weights(architecture: str) -> dict[str, torch.Tensor]:
 
 
 def save_classifier(
-    folder: str, model: torch.nn.Module, classes: list[str], architecture: str, image_size: int
+    folder: str, model: torch.nn.Module, classes: list[str], architecture: str, pixels: Pixels
 ) -> None:
-    """Write a classifier to a folder, its description last. `image_size` in pixels."""
+    """Write a classifier to a folder, its description last."""
     target = RunFolder(folder)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     target.write_bytes(safetensors.torch.save(tensors), _TENSORS)
-    description = {"architecture": architecture, "classes": list(classes), "image_size": image_size}
+    description = {"architecture": architecture, "classes": list(classes), "pixels": pixels.model_dump()}
     target.write_json(description, _DESCRIPTION)
 
 
@@ -113,20 +122,28 @@ def load_classifier(folder: str, device: torch.device | None = None) -> Classifi
     with source.fs.open_input_stream(source.file(_TENSORS)) as stream:
         model.load_state_dict(safetensors.torch.load(stream.read()))
     model = model.to(device, memory_format=torch.channels_last).eval()
-    return Classifier(model, description["classes"], description["image_size"])
+    return Classifier(model, description["classes"], Pixels(**description["pixels"]))
 
 
-def normalise(images: torch.Tensor) -> torch.Tensor:
-    """Float (N, 3, H, W) in [0, 1] to ImageNet's mean 0 and deviation 1, channels last in memory."""
-    return image_ops.normalize(images, _MEAN, _STD).contiguous(memory_format=torch.channels_last)
+def prepare(images: torch.Tensor, pixels: Pixels) -> torch.Tensor:
+    """Float (N, 3, H, W) in [0, 1] as a classifier takes it: perhaps normalised, channels last in memory."""
+    if pixels.normalise:
+        images = image_ops.normalize(images, _MEAN, _STD)
+    return images.contiguous(memory_format=torch.channels_last)
 
 
-def pixels_for_training(encoded: bytes, image_size: int) -> torch.Tensor:
-    """Decode an image, resize its shorter side and crop the middle: uint8 (3, image_size, image_size).
+def pixels_for_training(encoded: bytes, pixels: Pixels) -> torch.Tensor:
+    """Decode an image and crop it: uint8 (3, image_size, image_size).
 
-    Raises alia_ray.images.DecodeError.
+    Without a `crop` the shorter side is resized and the middle kept. Raises alia_ray.images.DecodeError.
     """
-    picture = fit_square(decode_rgb(encoded), image_size)
+    picture, size, crop = decode_rgb(encoded), pixels.image_size, pixels.crop
+    if crop is None:
+        picture = fit_square(picture, size)
+    else:
+        box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
+        squeezed = picture.resize((crop.square, crop.square), Image.Resampling.BICUBIC)
+        picture = squeezed.crop(box).resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 

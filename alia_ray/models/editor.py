@@ -12,6 +12,7 @@ from diffusers import (
     PNDMScheduler,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInstructPix2PixPipeline,
+    StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from tokenizers import pre_tokenizers
@@ -32,6 +33,7 @@ from alia_ray.models.methods import method_parameters
 PIPELINES: dict[str, type[DiffusionPipeline]] = {
     "img2img": StableDiffusionImg2ImgPipeline,
     "instruct_pix2pix": StableDiffusionInstructPix2PixPipeline,
+    "text_to_image": StableDiffusionPipeline,
 }
 
 
@@ -53,13 +55,12 @@ class Editor:
 
     @torch.inference_mode()
     def edit(self, images: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
-        """Edit one image per prompt and seed.
+        """Edit one image per prompt and seed; text to image does not look at the images.
 
         images: float (N, 3, S, S) in [0, 1]. Returns float32 (N, 3, S, S) in [0, 1] on the editor's device;
         an image that came out as NaN stays NaN.
         """
         common = {
-            "image": images,
             "prompt_embeds": torch.cat([self._embedding(prompt) for prompt in prompts]),
             "negative_prompt_embeds": torch.cat([self._embedding("")] * len(prompts)),
             "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
@@ -67,6 +68,8 @@ class Editor:
             "guidance_scale": self.settings.guidance_scale,
             "output_type": "pt",
         }
+        if self.settings.method != "text_to_image":
+            common["image"] = images
         edited = self.pipeline(**common, **method_parameters(self.settings)).images
         return edited.float()
 
@@ -139,6 +142,7 @@ def random_pipeline(method: str, dtype: torch.dtype) -> DiffusionPipeline:
     schedulers = {
         "img2img": PNDMScheduler(**betas, skip_prk_steps=True),
         "instruct_pix2pix": DDIMScheduler(**betas),
+        "text_to_image": PNDMScheduler(**betas, skip_prk_steps=True),
     }
     pipeline = PIPELINES[method](
         vae=vae,

@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import diffusers
 import torch
-import transformers
 
 WEIGHTS = Path(__file__).parent.parent / "miniature" / "weights"
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -19,6 +17,9 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 def quiet_libraries() -> None:
     """Silence the loading bars and notes of diffusers and transformers: a pool of workers repeats each of them."""
+    import diffusers  # not above: a classifier needs neither, and both take their time
+    import transformers
+
     for library in (diffusers.logging, transformers.logging):
         library.set_verbosity_error()
         library.disable_progress_bar()

@@ -7,6 +7,7 @@ from alia_ray.config import Edit
 _PARAMETERS: dict[str, Callable[[Edit], dict[str, float]]] = {
     "img2img": lambda edit: {"strength": edit.strength},
     "instruct_pix2pix": lambda edit: {"image_guidance_scale": edit.image_guidance_scale},
+    "text_to_image": lambda edit: {"height": edit.size, "width": edit.size},
 }
 
 

@@ -35,7 +35,8 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> Chart | N
     xs, ys = zip(*(point for points in drawn.values() for point in points), strict=True)
     y_values = _ticks(min(ys), max(ys))
     x_low, x_high = min(xs), max(xs)
-    x_values = sorted({round(x_low + (x_high - x_low) * part / 4) for part in range(5)})
+    digits = 0 if x_high - x_low >= 4 else 2  # epochs are whole numbers
+    x_values = sorted({round(x_low + (x_high - x_low) * part / 4, digits) for part in range(5)})
 
     def across(x: float) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * (x - x_low) / ((x_high - x_low) or 1), 1)
@@ -58,3 +59,42 @@ def _ticks(low: float, high: float) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= span / 4)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [number * step for number in range(first, max(last, first + 1) + 1)]
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """One row: its name, its line's height, its value's place, the ends of its interval, and the value."""
+
+    name: str
+    y: float
+    x: float
+    low: float
+    high: float
+    value: float
+
+
+@dataclass(frozen=True)
+class IntervalChart:
+    """Values with intervals, one below the other, on an axis of shares from 0 to 1."""
+
+    rows: list[Whisker]
+    x_ticks: list[tuple[float, str]]
+    height: float
+
+
+NAMES = 170  # pixels left of the axis, for the rows' names
+ROW = 22  # pixels from row to row
+
+
+def interval_chart(values: Mapping[str, tuple[float, float, float]]) -> IntervalChart:
+    """The chart of name -> (value, low, high), shares in [0, 1]."""
+
+    def across(x: float) -> float:
+        return round(NAMES + (WIDTH - NAMES - RIGHT - 40) * x, 1)
+
+    rows = [
+        Whisker(name, TOP + ROW * (number + 0.5), across(value), across(low), across(high), value)
+        for number, (name, (value, low, high)) in enumerate(values.items())
+    ]
+    ticks = [(across(x), f"{100 * x:g}") for x in (0, 0.25, 0.5, 0.75, 1)]
+    return IntervalChart(rows, ticks, TOP + ROW * len(rows) + BOTTOM)

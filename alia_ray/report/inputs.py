@@ -27,5 +27,6 @@ class ReportInputs:
     errors: pa.Table = field(default_factory=tables.ERRORS.empty_table)
     history: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # arm -> a record of each epoch
     prefix: str = "a photo of a {}"  # discover.prefix: which words of a prompt its domain adds
+    experiment: dict[str, Any] | None = None  # what experiment.json holds
     seed: int = 0  # of the samples shown
     config_yaml: str = ""

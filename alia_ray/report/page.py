@@ -2,10 +2,11 @@
 
 import posixpath
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from alia_ray.report import charts, samples, sections
+from alia_ray.report import charts, comparison, samples, sections
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.run_folder import RunFolder
 from alia_ray.tables import VERDICTS
@@ -43,6 +44,7 @@ def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
         "per_group": sections.breakdown(inputs.metrics, "per_group"),
         "curves": sections.curves(inputs.history),
         "chart_size": (charts.WIDTH, charts.HEIGHT),
+        "comparison": _comparison(inputs.experiment),
         "stages": sections.stage_times(inputs.metrics),
         "errors": sections.grouped_errors(inputs.errors),
         **samples.draw(images, captions, edits, list(prompts), inputs),
@@ -54,6 +56,18 @@ def _prompts(domains: list[dict[str, str]], used: list[str]) -> dict[str, str]:
     """domain_id -> prompt, in the order of the domains; a domain of which only edits are left goes by its id."""
     prompts = {row["domain_id"]: row["prompt"] for row in domains}
     return prompts | {domain_id: domain_id for domain_id in sorted(set(used) - prompts.keys())}
+
+
+def _comparison(experiment: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the page says of an experiment, if there was one."""
+    if experiment is None:
+        return None
+    return {
+        "caption": comparison.caption(experiment),
+        "tables": comparison.tables(experiment),
+        "arms": comparison.charts_of_arms(experiment),
+        "amounts": comparison.charts_of_amounts(experiment),
+    }
 
 
 def _environment() -> Environment:

@@ -1,18 +1,19 @@
 """The tables of a run -> the numbers of a report, as plain data for the template."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from alia_ray.arms import ARMS, BASE
+from alia_ray.filters import VARIANTS, Variant
 from alia_ray.llm.captions import words_of
 from alia_ray.llm.discover import content_words
 from alia_ray.report.charts import Chart, line_chart
 from alia_ray.report.inputs import ReportInputs
-from alia_ray.stages.verdicts import FILTER_VARIANTS, judged, verdicts
+from alia_ray.stages.verdicts import judged, verdicts
 from alia_ray.tables import EDITS, SPLITS, VERDICTS, content_id
 
 CAPTIONS_PER_DOMAIN = 3
@@ -23,7 +24,7 @@ METRICS = {
     "worst_group_accuracy": "Worst group",
     "macro_f1": "Macro F1",
 }
-CURVES = {"train_loss": "Training loss", "val_class_balanced_accuracy": "Validation class-balanced accuracy"}
+CURVES = {"loss": "Training loss", "val_class_balanced_accuracy": "Validation class-balanced accuracy"}
 _COLUMNS = [name for name in EDITS.names if name not in ("image", "parameters")]
 
 
@@ -139,24 +140,24 @@ def _acceptance(counts: dict[str, int]) -> dict[str, Any]:
 def filter_variants(edits: pa.Table, inputs: ReportInputs) -> list[dict[str, Any]]:
     """What each published filter, and the configured one, would keep of the edits; `in_force` marks the latter."""
     judge = inputs.judge
-    variants = dict(FILTER_VARIANTS)
-    configured = (tuple(judge.filters), judge.confidence_rule)
+    variants = dict(VARIANTS)
+    configured = Variant(tuple(judge.filters), judge.confidence_rule)
     in_force = next((name for name, variant in variants.items() if _same_filter(variant, configured)), None)
     if in_force is None:
         in_force = f"as configured: {', '.join(judge.filters)} ({judge.confidence_rule})"
         variants[in_force] = configured
     rows = []
-    for name, (filters, rule) in variants.items():
-        verdict = verdicts(edits, inputs.thresholds, judge.positives, filters, rule, judge.top_k)
+    for name, variant in variants.items():
+        verdict = verdicts(edits, inputs.thresholds, judge.positives, variant.filters, variant.rule, judge.top_k)
         counts = {each: verdict.count(each) for each in VERDICTS}
         rows.append({"name": name, "in_force": name == in_force, **_acceptance(counts)})
     return rows
 
 
-def _same_filter(one: tuple[Sequence[str], str], other: tuple[Sequence[str], str]) -> bool:
+def _same_filter(one: Variant, other: Variant) -> bool:
     """Whether two filters drop the same edits; the rule only matters to "mislabelled"."""
-    same_rule = one[1] == other[1] or "mislabelled" not in one[0]
-    return set(one[0]) == set(other[0]) and same_rule
+    same_rule = one.rule == other.rule or "mislabelled" not in one.filters
+    return set(one.filters) == set(other.filters) and same_rule
 
 
 def edit_costs(edits: pa.Table) -> dict[str, float] | None:
@@ -203,7 +204,7 @@ def breakdown(metrics: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def headline(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """Original against augmented, for accuracy and the worst group; empty until both arms are evaluated."""
     arms = metrics.get("arms") or {}
-    augmented = next((name for name in arms if name in ARMS and ARMS[name].adds_edits), None)
+    augmented = next((name for name in arms if name in ARMS and ARMS[name].edits), None)
     if BASE.name not in arms or augmented is None:
         return []
     before, after = arms[BASE.name], arms[augmented]

@@ -1,4 +1,4 @@
-"""The miniature's painted dataset as a source: rows are painted where they are read."""
+"""The miniature's painted datasets as a source: rows are painted where they are read."""
 
 import pyarrow as pa
 from PIL import Image
@@ -10,10 +10,14 @@ from alia_ray.sources.listing import LISTING, Content
 
 
 def list_images(source: MiniatureWorld) -> pa.Table:
-    """List train, val and test; the group of an image is its class and background, "tarrel/forest"."""
-    counts = {"train": source.train, "val": source.val, "test": source.test}
-    rows = [row for split, count in counts.items() for row in dataset.layout(split, count, source.bias)]
-    groups = [f"{row.label}/{row.background}" for row in rows]
+    """List every split; the group is class and background, "tarrel/forest", or the place alone in `places`."""
+    counts = {"train": source.train, "val": source.val, "test": source.test, "extra": source.extra}
+    if source.task == "biased":
+        rows = [row for split, count in counts.items() for row in dataset.layout(split, count, source.bias)]
+        groups = [f"{row.label}/{row.background}" for row in rows]
+    else:
+        rows = [row for split, count in counts.items() for row in dataset.layout_places(split, count)]
+        groups = [row.background for row in rows]
     columns = [[row.origin for row in rows], [row.label for row in rows], [row.split for row in rows], groups]
     return pa.table(columns, schema=LISTING)
 
@@ -22,7 +26,7 @@ def read_images(source: MiniatureWorld, rows: pa.Table) -> list[Content]:
     """Paint some rows and encode them as PNG."""
     contents: list[Content] = []
     for row in rows.to_pylist():
-        background = row["group"].split("/")[1]
+        background = row["group"].rpartition("/")[2]
         pixels = dataset.paint(row["origin"], row["label"], background, source.seed)
         contents.append(encode(Image.fromarray(pixels)))
     return contents

@@ -1,7 +1,7 @@
 """discover: captions -> domains, by an LLM that runs only as long as it is needed (paper, section 3.1)."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import ray
 from ray.actor import ActorHandle
@@ -13,17 +13,16 @@ from alia_ray.errors import StageError
 from alia_ray.llm.discover import Discovery, discover_domains, given_domains
 
 
-def run_discover(captions: list[str], class_names: list[str], config: Config) -> Discovery:
-    """Discover the domains of a run; Ray must be initialised unless no server has to be started.
+def run_discover(captions: Sequence[list[str]], class_names: list[str], config: Config) -> list[Discovery]:
+    """Discover the domains of some sets of captions; Ray must be initialised unless no server has to be started.
 
-    `discover.prompts` needs no LLM and `llm.base_url` no server of our own; otherwise an actor starts vLLM,
+    `discover.prompts` needs no LLM and `llm.base_url` no server of our own; otherwise an actor starts vLLM once,
     talks to it on its own node, and stops it in every way out. Raises ConfigError and StageError.
     """
-    discover, llm, seed = config.discover, config.llm, config.run.seed
-    if discover.prompts is not None:
-        return given_domains(captions, discover)
-    if llm.base_url is not None:
-        return discover_domains(captions, class_names, discover, llm, llm.base_url, seed)
+    if config.discover.prompts is not None:
+        return [given_domains(each, config.discover) for each in captions]
+    if config.llm.base_url is not None:
+        return _ask(captions, class_names, config, config.llm.base_url)
     with _host(config) as host:
         try:
             return ray.get(host.discover.remote(captions, class_names, config))
@@ -33,6 +32,11 @@ def run_discover(captions: list[str], class_names: list[str], config: Config) ->
             raise
         except RayActorError as error:
             raise StageError(f"discover: the worker that ran the LLM died ({error}); run it again") from error
+
+
+def _ask(captions: Sequence[list[str]], class_names: list[str], config: Config, base_url: str) -> list[Discovery]:
+    discover, llm, seed = config.discover, config.llm, config.run.seed
+    return [discover_domains(each, class_names, discover, llm, base_url, seed) for each in captions]
 
 
 @contextlib.contextmanager
@@ -64,13 +68,13 @@ def _wait_until_scheduled(host: ActorHandle, gpus: int, llm: Llm) -> None:
 
 @ray.remote(max_restarts=0, max_task_retries=0)
 class _LlmHost:
-    """Owns a vLLM server on its node for as long as one discovery takes."""
+    """Owns a vLLM server on its node for as long as the discoveries take."""
 
     def is_there(self) -> bool:
         return True
 
-    def discover(self, captions: list[str], class_names: list[str], config: Config) -> Discovery:
+    def discover(self, captions: Sequence[list[str]], class_names: list[str], config: Config) -> list[Discovery]:
         from alia_ray.llm.server import serving
 
         with serving(config.llm) as base_url:
-            return discover_domains(captions, class_names, config.discover, config.llm, base_url, config.run.seed)
+            return _ask(captions, class_names, config, base_url)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import ray
 
 from alia_ray.cluster import Cluster, available
@@ -23,6 +24,7 @@ _GPU_DECODERS = 4  # threads that decode beside a GPU
 class Predictions:
     """What a classifier says about examples."""
 
+    ids: list[str]
     probabilities: np.ndarray  # float32 (N, C)
     labels: list[str]
     groups: list[str]
@@ -31,15 +33,17 @@ class Predictions:
 
 def evaluate_classifier(
     folder: str, test: Examples, classes: Sequence[str], cluster: Cluster | None = None
-) -> dict[str, Any]:
-    """The metrics of `summarise` for the classifier in `folder` on the `test` examples.
+) -> tuple[dict[str, Any], pa.Table]:
+    """The metrics of `summarise` for the classifier in `folder` on the `test` examples, and what they come from:
+    a table of id, label, group and predicted, ordered by id.
 
     Raises ValueError where there are none or where a label is not among `classes`, FileNotFoundError without a
     classifier. `cluster` is what may be used; by default all of it.
     """
     found = predict(folder, test, cluster or available("auto"))
-    predictions = [found.classes[column] for column in found.probabilities.argmax(axis=1)]
-    return summarise(predictions, found.labels, found.groups, classes)
+    predicted = [found.classes[column] for column in found.probabilities.argmax(axis=1)]
+    rows = {"id": found.ids, "label": found.labels, "group": found.groups, "predicted": predicted}
+    return summarise(predicted, found.labels, found.groups, classes), pa.table(rows).sort_by("id")
 
 
 def score_training_set(folder: str, train: Examples, cluster: Cluster | None = None) -> dict[str, float]:
@@ -75,6 +79,7 @@ def predict(folder: str, examples: Examples, cluster: Cluster) -> Predictions:
         [ask.remote(folder, shard([examples.resolved()], rank, tasks), threads) for rank in range(tasks)]
     )
     return Predictions(
+        [example_id for part in parts for example_id in part.ids],
         np.concatenate([part.probabilities for part in parts]),
         [label for part in parts for label in part.labels],
         [group for part in parts for group in part.groups],
@@ -86,12 +91,13 @@ def _predict(folder: str, examples: list[Examples], threads: int) -> Predictions
     from alia_ray.models.classifier import load_classifier
 
     classifier = load_classifier(folder)
-    loaded = load(examples, classifier.image_size, threads)
+    loaded = load(examples, classifier.pixels, threads)
     probabilities = [
         classifier.probabilities(pixels.to(classifier.device).float() / 255).cpu().numpy()
         for pixels in loaded.pixels.split(_BATCH)
     ]
-    return Predictions(np.concatenate(probabilities), loaded.labels, loaded.groups, classifier.classes)
+    ids = [example_id for part in examples for example_id in part.ids]
+    return Predictions(ids, np.concatenate(probabilities), loaded.labels, loaded.groups, classifier.classes)
 
 
 def summarise(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from alia_ray.config import Pixels
 from alia_ray.run_folder import filesystem
 
 if TYPE_CHECKING:
@@ -58,16 +59,16 @@ def shard(examples: Sequence[Examples], rank: int, world: int, seed: int = 0) ->
     ]
 
 
-def load(examples: Sequence[Examples], image_size: int, threads: int) -> Loaded:
-    """Read and decode examples, in the order of their ids, with a few threads. `image_size` in pixels.
+def load(examples: Sequence[Examples], pixels: Pixels, threads: int) -> Loaded:
+    """Read and decode examples, in the order of their ids, with a few threads.
 
     Raises ValueError when an id is not in its table, and alia_ray.images.DecodeError for broken bytes.
     """
     import torch  # not above: the driver shares out ids and needs none
 
-    parts = [_load_table(source, image_size, threads) for source in examples if source.ids]
+    parts = [_load_table(source, pixels, threads) for source in examples if source.ids]
     if not parts:
-        return Loaded(torch.empty((0, 3, image_size, image_size), dtype=torch.uint8), [], [])
+        return Loaded(torch.empty((0, 3, pixels.image_size, pixels.image_size), dtype=torch.uint8), [], [])
     return Loaded(
         torch.cat([part.pixels for part in parts]) if len(parts) > 1 else parts[0].pixels,
         [label for part in parts for label in part.labels],
@@ -75,18 +76,18 @@ def load(examples: Sequence[Examples], image_size: int, threads: int) -> Loaded:
     )
 
 
-def _load_table(examples: Examples, image_size: int, threads: int) -> Loaded:
+def _load_table(examples: Examples, pixels: Pixels, threads: int) -> Loaded:
     import torch
 
     from alia_ray.models.classifier import pixels_for_training
 
     places = {key: place for place, key in enumerate(examples.ids)}
-    pixels = torch.empty((len(places), 3, image_size, image_size), dtype=torch.uint8)
+    decoded = torch.empty((len(places), 3, pixels.image_size, pixels.image_size), dtype=torch.uint8)
     labels: list[str | None] = [None] * len(places)
     groups: list[str | None] = [None] * len(places)
 
     def decode(place: int, encoded: bytes) -> None:
-        pixels[place] = pixels_for_training(encoded, image_size)
+        decoded[place] = pixels_for_training(encoded, pixels)
 
     fs, path = filesystem(examples.table)
     batches = ds.dataset(path, filesystem=fs, format="parquet").to_batches(
@@ -96,20 +97,20 @@ def _load_table(examples: Examples, image_size: int, threads: int) -> Loaded:
     )
     with ThreadPoolExecutor(threads) as pool:
         for batch in batches:
-            decoding = []
+            under_way = []
             for row in batch.to_pylist():
                 place = places[row[examples.key]]
                 if labels[place] is None:  # a table may hold an id twice; the first counts
                     labels[place], groups[place] = row["label"], row["group"]
-                    decoding.append(pool.submit(decode, place, row["image"]))
-            for done in decoding:
+                    under_way.append(pool.submit(decode, place, row["image"]))
+            for done in under_way:
                 done.result()
     missing = [key for key, place in places.items() if labels[place] is None]
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(places)} ids are not in {examples.table}; the first is {missing[0]}"
         )
-    return Loaded(pixels, labels, groups)
+    return Loaded(decoded, labels, groups)
 
 
 def class_indices(labels: Sequence[str], classes: Sequence[str]) -> list[int]:

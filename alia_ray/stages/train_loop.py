@@ -1,18 +1,14 @@
-"""What one worker of a training run does. Ray Train starts it, and starts it again where it was lost.
+"""What the workers of a lane do: train one job after the other. Ray Train starts them, and again if one is lost.
 
 Everything random in an epoch comes from a seed of (run seed, epoch, rank), and an epoch ends in a checkpoint, so
-a run that was interrupted goes on as the uninterrupted one would have.
+a training that was interrupted goes on as the uninterrupted one would have.
 """
 
-import json
 import logging
 import math
-import os
-import tempfile
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -22,32 +18,44 @@ import torch
 import torch.distributed
 from ray.train.torch import get_device, prepare_model
 from torch.nn import functional
-from torchvision.transforms import v2
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from alia_ray import config
-from alia_ray.models.classifier import build_classifier, normalise, save_classifier
+from alia_ray.arms import Augment
+from alia_ray.models.classifier import build_classifier, prepare, save_classifier
 from alia_ray.progress import say
+from alia_ray.run_folder import RunFolder
+from alia_ray.stages.augmentation import augmentation
+from alia_ray.stages.checkpoints import (
+    SCORE,
+    best_epoch,
+    drop_checkpoints,
+    last_state,
+    save_checkpoint,
+    tensors_after,
+)
 from alia_ray.stages.examples import Examples, class_indices, count, load, shard
+from alia_ray.stages.trackers import tracking
 from alia_ray.tables import seed_of
 
-SCORE = "val_class_balanced_accuracy"
-_TENSORS, _STATE = "state.safetensors", "state.json"  # the files of a checkpoint
+HISTORY = "history.json"  # written last, so it marks a finished training
 _MODEL, _MOMENTUM = "model.", "momentum."  # prefixes of the tensors' names
 _SHARE_OF_GPU = 0.5  # how much of a GPU's free memory the decoded images may take
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training run, as every worker gets it."""
+    """One training, as every worker gets it."""
 
-    name: str
+    name: str  # for the person
+    out: str  # the training's folder
     train: tuple[Examples, ...]
     val: tuple[Examples, ...]
     classes: tuple[str, ...]
     settings: config.Train
-    augment: str  # none, randaugment or cutmix
+    augment: Augment
     seed: int
-    weights: bytes  # safetensors of the first weights
+    weights: ray.ObjectRef  # of the first weights, as safetensors
 
 
 @dataclass(frozen=True)
@@ -78,31 +86,44 @@ class Learner:
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.device.type == "cuda")
 
 
-def run(arguments: dict[str, ray.ObjectRef]) -> None:
-    """Train under Ray Train: `arguments["job"]` refers to a `Job`. Reports and checkpoints every epoch."""
-    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every report, and every print once more
-    job: Job = ray.get(arguments["job"])
+def run(arguments: dict[str, list[ray.ObjectRef]]) -> None:
+    """Train under Ray Train: `arguments["jobs"]` refer to `Job`s. What is finished already is passed over."""
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every print once more
+    for reference in arguments["jobs"]:
+        job: Job = ray.get(reference)
+        if RunFolder(job.out).read_json(HISTORY) is None:
+            train(job)
+
+
+def train(job: Job) -> None:
+    """Train one job to its end, from its last checkpoint on."""
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(1, int(job.settings.cpus_per_worker)))
-    learner = _learner(job)
-    train = _load(job, shard(job.train, rank, world, job.seed), learner.device)
+    folder, learner = RunFolder(job.out), _learner(job)
+    images = _load(job, shard(job.train, rank, world, job.seed), learner.device)
     val = _load(job, shard(job.val, rank, world, job.seed), learner.device)
-    weights = class_weights(_over_workers(torch.bincount(train.labels, minlength=len(job.classes))))
+    weights = class_weights(_over_workers(torch.bincount(images.labels, minlength=len(job.classes))))
     padded = -(-count(job.train) // world)
-    history = _restore(learner)
-    for epoch in range(len(history), job.settings.epochs):
-        torch.manual_seed(seed_of("train", str(job.seed), str(epoch), str(rank)))
-        plan = _epoch_plan(len(train.labels), padded, job.settings.batch_size // world)
-        record = {
-            "epoch": epoch + 1,
-            **_train_epoch(learner, train, plan, epoch, job, weights.to(learner.device)),
-            **_validate(learner, val, len(job.classes)),
-        }
-        history.append(record)
-        _report(learner, history, rank)
-        if rank == 0:
-            say(_line(job, record))
+    history = _restore(learner, folder)
+    settings = job.settings.model_dump(exclude={"arms", "trackers"})
+    first = tracking(job.out, job.name, settings, job.settings.trackers) if rank == 0 else nullcontext()
+    with first as log:
+        for epoch in range(len(history), job.settings.epochs):
+            torch.manual_seed(seed_of("train", str(job.seed), str(epoch), str(rank)))
+            plan = _epoch_plan(len(images.labels), padded, job.settings.batch_size // world)
+            record = {
+                "epoch": epoch + 1,
+                **_train_epoch(learner, images, plan, epoch, job, weights.to(learner.device)),
+                **_validate(learner, val, job),
+            }
+            history.append(record)
+            if log is not None:
+                _save(learner, folder, history)
+                log(record)
+                say(_line(job, record))
+    if rank == 0:
+        _finish(job, folder, history)
 
 
 def class_weights(counts: torch.Tensor) -> torch.Tensor:
@@ -131,7 +152,7 @@ def cosine(step: int, steps: int, peak: float) -> float:
 def _learner(job: Job) -> Learner:
     device = get_device()
     model = build_classifier(job.settings.architecture, "none", len(job.classes))
-    model.load_state_dict(safetensors.torch.load(job.weights))
+    model.load_state_dict(safetensors.torch.load(ray.get(job.weights)))
     model = prepare_model(model.to(memory_format=torch.channels_last))
     optimiser = torch.optim.SGD(
         model.parameters(),
@@ -145,7 +166,7 @@ def _learner(job: Job) -> Learner:
 
 def _load(job: Job, examples: list[Examples], device: torch.device) -> Images:
     """A worker's images: on its GPU where they fit well, else in main memory."""
-    loaded = load(examples, job.settings.image_size, max(1, int(job.settings.cpus_per_worker)))
+    loaded = load(examples, job.settings.pixels, max(1, int(job.settings.cpus_per_worker)))
     labels = torch.tensor(class_indices(loaded.labels, job.classes), dtype=torch.int64)
     if device.type == "cuda" and loaded.pixels.nbytes < _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
         return Images(loaded.pixels.to(device), labels.to(device))
@@ -169,7 +190,8 @@ def _train_epoch(
     weights: torch.Tensor,
 ) -> dict[str, float]:
     """Train over the batches of `plan`. Returns the epoch's numbers, over all workers; seconds are wall time."""
-    augment, settings = _augmentation(job.augment, len(job.classes)), job.settings
+    settings, num_classes = job.settings, len(job.classes)
+    augment = augmentation(job.augment, num_classes, settings.pixels)
     learner.model.train()
     total = torch.zeros(2, dtype=torch.float64, device=learner.device)  # loss × images, images
     started = time.perf_counter()
@@ -196,44 +218,19 @@ def _train_epoch(
     return {"loss": loss_sum / count, "seconds": seconds, "images_per_second": count / seconds}
 
 
-def _augmentation(
-    name: str, num_classes: int
-) -> Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-    """Batch of uint8 (N, 3, S, S) and labels (N,) -> normalised float (N, 3, S, S) and targets float (N, C).
-
-    Every image is flipped left to right or not; "randaugment" and "cutmix" do what their papers say on top.
-    """
-    randaugment, cutmix = v2.RandAugment(), v2.CutMix(num_classes=num_classes)
-
-    def augment(pixels: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        flipped = (torch.rand(len(pixels)) < 0.5).to(pixels.device)
-        pixels = torch.where(flipped[:, None, None, None], pixels.flip(-1), pixels)
-        if name == "randaugment":
-            pixels = torch.stack([randaugment(image) for image in pixels])
-        images = normalise(pixels.float() / 255)
-        if name == "cutmix":
-            return cutmix(images, labels)
-        return images, functional.one_hot(labels, num_classes).float()
-
-    return augment
-
-
 @torch.inference_mode()
-def _validate(learner: Learner, images: Images, num_classes: int) -> dict[str, float]:
+def _validate(learner: Learner, images: Images, job: Job) -> dict[str, float]:
     """Accuracy over the validation images of all workers."""
     model = learner.bare.eval()  # bare: workers may have different numbers of batches here
     for buffer in model.buffers():  # the running statistics that the checkpoint will hold are those of rank 0
         torch.distributed.broadcast(buffer, src=0)
-    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=learner.device)
+    confusion = MulticlassConfusionMatrix(len(job.classes)).to(learner.device)
     for pixels, labels in zip(images.pixels.split(256), images.labels.split(256), strict=True):
         pixels, labels = pixels.to(learner.device), labels.to(learner.device)
         with learner.autocast():
-            predicted = model(normalise(pixels.float() / 255)).argmax(dim=1)
-        confusion += torch.bincount(labels * num_classes + predicted, minlength=num_classes**2).view(
-            confusion.shape
-        )
-    confusion = _over_workers(confusion).double()
-    right, per_class = confusion.diag(), confusion.sum(dim=1)
+            confusion.update(model(prepare(pixels.float() / 255, job.settings.pixels)), labels)
+    counts = confusion.compute().double()  # of all workers; rows: labels, columns: predictions
+    right, per_class = counts.diag(), counts.sum(dim=1)
     present = per_class > 0
     return {
         "val_accuracy": (right.sum() / per_class.sum()).item(),
@@ -248,33 +245,21 @@ def _over_workers(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def _report(learner: Learner, history: list[dict[str, Any]], rank: int) -> None:
-    """Report the last epoch on every rank; rank 0 adds the checkpoint."""
-    if rank != 0:
-        ray.train.report(history[-1])
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        tensors = {_MODEL + name: value for name, value in learner.bare.state_dict().items()}
-        for name, parameter in learner.bare.named_parameters():
-            if learner.optimiser.state[parameter].get("momentum_buffer") is not None:
-                tensors[_MOMENTUM + name] = learner.optimiser.state[parameter]["momentum_buffer"]
-        safetensors.torch.save_file(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-            os.path.join(folder, _TENSORS),
-        )
-        state = {"history": history, "scaler": learner.scaler.state_dict()}
-        Path(folder, _STATE).write_text(json.dumps(state))
-        ray.train.report(history[-1], checkpoint=ray.train.Checkpoint.from_directory(folder))
+def _save(learner: Learner, folder: RunFolder, history: list[dict[str, Any]]) -> None:
+    """Checkpoint the state after the last epoch of `history`."""
+    tensors = {_MODEL + name: value for name, value in learner.bare.state_dict().items()}
+    for name, parameter in learner.bare.named_parameters():
+        if learner.optimiser.state[parameter].get("momentum_buffer") is not None:
+            tensors[_MOMENTUM + name] = learner.optimiser.state[parameter]["momentum_buffer"]
+    save_checkpoint(folder, tensors, {"history": history, "scaler": learner.scaler.state_dict()})
 
 
-def _restore(learner: Learner) -> list[dict[str, Any]]:
+def _restore(learner: Learner, folder: RunFolder) -> list[dict[str, Any]]:
     """Put the learner into the state of the last checkpoint, if any. Returns the history so far."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
+    state = last_state(folder)
+    if state is None:
         return []
-    with checkpoint.as_directory() as folder:
-        tensors = safetensors.torch.load_file(os.path.join(folder, _TENSORS))
-        state = json.loads(Path(folder, _STATE).read_text())
+    tensors = tensors_after(folder, len(state["history"]))
     learner.bare.load_state_dict(_model_weights(tensors))
     for name, parameter in learner.bare.named_parameters():
         if _MOMENTUM + name in tensors:
@@ -283,6 +268,32 @@ def _restore(learner: Learner) -> list[dict[str, Any]]:
     if learner.scaler.is_enabled():
         learner.scaler.load_state_dict(state["scaler"])
     return state["history"]
+
+
+def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]]) -> None:
+    """Save the best epoch as the classifier, then the history, and drop the checkpoints."""
+    best = best_epoch(epochs)
+    model = build_classifier(job.settings.architecture, "none", len(job.classes))
+    model.load_state_dict(_model_weights(tensors_after(folder, best)))
+    save_classifier(job.out, model, list(job.classes), job.settings.architecture, job.settings.pixels)
+    seconds = sum(record["seconds"] for record in epochs)
+    images = sum(record["seconds"] * record["images_per_second"] for record in epochs)
+    history = {
+        "name": job.name,
+        "architecture": job.settings.architecture,
+        "augment": job.augment,
+        "seed": job.seed,
+        "workers": job.settings.workers,
+        "train_images": count(job.train),
+        "val_images": count(job.val),
+        "best_epoch": best,
+        SCORE: epochs[best - 1][SCORE],
+        "seconds": seconds,
+        "images_per_second": images / seconds,
+        "epochs": epochs,
+    }
+    folder.write_json(history, HISTORY)
+    drop_checkpoints(folder)
 
 
 def _model_weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -296,20 +307,6 @@ def first_weights(settings: config.Train, num_classes: int, seed: int) -> bytes:
         torch.manual_seed(seed_of("weights", str(seed)))
         model = build_classifier(settings.architecture, settings.weights, num_classes)
     return safetensors.torch.save(model.state_dict())
-
-
-def read_history(checkpoint: ray.train.Checkpoint) -> list[dict[str, Any]]:
-    """The records of the epochs up to a checkpoint."""
-    with checkpoint.as_directory() as folder:
-        return json.loads(Path(folder, _STATE).read_text())["history"]
-
-
-def save_weights(checkpoint: ray.train.Checkpoint, job: Job, folder: str) -> None:
-    """Save a checkpoint's weights as a classifier in `folder`."""
-    model = build_classifier(job.settings.architecture, "none", len(job.classes))
-    with checkpoint.as_directory() as local:
-        model.load_state_dict(_model_weights(safetensors.torch.load_file(os.path.join(local, _TENSORS))))
-    save_classifier(folder, model, list(job.classes), job.settings.architecture, job.settings.image_size)
 
 
 def _line(job: Job, record: dict[str, Any]) -> str:

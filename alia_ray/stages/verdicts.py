@@ -10,26 +10,18 @@ p > t_y, and *mislabelled* when c differs from y and p > t. The rules differ in 
     top_k   no threshold: mislabelled when y is not among the k likeliest classes (as SaSPA does)
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from alia_ray.config import ConfidenceRule, Filter, Judge, Select
+from alia_ray.config import Judge
+from alia_ray.filters import ConfidenceRule, Filter
 from alia_ray.tables import content_id
 
-FILTER_VARIANTS: dict[str, tuple[tuple[Filter, ...], ConfidenceRule]] = {
-    "unfiltered": ((), "paper"),
-    "semantic": (("semantic",), "paper"),
-    "too_similar": (("too_similar",), "paper"),
-    "confidence (paper)": (("too_similar", "mislabelled"), "paper"),
-    "confidence (code)": (("too_similar", "mislabelled"), "code"),
-    "confidence (top_k)": (("too_similar", "mislabelled"), "top_k"),
-    "semantic + confidence (paper)": (("semantic", "too_similar", "mislabelled"), "paper"),
-    "semantic + confidence (code)": (("semantic", "too_similar", "mislabelled"), "code"),
-    "semantic + confidence (top_k)": (("semantic", "too_similar", "mislabelled"), "top_k"),
-}
-"""The published filters by name, for the report: what each would have kept."""
+Limit = int | Mapping[str, int] | None
+"""How many edits may be taken: in all, of each class, or as many as there are."""
 
 
 def verdicts(
@@ -86,31 +78,35 @@ def judged(edits: pa.Table, thresholds: dict[str, float], judge: Judge) -> list[
     return verdicts(edits, thresholds, judge.positives, judge.filters, judge.confidence_rule, judge.top_k)
 
 
-def select(edits: pa.Table, verdict: Sequence[str], settings: Select, seed: int) -> list[str]:
+def select(
+    edits: pa.Table, verdict: Sequence[str], edits_per_image: int | None, limit: Limit, seed: int
+) -> list[str]:
     """The ids of the kept edits that are added to the training set, sorted.
 
-    Draws by a hash of the seed and the ids, so neither order nor number of workers matters: of each image
-    `edits_per_image` survivors, then of those at most `num_extra`, the same number of each class if asked.
+    Draws by a hash of the seed and the ids, so neither order nor number of workers matters, and two filters that
+    keep the same edit draw it alike: of each image at most `edits_per_image` survivors, then of those as many as
+    `limit` allows.
     """
     columns = (edits.column(name).to_pylist() for name in ("edit_id", "image_id", "label"))
     kept = [row for row, v in zip(zip(*columns, strict=True), verdict, strict=True) if v == "kept"]
     kept.sort(key=lambda row: content_id("select", str(seed), row[0]))
-    if settings.edits_per_image != "all":
-        kept = _first_of_each_group(kept, 1, settings.edits_per_image)
-    if settings.num_extra != "all":
-        if settings.class_balanced:
-            classes = {label for _, _, label in kept}
-            kept = _first_of_each_group(kept, 2, settings.num_extra // max(len(classes), 1))
-        else:
-            kept = kept[: settings.num_extra]
+    if edits_per_image is not None:
+        kept = _first_of_each(kept, 1, dict.fromkeys({image_id for _, image_id, _ in kept}, edits_per_image))
+    if isinstance(limit, Mapping):
+        kept = _first_of_each(kept, 2, limit)
+    elif limit is not None:
+        kept = kept[:limit]
     return sorted(edit_id for edit_id, _, _ in kept)
 
 
-def _first_of_each_group(rows: list[tuple[str, str, str]], column: int, count: int) -> list[tuple[str, str, str]]:
-    taken: dict[str, int] = {}
+def _first_of_each(
+    rows: list[tuple[str, str, str]], column: int, limits: Mapping[str, int]
+) -> list[tuple[str, str, str]]:
+    """The first rows of each value of a column, as many as its limit; none of a value without one."""
+    taken: Counter[str] = Counter()
     first = []
     for row in rows:
-        if taken.get(row[column], 0) < count:
-            taken[row[column]] = taken.get(row[column], 0) + 1
+        if taken[row[column]] < limits.get(row[column], 0):
+            taken[row[column]] += 1
             first.append(row)
     return first

@@ -12,7 +12,7 @@ def settings(**sections) -> Config:
 
 
 def test_given_prompts_need_neither_an_llm_nor_ray():
-    found = run_discover([], ["gull"], settings(discover={"prompts": ["a photo of a {} in the rain"]}))
+    (found,) = run_discover([[]], ["gull"], settings(discover={"prompts": ["a photo of a {} in the rain"]}))
     assert [row["prompt"] for row in found.domains] == ["a photo of a {} in the rain"]
 
 
@@ -22,8 +22,8 @@ def test_a_server_that_runs_is_used_as_it_is(fake_llm):
     )
     fake_llm.reply = lambda request: next(replies)
     llm = {"base_url": fake_llm.base_url, "model": {"name": "fake"}}
-    found = run_discover(
-        ["a bird at sea"], ["gull"], settings(llm=llm, discover={"prefix": "a photo of a {} bird"})
+    (found,) = run_discover(
+        [["a bird at sea"]], ["gull"], settings(llm=llm, discover={"prefix": "a photo of a {} bird"})
     )
     assert [(row["prompt"], row["support"]) for row in found.domains] == [("a photo of a {} bird at sea", 1)]
 
@@ -38,11 +38,11 @@ def test_a_cluster_without_room_is_an_error_and_no_endless_wait(ray_cluster):
     ray.get(hog.is_there.remote(), timeout=60)
     llm = {"model": {"name": "miniature:llm"}, "startup_timeout_s": 2}
     with pytest.raises(StageError, match=r"no node had one CPU.*within 2 s"):
-        run_discover(["a bird at sea"], ["gull"], settings(llm=llm))
+        run_discover([["a bird at sea"]], ["gull"], settings(llm=llm))
     ray.kill(hog)
 
 
 def test_a_mistake_in_the_worker_comes_back_as_it_is(ray_cluster):
     llm = {"model": {"name": "random:llama"}}
     with pytest.raises(ValueError, match=r"^llm\.model\.name: a language model cannot be 'random:llama'"):
-        run_discover(["a bird at sea"], ["gull"], settings(llm=llm))
+        run_discover([["a bird at sea"]], ["gull"], settings(llm=llm))

@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
+from alia_ray.config import Crop, Pixels
 from alia_ray.images import encode
 from alia_ray.models.classifier import (
     build_classifier,
     class_thresholds,
     load_classifier,
-    normalise,
     pixels_for_training,
+    prepare,
     save_classifier,
 )
 
@@ -71,11 +72,11 @@ def test_a_saved_classifier_says_the_same_after_loading(tmp_path):
     model = build_classifier("resnet18", "none", 3)
     with torch.no_grad():
         model.train()(torch.rand(4, 3, 32, 32))  # moves the running statistics, which must be saved too
-    save_classifier(str(tmp_path / "c"), model, ["a", "b", "c"], "resnet18", 32)
+    save_classifier(str(tmp_path / "c"), model, ["a", "b", "c"], "resnet18", Pixels(image_size=32))
     loaded = load_classifier(str(tmp_path / "c"), torch.device("cpu"))
     images = torch.rand(4, 3, 32, 32)
     with torch.inference_mode():
-        expected = model.eval()(normalise(images)).softmax(dim=1)
+        expected = model.eval()(prepare(images, Pixels(image_size=32))).softmax(dim=1)
     answer = loaded.probabilities(images)
     assert loaded.classes == ["a", "b", "c"]
     assert answer.dtype == torch.float32
@@ -88,11 +89,14 @@ def test_an_empty_folder_holds_no_classifier(tmp_path):
         load_classifier(str(tmp_path))
 
 
-def test_asking_with_large_images_sees_what_training_saw(tmp_path):
-    save_classifier(str(tmp_path), build_classifier("resnet18", "none", 2), ["a", "b"], "resnet18", 32)
+@pytest.mark.parametrize(
+    "seen", [Pixels(image_size=32), Pixels(image_size=32, crop=Crop(square=48, top=8, height=40, width=48))]
+)
+def test_asking_with_large_images_sees_what_training_saw(tmp_path, seen):
+    save_classifier(str(tmp_path), build_classifier("resnet18", "none", 2), ["a", "b"], "resnet18", seen)
     classifier = load_classifier(str(tmp_path), torch.device("cpu"))
     wide = picture(96, 64)
-    trained_on = pixels_for_training(encode(wide), 32).float()[None] / 255
+    trained_on = pixels_for_training(encode(wide), seen).float()[None] / 255
     large = torch.from_numpy(np.array(wide)).permute(2, 0, 1).float()[None] / 255
     torch.testing.assert_close(
         classifier.probabilities(large), classifier.probabilities(trained_on), atol=0.02, rtol=0
@@ -102,7 +106,7 @@ def test_asking_with_large_images_sees_what_training_saw(tmp_path):
 def test_training_pixels_are_the_middle_at_the_size():
     buffer = io.BytesIO()
     picture(60, 20).save(buffer, format="png")
-    pixels = pixels_for_training(buffer.getvalue(), 10)
+    pixels = pixels_for_training(buffer.getvalue(), Pixels(image_size=10))
     assert pixels.shape == (3, 10, 10)
     assert pixels.dtype == torch.uint8
     assert pixels[0, :, :4].min() > 150  # the middle third still has both halves
@@ -114,3 +118,11 @@ def test_thresholds_are_mean_probabilities_of_the_own_label():
     thresholds = class_thresholds(probabilities, torch.tensor([0, 0, 1]), 3)
     assert thresholds[:2].tolist() == pytest.approx([0.7, 0.8])
     assert thresholds[2].isnan()
+
+
+def test_a_crop_cuts_the_banner_off():
+    banner = Image.new("RGB", (60, 60), "white")
+    banner.paste(Image.new("RGB", (60, 50), "black"), (0, 10))
+    seen = Pixels(image_size=8, crop=Crop(square=60, top=10, height=50, width=60))
+    assert pixels_for_training(encode(banner), Pixels(image_size=8)).max() == 255
+    assert pixels_for_training(encode(banner), seen).max() == 0

@@ -176,8 +176,8 @@ def whole(folder: RunFolder) -> ReportInputs:
         ),
         history={
             "original": [
-                {"epoch": 1, "train_loss": 0.7, "val_class_balanced_accuracy": 0.5},
-                {"epoch": 2, "train_loss": float("nan"), "val_class_balanced_accuracy": 0.6},
+                {"epoch": 1, "loss": 0.7, "val_class_balanced_accuracy": 0.5},
+                {"epoch": 2, "loss": float("nan"), "val_class_balanced_accuracy": 0.6},
             ]
         },
         prefix="a photo of a {} bird",
@@ -235,7 +235,7 @@ def test_hostile_text_stays_text(folder):
         errors=pa.Table.from_pylist(
             [{"stage": f"failed{bad}", "key": f"errorkey{bad}", "reason": f"reason{bad}"}], schema=tables.ERRORS
         ),
-        history={f"curve{bad}": [{"epoch": 1, "train_loss": 0.7}]},
+        history={f"curve{bad}": [{"epoch": 1, "loss": 0.7}]},
         config_yaml=f"yaml{bad}",
     )
     page = Page(build_report(folder, inputs))
@@ -301,15 +301,15 @@ def test_filter_variants_count_what_each_rule_keeps(folder):
         "unfiltered": 6,
         "semantic": 5,
         "too_similar": 5,
-        "confidence (paper)": 3,
-        "confidence (code)": 4,
-        "confidence (top_k)": 4,
-        "semantic + confidence (paper)": 2,
-        "semantic + confidence (code)": 3,
-        "semantic + confidence (top_k)": 3,
+        "confidence_paper": 3,
+        "confidence_code": 4,
+        "confidence_top_k": 4,
+        "both_paper": 2,
+        "both_code": 3,
+        "both_top_k": 3,
     }
     assert rows["semantic"]["share"] == pytest.approx(5 / 7)
-    assert [name for name, row in rows.items() if row["in_force"]] == ["semantic + confidence (code)"]
+    assert [name for name, row in rows.items() if row["in_force"]] == ["both_code"]
 
 
 def test_a_filter_of_ones_own_is_a_row_too(folder):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from alia_ray.cluster import Cluster
+from alia_ray.config import Pixels
 from alia_ray.images import encode
 from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages.evaluate import evaluate_classifier, predict, score_training_set, summarise
@@ -64,18 +65,22 @@ def save_constant_classifier(folder: Path) -> None:
     with torch.no_grad():
         model.classifier[1].weight.zero_()
         model.classifier[1].bias.copy_(torch.tensor([1.0, 1.0 + np.log(3)]))
-    save_classifier(str(folder), model, CLASSES, "squeezenet1_1", 32)
+    save_classifier(str(folder), model, CLASSES, "squeezenet1_1", Pixels(image_size=32))
 
 
 @pytest.mark.slow
 def test_a_saved_classifier_is_evaluated_and_gives_thresholds(ray_cluster, tmp_path):
     examples = write_examples(tmp_path / "images", 12)
     save_constant_classifier(tmp_path / "classifier")
-    found = evaluate_classifier(str(tmp_path / "classifier"), examples, CLASSES)
+    found, predictions = evaluate_classifier(str(tmp_path / "classifier"), examples, CLASSES)
     # always "light": numbers 1, 5, 7, 11 are light and rightly labelled, 0 and 6 dark but labelled light
     assert found["count"] == 12
     assert found["per_class"] == {"dark": 0.0, "light": 1.0}
     assert found["per_group"] == pytest.approx({"right": 4 / 8, "wrong": 2 / 4})
+    assert predictions.column("id").to_pylist() == sorted(examples.ids)
+    assert predictions.column("predicted").to_pylist() == ["light"] * 12
+    rights = [row["label"] == row["predicted"] for row in predictions.to_pylist()]
+    assert sum(rights) / 12 == found["accuracy"]
     thresholds = score_training_set(str(tmp_path / "classifier"), examples)
     assert thresholds == pytest.approx({"dark": 0.25, "light": 0.75})
 

@@ -1,5 +1,6 @@
 """Training on Ray Train: it learns, it resumes, it is the same again; and the arithmetic around it."""
 
+import json
 import math
 from pathlib import Path
 
@@ -12,14 +13,14 @@ from PIL import Image
 from torch.nn import functional
 
 from alia_ray.cluster import Cluster
-from alia_ray.config import ConfigError, Train
+from alia_ray.config import ConfigError, Pixels, Train
 from alia_ray.errors import StageError
 from alia_ray.images import encode
 from alia_ray.miniature import dataset
-from alia_ray.models.classifier import load_classifier, normalise
+from alia_ray.models.classifier import load_classifier
 from alia_ray.stages import train_loop
 from alia_ray.stages.examples import Examples, load, shard
-from alia_ray.stages.train import check_trainable, train_classifier
+from alia_ray.stages.train import Training, _lanes, check_trainable, train_classifiers
 
 SETTINGS = Train(
     architecture="resnet18",
@@ -50,106 +51,160 @@ def paint(folder: Path, split: str, count: int) -> Examples:
     return Examples(str(folder / split), "image_id", tuple(row["image_id"] for row in rows))
 
 
-def lose_a_worker_after(epoch: int, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on every training logs the epochs that it reports, and is lost after `epoch`."""
+def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPatch, once: bool) -> None:
+    """From now on trainings log their checkpoints, and worker `rank` is killed in `epoch`, perhaps only once."""
 
-    def run_and_fail(arguments):  # a closure: Ray sends it by value to the workers, which have the real `run`
+    def run_and_die(arguments):  # a closure: Ray sends it by value to the workers, which have the real `run`
+        import os
+        import signal
+
         import ray.train
 
         from alia_ray.stages import train_loop
 
-        report = ray.train.report
+        save, train_epoch = train_loop._save, train_loop._train_epoch
 
-        def report_and_fail(metrics, **options):
-            report(metrics, **options)
-            if ray.train.get_context().get_world_rank() == 0:
-                with log.open("a") as lines:
-                    lines.write(f"{metrics['epoch']}\n")
-                if metrics["epoch"] == epoch:
-                    raise RuntimeError("a lost worker")
+        def save_and_log(learner, folder, history):
+            save(learner, folder, history)
+            with log.open("a") as lines:
+                lines.write(f"{len(history)}\n")
 
-        ray.train.report = report_and_fail
+        def train_epoch_and_die(learner, images, plan, number, job, weights):
+            marker = log.with_suffix(".died")
+            is_due = number + 1 == epoch and ray.train.get_context().get_world_rank() == rank
+            if is_due and not (once and marker.exists()):
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return train_epoch(learner, images, plan, number, job, weights)
+
+        train_loop._save, train_loop._train_epoch = save_and_log, train_epoch_and_die
         train_loop.run(arguments)
 
-    monkeypatch.setattr(train_loop, "run", run_and_fail)
+    monkeypatch.setattr(train_loop, "run", run_and_die)
 
 
-@pytest.mark.slow
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(ray_cluster, tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon Ray Train sees a change
-    train, val = paint(tmp_path, "train", 62), paint(tmp_path, "val", 33)
-
-    def fit(name: str) -> dict:
-        out = str(tmp_path / "out" / name)
-        return train_classifier([train], [val], dataset.CLASSES, SETTINGS, "none", 3, out, name)
-
-    whole = fit("whole")
-    log = tmp_path / "epochs.log"
-    lose_a_worker_after(1, log, monkeypatch)
-    with pytest.raises(StageError, match=r"train lost: .*a lost worker"):
-        fit("lost")
-    resumed = fit("lost")  # as a new driver does: same name, same folder
-
-    assert log.read_text().split() == ["1", "2", "3"]
-    weights = [
-        safetensors.torch.load_file(tmp_path / "out" / name / "model.safetensors") for name in ("whole", "lost")
+def fit(out: Path, splits: tuple[Examples, Examples], *names: str, **changes: object) -> None:
+    """Train some classifiers, alike but for their folders, with 2 workers unless told otherwise."""
+    trainings = [
+        Training(
+            name=name,
+            out=str(out / name),
+            train=splits[:1],
+            val=splits[1:],
+            classes=dataset.CLASSES,
+            settings=SETTINGS.model_copy(update=changes),
+            augment="none",
+            seed=3,
+        )
+        for name in names
     ]
-    for name, value in weights[0].items():
-        assert torch.equal(value, weights[1][name]), name
-    for first, second in zip(whole["epochs"], resumed["epochs"], strict=True):
+    train_classifiers(trainings, Cluster(3, 0))
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def history_of(folder: Path) -> dict:
+    return json.loads((folder / "history.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory) -> tuple[Examples, Examples]:
+    folder = tmp_path_factory.mktemp("splits")
+    return paint(folder, "train", 62), paint(folder, "val", 33)
+
+
+@pytest.fixture(scope="module")
+def whole(ray_cluster, splits, tmp_path_factory) -> Path:
+    """Two trainings in one lane; the second must not depend on the first."""
+    out = tmp_path_factory.mktemp("whole")
+    fit(out, splits, "first", "second")
+    return out
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    for name, value in weights_of(one).items():
+        assert torch.equal(value, weights_of(other)[name]), name
+    for first, second in zip(history_of(one)["epochs"], history_of(other)["epochs"], strict=True):
         assert first["loss"] == second["loss"]
         assert first["val_class_balanced_accuracy"] == second["val_class_balanced_accuracy"]
 
-    assert whole["epochs"][-1]["loss"] < whole["epochs"][0]["loss"]
-    scores = [record["val_class_balanced_accuracy"] for record in whole["epochs"]]
-    assert max(scores) > 0.7
-    assert whole["val_class_balanced_accuracy"] == max(scores)
-    assert whole["best_epoch"] == max(e for e, score in enumerate(scores, 1) if score == max(scores))
-    assert (whole["train_images"], whole["val_images"], whole["workers"]) == (62, 33, 2)
-    assert not (tmp_path / "out" / "whole" / "checkpoints").exists()
 
-    # what was saved is the epoch whose validation accuracy was reported
-    classifier = load_classifier(str(tmp_path / "out" / "whole"), torch.device("cpu"))
-    images = load([val], 32, threads=1)
+@pytest.mark.slow
+def test_a_training_learns_and_keeps_the_best_epoch_by_validation(whole, splits):
+    history = history_of(whole / "first")
+    assert history["epochs"][-1]["loss"] < history["epochs"][0]["loss"]
+    scores = [record["val_class_balanced_accuracy"] for record in history["epochs"]]
+    assert max(scores) > 0.7
+    assert history["val_class_balanced_accuracy"] == max(scores)
+    assert history["best_epoch"] == max(e for e, score in enumerate(scores, 1) if score == max(scores))
+    assert (history["train_images"], history["val_images"], history["workers"]) == (62, 33, 2)
+
+    # what was saved is the epoch whose validation accuracy was recorded
+    classifier = load_classifier(str(whole / "first"), torch.device("cpu"))
+    images = load([splits[1]], SETTINGS.pixels, threads=1)
     predicted = classifier.probabilities(images.pixels.float() / 255).argmax(dim=1)
     right = [classifier.classes[p] == label for p, label in zip(predicted.tolist(), images.labels, strict=True)]
-    best = whole["epochs"][whole["best_epoch"] - 1]
-    assert sum(right) / len(right) == pytest.approx(best["val_accuracy"])
-
-    def never(arguments):
-        raise AssertionError("a finished training ran again")
-
-    monkeypatch.setattr(train_loop, "run", never)
-    assert fit("whole") == whole
+    assert sum(right) / len(right) == pytest.approx(history["epochs"][history["best_epoch"] - 1]["val_accuracy"])
 
 
-@pytest.mark.parametrize("name", ["none", "randaugment", "cutmix"])
-def test_augmented_batches_depend_on_the_seed_alone(name):
-    pixels = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8)
-    labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    augment = train_loop._augmentation(name, 3)
-    batches = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        batches.append(augment(pixels, labels))
-    (images, targets), (again, _), (other, _) = batches
-    assert images.shape == (6, 3, 16, 16)
-    assert images.dtype == torch.float32
-    assert torch.equal(images, again)
-    assert not torch.equal(images, other)
-    torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
-    is_hard = (targets.max(dim=1).values == 1).all()
-    assert is_hard == (name != "cutmix")
+@pytest.mark.slow
+def test_trainings_of_one_lane_do_not_depend_on_each_other(whole):
+    assert_same_training(whole / "first", whole / "second")
 
 
-def test_the_plain_recipe_flips_and_normalises_and_nothing_else():
-    pixels = torch.randint(0, 256, (32, 3, 8, 8), dtype=torch.uint8)
-    images, _ = train_loop._augmentation("none", 2)(pixels, torch.zeros(32, dtype=torch.int64))
-    straight = normalise(pixels.float() / 255)
-    kept = torch.tensor([torch.equal(a, b) for a, b in zip(images, straight, strict=True)])
-    flipped = torch.tensor([torch.equal(a, b.flip(-1)) for a, b in zip(images, straight, strict=True)])
-    assert (kept ^ flipped).all()
-    assert 4 < kept.sum() < 28
+@pytest.mark.slow
+def test_a_finished_training_leaves_its_curves_and_no_checkpoints(whole):
+    names = {path.name for path in (whole / "first").iterdir()}
+    assert names == {"model.safetensors", "classifier.json", "history.json", "tensorboard"}
+    assert len(list((whole / "first" / "tensorboard").iterdir())) == SETTINGS.epochs
+    assert {path.name for path in whole.iterdir()} == {"first", "second"}
+
+
+@pytest.mark.slow
+def test_a_worker_killed_with_9_is_replaced_and_changes_nothing(whole, splits, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon Ray Train sees a change
+    log = tmp_path / "epochs.log"
+    lose_a_worker(rank=1, epoch=3, log=log, monkeypatch=monkeypatch, once=True)
+    fit(tmp_path, splits, "killed", max_failures=1)
+    assert log.read_text().split() == ["1", "2", "3"]
+    assert_same_training(tmp_path / "killed", whole / "first")
+
+
+@pytest.mark.slow
+def test_a_lost_driver_s_training_goes_on_as_if_nothing_had_happened(whole, splits, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    log = tmp_path / "epochs.log"
+    with monkeypatch.context() as first:
+        lose_a_worker(rank=0, epoch=2, log=log, monkeypatch=first, once=False)
+        with pytest.raises(StageError, match=r"^train lost: "):
+            fit(tmp_path, splits, "lost")
+    assert (tmp_path / "lost" / "checkpoints" / "state.json").exists()
+    fit(tmp_path, splits, "lost")  # as a new driver does: the same folder
+    assert log.read_text().split() == ["1"]
+    assert_same_training(tmp_path / "lost", whole / "first")
+    written = (tmp_path / "lost" / "history.json").stat().st_mtime_ns
+    fit(tmp_path, splits, "lost")
+    assert (tmp_path / "lost" / "history.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_one_worker_and_two_agree_within_noise(whole, splits, tmp_path):
+    fit(tmp_path, splits, "alone", workers=1)
+    alone, both = (history_of(folder) for folder in (tmp_path / "alone", whole / "first"))
+    assert alone["val_class_balanced_accuracy"] == pytest.approx(both["val_class_balanced_accuracy"], abs=0.2)
+    assert alone["epochs"][-1]["loss"] == pytest.approx(both["epochs"][-1]["loss"], abs=0.25)
+
+
+def test_lanes_end_at_about_the_same_time():
+    def training(name: str, images: int) -> Training:
+        return Training(name, name, (examples(images),), (), (), SETTINGS, "none", 0)
+
+    trainings = [training(str(images), images) for images in (10, 20, 30, 60)]
+    lanes = _lanes(trainings, 2)
+    assert sorted(sorted(int(each.name) for each in lane) for lane in lanes) == [[10, 20, 30], [60]]
+    assert len(_lanes(trainings, 9)) == 4
 
 
 def examples(count: int) -> Examples:
@@ -157,6 +212,10 @@ def examples(count: int) -> Examples:
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_starts():
+    def training(train: int, val: int, **change: object) -> Training:
+        settings = SETTINGS.model_copy(update=change)
+        return Training("t", "t", (examples(train),), (examples(val),), ("a",), settings, "none", 0)
+
     for change, cluster, train, val, message in [
         ({"workers": 3}, Cluster(2, 0), 9, 9, r"train\.workers: 3 workers need 3 CPUs, but .* 2 CPUs"),
         ({"workers": 2}, Cluster(8, 1), 9, 9, r"train\.workers: 2 workers need 2 CPUs and 2 GPUs"),
@@ -164,8 +223,8 @@ def test_what_cannot_be_trained_is_refused_before_anything_starts():
         ({"workers": 2}, Cluster(8, 0), 9, 0, "there is no validation image"),
     ]:
         with pytest.raises(ConfigError, match=message):
-            check_trainable([examples(train)], [examples(val)], SETTINGS.model_copy(update=change), cluster)
-    check_trainable([examples(9)], [examples(9)], SETTINGS, Cluster(2, 0))  # all CPUs may be the workers'
+            check_trainable(training(train, val, **change), cluster)
+    check_trainable(training(9, 9), Cluster(2, 0))  # all CPUs may be the workers'
 
 
 def test_shards_share_out_every_example_once_whatever_the_order():
@@ -185,7 +244,7 @@ def test_shards_share_out_every_example_once_whatever_the_order():
 def test_examples_are_read_in_their_order_and_missing_ones_are_named(tmp_path):
     painted = paint(tmp_path, "val", 6)
     wanted = Examples(painted.table, "image_id", (painted.ids[4], painted.ids[1]))
-    loaded = load([wanted], 48, threads=2)
+    loaded = load([wanted], Pixels(image_size=48), threads=2)
     pictures = {picture.origin: picture for picture in dataset.layout("val", 6, bias=1.0)}
     for place, key in enumerate(wanted.ids):
         picture = pictures[key]
@@ -193,7 +252,7 @@ def test_examples_are_read_in_their_order_and_missing_ones_are_named(tmp_path):
         assert torch.equal(loaded.pixels[place].permute(1, 2, 0), torch.from_numpy(original))
         assert (loaded.labels[place], loaded.groups[place]) == (picture.label, picture.background)
     with pytest.raises(ValueError, match=r"1 of 2 ids are not in .*; the first is nowhere"):
-        load([Examples(painted.table, "image_id", ("nowhere", painted.ids[0]))], 48, threads=1)
+        load([Examples(painted.table, "image_id", ("nowhere", painted.ids[0]))], Pixels(), threads=1)
 
 
 def test_epoch_batches_cover_all_images_evenly():

@@ -1,7 +1,6 @@
 import pyarrow as pa
 import pytest
 
-from alia_ray.config import Select
 from alia_ray.stages.verdicts import select, verdicts
 
 ALL = ("semantic", "too_similar", "mislabelled")
@@ -53,21 +52,21 @@ def candidates(images: int, per_image: int) -> pa.Table:
 
 def test_one_survivor_of_each_image_is_drawn_whatever_the_order():
     table = candidates(20, 4)
-    chosen = select(table, ["kept"] * 80, Select(), seed=0)
+    chosen = select(table, ["kept"] * 80, 1, None, seed=0)
     assert len(chosen) == len({edit.split("-")[0] for edit in chosen}) == 20
-    assert select(table.take(list(reversed(range(80)))), ["kept"] * 80, Select(), seed=0) == chosen
-    assert select(table, ["kept"] * 80, Select(), seed=1) != chosen
+    assert select(table.take(list(reversed(range(80)))), ["kept"] * 80, 1, None, seed=0) == chosen
+    assert select(table, ["kept"] * 80, 1, None, seed=1) != chosen
 
 
 def test_only_kept_edits_are_drawn():
     table = candidates(4, 2)
-    assert select(table, ["kept", "semantic"] * 4, Select(), seed=0) == ["e0-0", "e1-0", "e2-0", "e3-0"]
+    assert select(table, ["kept", "semantic"] * 4, 1, None, seed=0) == ["e0-0", "e1-0", "e2-0", "e3-0"]
 
 
 def test_num_extra_is_a_bound_and_can_be_shared_by_the_classes():
     table = candidates(20, 3)
     verdict = ["kept"] * 60
-    assert len(select(table, verdict, Select(num_extra=7), seed=0)) == 7
-    balanced = select(table, verdict, Select(num_extra=8, class_balanced=True), seed=0)
+    assert len(select(table, verdict, 1, 7, seed=0)) == 7
+    balanced = select(table, verdict, 1, {"a": 4, "b": 4}, seed=0)
     assert sorted(int(edit[1:].split("-")[0]) % 2 for edit in balanced) == [0] * 4 + [1] * 4
-    assert len(select(table, verdict, Select(edits_per_image="all"), seed=0)) == 60
+    assert len(select(table, verdict, None, None, seed=0)) == 60

@@ -1,0 +1,134 @@
+"""Arms × seeds × amounts over one run folder.
+
+Every draw of the data goes through the pipeline's stages once; what arms share (captions, domains, edits, the
+base classifier) is made once, since each lies under what it depends on. Run again after a kill, an experiment
+repeats nothing that was finished.
+"""
+
+import csv
+import io
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from alia_ray import pipeline
+from alia_ray.arms import ARMS, BASE, Arm, control, with_amount
+from alia_ray.cluster import Cluster
+from alia_ray.comparison import METRICS, Outcome, compare
+from alia_ray.config import Config, Experiment, as_yaml
+from alia_ray.plan import check_fits
+from alia_ray.progress import say
+from alia_ray.report.comparison import as_markdown
+from alia_ray.sources import list_images
+from alia_ray.state import State
+
+
+def run_experiment(settings: Config, cluster: Cluster) -> None:
+    """Every arm of every seed, then experiment.json, .md, .csv and the report. Raises ConfigError, StageError."""
+    arms = arms_of(settings)
+    states = draws(settings, arms)
+    check_fits(states[0].settings, cluster)
+    states[0].folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
+    _make_edits(states, arms, cluster)
+    trainings = [(state, arm) for state in states for arm in arms]
+    pipeline.train_arms(trainings, cluster)
+    pipeline.evaluate_arms(trainings, cluster)
+    write_comparison(settings, states, arms)
+    pipeline.run_report(states[0])
+
+
+def arms_of(settings: Config) -> list[Arm]:
+    """The arms that are compared: those named, the control of each filtered one, and those of other amounts."""
+    chosen = settings.experiment or Experiment()
+    has_extra = "extra" in list_images(settings.source).column("split").to_pylist()
+    names = chosen.arms or [name for name, arm in ARMS.items() if has_extra or not arm.real]
+    named = [BASE, *(ARMS[name] for name in names if name != BASE.name)]
+    amounts = [with_amount(ARMS[name], amount) for name in chosen.amount_arms for amount in chosen.amounts]
+    return [*named, *(control(arm) for arm in named if _is_filtered(arm, settings)), *amounts]
+
+
+def _is_filtered(arm: Arm, settings: Config) -> bool:
+    return arm.edits is not None and bool(arm.variant.filters if arm.variant else settings.judge.filters)
+
+
+def draws(settings: Config, arms: list[Arm]) -> list[State]:
+    """The state of each seed: its trainings, and with `fresh_draws` its pictures, are its own."""
+    chosen = settings.experiment or Experiment()
+    states = []
+    for seed in chosen.seeds:
+        names = list(dict.fromkeys([*(arm.name for arm in arms if arm.name in ARMS), *chosen.amount_arms]))
+        changes: dict[str, Any] = {"train": settings.train.model_copy(update={"seed": seed, "arms": names})}
+        if chosen.fresh_draws:
+            changes["source"] = settings.source.model_copy(update={"seed": seed})
+        states.append(State(settings.model_copy(update=changes)))
+    return states
+
+
+def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
+    """Everything before the arms are trained, each stage for all draws before the next one."""
+    for state in states:
+        pipeline.run_ingest(state, cluster)
+    if any(arm.edits == "discovered" for arm in arms):
+        for state in states:
+            pipeline.run_caption(state, cluster)
+        pipeline.discover_all(states)
+    pipeline.train_arms([(state, BASE) for state in states], cluster)
+    if any(arm.edits for arm in arms):
+        for stage in (pipeline.run_train_base, pipeline.run_judge, pipeline.run_edit):
+            for state in states:
+                stage(state, cluster)
+
+
+# -------------------------------------------------------------------- the comparison
+
+
+def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> None:
+    """Gather what the arms left: experiment.json, .md and .csv."""
+    chosen = settings.experiment or Experiment()
+    outcomes = [_outcome(state, arm) for state in states for arm in arms]
+    controls = {arm.control_of.name: arm.name for arm in arms if arm.control_of}
+    compared = compare(outcomes, BASE.name, controls)
+    for arm in arms:
+        compared[arm.name]["amount"] = arm.amount
+    result = {
+        "seeds": chosen.seeds,
+        "fresh_draws": chosen.fresh_draws,
+        "equal_steps": settings.train.equal_steps,
+        "num_extra": settings.select.num_extra,
+        "test_images": outcomes[0].predictions.num_rows,
+        "arms": compared,
+    }
+    folder, text = states[0].folder, as_markdown(result)
+    folder.write_json(result, "experiment.json")
+    folder.write_bytes(text.encode(), "experiment.md")
+    folder.write_bytes(_as_csv(compared).encode(), "experiment.csv")
+    say(f"\n{text}\nexperiment: {folder.file('experiment.json')}, .md and .csv")
+
+
+def _outcome(state: State, arm: Arm) -> Outcome:
+    """What an arm's training and test left in the run folder."""
+    history, path = state.arm_json(arm, "history.json"), state.arm_path(arm)
+    epochs = history["epochs"]
+    last_quarter = [record["val_class_balanced_accuracy"] for record in epochs[-max(1, len(epochs) // 4) :]]
+    facts = {
+        "added": history["train_images"] - len(state.ids_of("train")),
+        "epochs": len(epochs),
+        "best_epoch": history["best_epoch"],
+        "last_loss": epochs[-1]["loss"],
+        "val_last_quarter": [min(last_quarter), max(last_quarter)],
+        "seconds": history["seconds"],
+        "classifier": "/".join(path),
+    }
+    with state.folder.fs.open_input_file(state.folder.file(*path, "predictions.parquet")) as file:
+        predictions = pq.read_table(file)
+    return Outcome(arm.name, state.settings.seed, facts, state.arm_json(arm, "metrics.json"), predictions)
+
+
+def _as_csv(compared: dict[str, dict[str, Any]]) -> str:
+    """A row for each arm and seed."""
+    columns = ["arm", "seed", "added", "epochs", "best_epoch", *METRICS, "last_loss", "seconds", "classifier"]
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({"arm": arm, **row} for arm, values in compared.items() for row in values["seeds"])
+    return sink.getvalue()

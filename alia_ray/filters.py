@@ -1,0 +1,30 @@
+"""The filters over edits by name, as data; `stages/verdicts.py` says what each one drops."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Filter = Literal["semantic", "too_similar", "mislabelled"]
+ConfidenceRule = Literal["paper", "code", "top_k"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which verdicts drop an edit, and by which rule it is called mislabelled."""
+
+    filters: tuple[Filter, ...] = ()
+    rule: ConfidenceRule = "paper"
+
+
+_CONFIDENCE: tuple[Filter, ...] = ("too_similar", "mislabelled")
+VARIANTS: dict[str, Variant] = {
+    "unfiltered": Variant(),
+    "semantic": Variant(("semantic",)),
+    "too_similar": Variant(("too_similar",)),
+    "confidence_paper": Variant(_CONFIDENCE, "paper"),
+    "confidence_code": Variant(_CONFIDENCE, "code"),
+    "confidence_top_k": Variant(_CONFIDENCE, "top_k"),
+    "both_paper": Variant(("semantic", *_CONFIDENCE), "paper"),
+    "both_code": Variant(("semantic", *_CONFIDENCE), "code"),
+    "both_top_k": Variant(("semantic", *_CONFIDENCE), "top_k"),
+}
+"""The published filters; "both" is the semantic and the confidence filter together."""

@@ -1,0 +1,81 @@
+"""The tables and charts of an experiment."""
+
+import re
+from typing import Any
+
+from alia_ray.report.comparison import as_markdown, charts_of_amounts, charts_of_arms, tables
+
+METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy")
+
+
+def arm(
+    value: float, to: str | None = None, control: str | None = None, amount: float | None = None
+) -> dict[str, Any]:
+    def versus(name: str) -> dict[str, Any]:
+        return {"to": name, "mean": dict.fromkeys(METRICS, 0.1), "interval": {key: [0.05, 0.2] for key in METRICS}}
+
+    return {
+        "mean": dict.fromkeys(METRICS, value),
+        "std": dict.fromkeys(METRICS, 0.012),
+        "interval": {key: [value - 0.1, value + 0.1] for key in METRICS},
+        "seeds": [{"seed": 0, "added": 10}, {"seed": 1, "added": 12}],
+        "difference": versus(to) if to else None,
+        "control": versus(control) if control else None,
+        "amount": amount,
+    }
+
+
+RESULT = {
+    "seeds": [0, 1],
+    "fresh_draws": True,
+    "equal_steps": False,
+    "num_extra": "extra",
+    "test_images": 480,
+    "arms": {
+        "original": arm(0.5),
+        "alia": arm(0.7, "original", "alia_control"),
+        "alia_control": arm(0.6, "original"),
+        "alia@0.5": arm(0.65, "original", amount=0.5),
+        "alia@2": arm(0.8, "original", amount=2),
+    },
+}
+
+
+def test_the_tables_say_what_was_added_what_it_gave_and_what_chance_would():
+    arms, controls, amounts = tables(RESULT)
+    assert [row[0] for row in arms.rows] == ["original", "alia"]
+    measured = ["70.0 ± 1.2", "+10.0 [+5.0, +20.0]"]
+    assert arms.rows[1] == ["alia", "10, 12", *measured, *measured]
+    assert arms.rows[0][3] == ""
+    assert controls.rows[0][:4] == ["alia", "10, 12", "70.0 ± 1.2", "60.0 ± 1.2"]
+    assert [row[0] for row in amounts.rows] == ["alia@0.5", "alia@2"]
+
+
+def test_markdown_rows_have_as_many_cells_as_their_header():
+    for block in re.findall(r"(?:^\|.*\|\n?)+", as_markdown(RESULT), re.MULTILINE):
+        assert len({line.count("|") for line in block.strip().splitlines()}) == 1
+    assert "a fresh draw of every split for each" in as_markdown(RESULT)
+
+
+def test_the_charts_place_values_between_the_ends_of_their_intervals():
+    charts = charts_of_arms(RESULT)
+    assert [title for title, _ in charts] == ["Accuracy", "Worst group"]
+    rows = charts[0][1].rows
+    assert [row.name for row in rows] == ["original", "alia"]
+    assert all(row.low < row.x < row.high for row in rows)
+    assert rows[0].x < rows[1].x
+    assert rows[0].y < rows[1].y
+
+
+def test_amounts_start_at_the_original():
+    (_, accuracy), _ = charts_of_amounts(RESULT)
+    (line,) = accuracy.lines
+    assert line.name == "alia"
+    assert len(line.points) == 3
+    assert line.last == 0.8
+
+
+def test_a_comparison_without_amounts_or_filters_has_one_table():
+    plain = {**RESULT, "arms": {"original": arm(0.5), "cutmix": arm(0.6, "original")}}
+    assert len(tables(plain)) == 1
+    assert charts_of_amounts(plain) == []

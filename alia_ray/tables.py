@@ -9,7 +9,8 @@ import hashlib
 
 import pyarrow as pa
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test", "extra")
+"""`extra` is real data that training does not see; the arm `real_data` adds it."""
 VERDICTS = ("kept", "semantic", "too_similar", "mislabelled", "error")
 
 IMAGES = pa.schema(

@@ -31,6 +31,7 @@ SPLIT_NAMES = {
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "extra": "extra",
 }
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 
@@ -45,7 +46,7 @@ def assign_splits(
     """A split for each image: the given one, or one drawn per class by the hash of its origin.
 
     Where a source names some splits, only what it lacks is made: a val is held out of train when there is
-    none, a test only when the source has no splits at all. Raises ConfigError for a split of another name.
+    none, a test only when there is neither val nor test. Raises ConfigError for a split of another name.
     """
     unknown = {name for name in given if name is not None and name.lower() not in SPLIT_NAMES}
     if unknown:
@@ -55,7 +56,7 @@ def assign_splits(
         )
     splits = [SPLIT_NAMES[(name or "train").lower()] for name in given]
     named = {split for split, name in zip(splits, given, strict=True) if name is not None}
-    if not named:
+    if named.isdisjoint(("val", "test")):
         _hold_out(origins, labels, splits, "test", test_fraction)
     if "val" not in named:
         _hold_out(origins, labels, splits, "val", val_fraction)

@@ -1,13 +1,10 @@
 """What every source lists, and how one without splits gets them."""
 
 import math
-import posixpath
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
 from alia_ray.config import ConfigError
-from alia_ray.run_folder import filesystem
 from alia_ray.tables import content_id
 
 LISTING = pa.schema(
@@ -18,9 +15,6 @@ LISTING = pa.schema(
         ("group", pa.string()),
     ]
 )
-
-Content = bytes | OSError
-"""An image's encoded bytes, or why they cannot be read."""
 
 SPLIT_NAMES = {
     "train": "train",
@@ -74,18 +68,3 @@ def _hold_out(origins: list[str], labels: list[str | None], splits: list[str], n
         members.sort(key=lambda index: content_id(name, origins[index]))
         for index in members[:count]:
             splits[index] = name
-
-
-def read_files(root: str, relative_paths: list[str]) -> list[Content]:
-    """Read files of any pyarrow filesystem, several at a time; what cannot be read is returned as its error."""
-    fs, base = filesystem(root)
-
-    def read(relative: str) -> Content:
-        try:
-            with fs.open_input_stream(posixpath.join(base, relative)) as stream:
-                return stream.read()
-        except OSError as error:
-            return error
-
-    with ThreadPoolExecutor(8) as threads:
-        return list(threads.map(read, relative_paths))

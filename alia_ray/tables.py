@@ -23,6 +23,7 @@ IMAGES = pa.schema(
         ("split", pa.string()),  # one of SPLITS
         ("group", pa.string()),  # for group accuracy; the label where the source has none
         ("origin", pa.string()),  # where it came from: a path, or a row of a file
+        ("content", pa.string()),  # of the decoded pixels alone: the same for the same picture under any name
     ]
 )
 

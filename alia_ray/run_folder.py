@@ -119,6 +119,17 @@ class Table:
         if not self.exists():
             self._write(self.schema.empty_table(), "empty")
 
+    def discard(self, ids: set[str]) -> None:
+        """Take rows out. Where this is killed, some may be left, and doing it again takes them out."""
+        key, fs = tables.KEYS[self.name], self.folder.fs
+        for path in self.files():
+            if ids.isdisjoint(pq.read_table(path, columns=[key], filesystem=fs).column(0).to_pylist()):
+                continue
+            rows = pq.read_table(path, filesystem=fs)
+            unwanted = pc.is_in(rows.column(key), value_set=pa.array(sorted(ids), pa.string()))
+            self.commit(rows.filter(pc.invert(unwanted)))
+            fs.delete_file(path)
+
     def clear(self) -> None:
         """Delete every row."""
         for path in self.files():

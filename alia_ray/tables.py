@@ -9,7 +9,8 @@ import hashlib
 
 import pyarrow as pa
 
-SPLITS = ("train", "val", "test", "extra")  # extra: real images for the arm real_data
+SPLITS = ("train", "val", "test", "extra")
+"""`extra` is real data that training does not see; the arm `real_data` adds it."""
 VERDICTS = ("kept", "semantic", "too_similar", "mislabelled", "error")
 
 IMAGES = pa.schema(
@@ -22,6 +23,7 @@ IMAGES = pa.schema(
         ("split", pa.string()),  # one of SPLITS
         ("group", pa.string()),  # for group accuracy; the label where the source has none
         ("origin", pa.string()),  # where it came from: a path, or a row of a file
+        ("content", pa.string()),  # of the decoded pixels alone: the same for the same picture under any name
     ]
 )
 

@@ -1,8 +1,12 @@
+import re
+from pathlib import Path
+
 import pytest
 import yaml
 
 from alia_ray.config import Config, ConfigError, fingerprint, load_config, parse_config
 
+RECIPES = Path(__file__).parent.parent / "jobs" / "recipes"
 MINIMAL = {"run": {"folder": "runs/x"}, "source": {"kind": "miniature"}}
 
 
@@ -46,6 +50,8 @@ def test_an_override_is_read_as_yaml_and_may_make_a_section(tmp_path):
         ("discover.prompts=[no place]", "discover.prompts"),
         ("discover.prefix=a photo", "discover.prefix"),
         ("source.kind=zip", "source"),
+        ("source={kind: cub, path: x, protocol: loose}", "source.protocol"),
+        ("source={kind: huggingface, path: x}", "source.name"),
         ("train.arms=[alia]", "train.arms"),
         ("edit.strength=0.001", "edit.strength"),
         ("run=3", "run"),
@@ -84,3 +90,26 @@ def test_a_fingerprint_depends_on_content_alone():
     assert fingerprint(one.edit) == fingerprint(other.edit)
     assert fingerprint(one.edit) != fingerprint(one.caption)
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_a_configuration(recipe):
+    settings = load_config(recipe)
+    assert settings.run.folder.startswith("runs/")
+
+
+def test_the_recipes_of_the_paper_are_its_settings():
+    cub, wild, water = (load_config(RECIPES / f"{name}.yaml") for name in ("cub", "iwildcam", "waterbirds"))
+    assert [settings.source.kind for settings in (cub, wild, water)] == ["cub", "iwildcam", "waterbirds"]
+    assert [settings.edit.method for settings in (cub, wild, water)] == ["img2img", "img2img", "instruct_pix2pix"]
+    assert [settings.edit.strength for settings in (cub, wild)] == [0.6, 0.5]
+    assert (water.edit.guidance_scale, water.edit.image_guidance_scale) == (5, 1.2)
+    assert [settings.train.learning_rate for settings in (cub, wild, water)] == [0.01, 0.001, 0.001]
+    assert all(settings.discover.prompts is None for settings in (cub, wild, water))
+
+
+@pytest.mark.parametrize("recipe", ["cub", "iwildcam", "waterbirds"])
+def test_the_published_prompts_of_a_recipe_can_be_uncommented(recipe, tmp_path):
+    text = re.sub(r"^  # ((prompts:)|(  - .*))$", r"  \1", (RECIPES / f"{recipe}.yaml").read_text(), flags=re.M)
+    (tmp_path / "run.yaml").write_text(text)
+    assert len(load_config(tmp_path / "run.yaml").discover.prompts) == {"iwildcam": 4}.get(recipe, 7)

@@ -62,6 +62,18 @@ def test_a_table_without_rows_can_be_created_and_read_by_anyone(captions):
     assert captions.ids() == {"a"}
 
 
+def test_rows_that_are_discarded_are_gone_and_other_files_stay(captions):
+    captions.commit(rows("a", "b"))
+    captions.commit(rows("c"))
+    captions.commit(rows("d"))
+    untouched = captions.files()
+    captions.discard({"a", "d", "z"})
+    assert captions.read() == rows("b", "c")
+    assert len(set(untouched) & set(captions.files())) == 1
+    captions.discard({"a", "d", "z"})
+    assert captions.ids() == {"b", "c"}
+
+
 def test_json_is_replaced_whole(tmp_path):
     folder = RunFolder(str(tmp_path))
     assert folder.read_json("stages", "caption.json") is None

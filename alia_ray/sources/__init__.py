@@ -10,14 +10,30 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from alia_ray import config
-from alia_ray.sources import csv_table, image_folder, miniature, parquet_table
-from alia_ray.sources.listing import LISTING, Content
+from alia_ray.sources import (
+    csv_table,
+    cub,
+    huggingface,
+    image_folder,
+    iwildcam,
+    miniature,
+    parquet_table,
+    waterbirds,
+    webdataset,
+)
+from alia_ray.sources.files import Content
+from alia_ray.sources.listing import LISTING
 
 _SOURCES: dict[str, tuple[Callable[..., pa.Table], Callable[..., list[Content]]]] = {
     "imagefolder": (image_folder.list_images, image_folder.read_images),
     "csv": (csv_table.list_images, csv_table.read_images),
     "parquet": (parquet_table.list_images, parquet_table.read_images),
     "miniature": (miniature.list_images, miniature.read_images),
+    "cub": (cub.list_images, cub.read_images),
+    "iwildcam": (iwildcam.list_images, iwildcam.read_images),
+    "waterbirds": (waterbirds.list_images, waterbirds.read_images),
+    "huggingface": (huggingface.list_images, huggingface.read_images),
+    "webdataset": (webdataset.list_images, webdataset.read_images),
 }
 
 
@@ -28,10 +44,10 @@ def list_images(source: config.Source) -> pa.Table:
     """
     rows = _SOURCES[source.kind][0](source).cast(LISTING)
     if not rows.num_rows:
-        raise config.ConfigError(f"source.path: no image was found for the source {source.kind!r}")
+        raise config.ConfigError(f"source: no image was found for the source {source.kind!r}")
     origin, count = Counter(rows.column("origin").to_pylist()).most_common(1)[0]
     if count > 1:
-        raise config.ConfigError(f"source.path: {origin!r} is listed {count} times; keep one row for each image")
+        raise config.ConfigError(f"source: {origin!r} is listed {count} times; keep one row for each image")
     return rows
 
 

@@ -5,7 +5,8 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError, ImageFolder
 from alia_ray.run_folder import filesystem
-from alia_ray.sources.listing import IMAGE_ENDINGS, LISTING, SPLIT_NAMES, Content, assign_splits, read_files
+from alia_ray.sources.files import Content, read_files
+from alia_ray.sources.listing import IMAGE_ENDINGS, LISTING, SPLIT_NAMES, assign_splits
 
 
 def list_images(source: ImageFolder) -> pa.Table:

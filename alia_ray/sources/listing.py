@@ -1,13 +1,10 @@
 """What every source lists, and how one without splits gets them."""
 
 import math
-import posixpath
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
 from alia_ray.config import ConfigError
-from alia_ray.run_folder import filesystem
 from alia_ray.tables import content_id
 
 LISTING = pa.schema(
@@ -19,9 +16,6 @@ LISTING = pa.schema(
     ]
 )
 
-Content = bytes | OSError
-"""An image's encoded bytes, or why they cannot be read."""
-
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -31,6 +25,7 @@ SPLIT_NAMES = {
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "extra": "extra",
 }
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 
@@ -45,7 +40,7 @@ def assign_splits(
     """A split for each image: the given one, or one drawn per class by the hash of its origin.
 
     Where a source names some splits, only what it lacks is made: a val is held out of train when there is
-    none, a test only when the source has no splits at all. Raises ConfigError for a split of another name.
+    none, a test only when there is neither val nor test. Raises ConfigError for a split of another name.
     """
     unknown = {name for name in given if name is not None and name.lower() not in SPLIT_NAMES}
     if unknown:
@@ -55,7 +50,7 @@ def assign_splits(
         )
     splits = [SPLIT_NAMES[(name or "train").lower()] for name in given]
     named = {split for split, name in zip(splits, given, strict=True) if name is not None}
-    if not named:
+    if named.isdisjoint(("val", "test")):
         _hold_out(origins, labels, splits, "test", test_fraction)
     if "val" not in named:
         _hold_out(origins, labels, splits, "val", val_fraction)
@@ -73,18 +68,3 @@ def _hold_out(origins: list[str], labels: list[str | None], splits: list[str], n
         members.sort(key=lambda index: content_id(name, origins[index]))
         for index in members[:count]:
             splits[index] = name
-
-
-def read_files(root: str, relative_paths: list[str]) -> list[Content]:
-    """Read files of any pyarrow filesystem, several at a time; what cannot be read is returned as its error."""
-    fs, base = filesystem(root)
-
-    def read(relative: str) -> Content:
-        try:
-            with fs.open_input_stream(posixpath.join(base, relative)) as stream:
-                return stream.read()
-        except OSError as error:
-            return error
-
-    with ThreadPoolExecutor(8) as threads:
-        return list(threads.map(read, relative_paths))

@@ -6,7 +6,8 @@ from PIL import Image
 from alia_ray.config import MiniatureWorld
 from alia_ray.images import encode
 from alia_ray.miniature import dataset
-from alia_ray.sources.listing import LISTING, Content
+from alia_ray.sources.files import Content
+from alia_ray.sources.listing import LISTING
 
 
 def list_images(source: MiniatureWorld) -> pa.Table:

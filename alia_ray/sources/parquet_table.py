@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from alia_ray.config import ConfigError, ParquetTable
 from alia_ray.run_folder import filesystem
-from alia_ray.sources.listing import LISTING, Content, assign_splits
+from alia_ray.sources.files import Content
+from alia_ray.sources.listing import LISTING, assign_splits
 
 
 def list_images(source: ParquetTable) -> pa.Table:

@@ -1,4 +1,7 @@
-"""ingest: a source -> the images table. Any mode becomes RGB the right way up; what does not is an error row."""
+"""ingest: a source -> the images table. Any mode becomes RGB the right way up; what does not is an error row.
+
+So is a picture that a more important split holds as well, under whatever name: see `alia_ray.stages.twins`.
+"""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,10 +11,12 @@ from alia_ray import config
 from alia_ray.cluster import Cluster, place
 from alia_ray.config import Config, Pool, Source
 from alia_ray.images import DecodeError, plain_rgb
+from alia_ray.progress import say
 from alia_ray.run_folder import RunFolder, Table
 from alia_ray.sources import list_images, read_images
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
-from alia_ray.tables import IMAGES, content_id
+from alia_ray.stages.twins import twins
+from alia_ray.tables import ERRORS, IMAGES, content_id
 
 POOL = Pool(batch_size=64)
 _ROW = pa.schema([*IMAGES, pa.field("error", pa.string())])
@@ -47,7 +52,23 @@ def ingest(settings: Config, cluster: Cluster) -> Table:
         ),
         place("ingest", POOL, Cluster(cluster.cpus, gpus=0)),
     )
+    if getattr(settings.source, "protocol", "strict") == "strict":
+        _leave_out_twins(target)
     return target
+
+
+def _leave_out_twins(target: Table) -> None:
+    """Make rows of errors out of the images that another split holds as well.
+
+    The errors come first: where this is killed in between, the next run finds and takes out what is left.
+    """
+    found = twins(target.read(["image_id", "content", "split", "origin"]))
+    if not found:
+        return
+    say(f"ingest: {len(found)} pictures are left out, because another split holds them too; see the errors table")
+    reported = [{"stage": "ingest", "key": row["origin"], "reason": row["reason"]} for row in found]
+    target.errors("ingest").commit(pa.Table.from_pylist(reported, schema=ERRORS))
+    target.discard({row["image_id"] for row in found})
 
 
 def _parquet(rows: pa.Table) -> bytes:
@@ -76,9 +97,11 @@ def _image_row(row: dict[str, str | None], content: bytes | OSError) -> dict[str
         encoded, picture = plain_rgb(content)
     except DecodeError as error:
         return {**row, "image_id": row["origin"], "error": str(error)}
+    pixels = picture.tobytes()
     return {
         **row,
-        "image_id": content_id(row["origin"], picture.tobytes()),
+        "image_id": content_id(row["origin"], pixels),
+        "content": content_id(f"{picture.width}x{picture.height}", pixels),
         "image": encoded,
         "width": picture.width,
         "height": picture.height,

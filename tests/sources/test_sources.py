@@ -47,6 +47,25 @@ def test_a_tree_with_splits_keeps_them_and_lacks_only_val(tmp_path):
     assert Counter(listing["split"].to_pylist()) == {"train": 4, "val": 1, "test": 5}
 
 
+@pytest.mark.parametrize(
+    ("named", "counts"),
+    [
+        (("train", "extra"), {"train": 14, "val": 2, "test": 4, "extra": 20}),
+        (("train", "val", "extra"), {"train": 20, "val": 20, "extra": 20}),
+        (("train", "test", "extra"), {"train": 18, "val": 2, "test": 20, "extra": 20}),
+    ],
+)
+def test_what_a_source_with_extra_images_lacks_is_held_out_of_train_alone(tmp_path, named, counts):
+    for split in named:
+        for number in range(20):
+            path = tmp_path / split / "cat" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture(number))
+    listing = list_images(folder(tmp_path, val_fraction=0.1, test_fraction=0.2))
+    assert Counter(listing["split"].to_pylist()) == counts
+    assert all((r["split"] == "extra") == r["origin"].startswith("extra/") for r in listing.to_pylist())
+
+
 def test_a_file_that_vanished_is_an_error_and_not_an_exception(tree):
     source = folder(tree)
     listing = list_images(source)

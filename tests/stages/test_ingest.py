@@ -6,6 +6,7 @@ from alia_ray.cluster import available
 from alia_ray.config import Config, parse_config
 from alia_ray.errors import StageError
 from alia_ray.images import decode_rgb
+from alia_ray.run_folder import Table
 from alia_ray.stages.ingest import images_table, ingest
 
 
@@ -15,7 +16,9 @@ def photos(tmp_path):
     for label in ("cat", "dog"):
         (folder / label).mkdir(parents=True)
         for number in range(6):
-            noise = np.random.default_rng(number).integers(0, 255, (10, 12, 3), np.uint8)
+            noise = np.random.default_rng([number, len(label), ord(label[0])]).integers(
+                0, 255, (10, 12, 3), np.uint8
+            )
             Image.fromarray(noise).save(folder / label / f"{number}.png")
     return folder
 
@@ -76,3 +79,57 @@ def test_too_many_broken_files_fail_the_stage(ray_cluster, photos, tmp_path):
     (photos / "dog" / "broken.jpg").write_bytes(b"no")
     with pytest.raises(StageError, match=r"max_error_rate=0.01"):
         ingest(settings(tmp_path, max_error_rate=0.01), available("cpu"))
+
+
+def with_twins(tmp_path) -> Config:
+    """Named splits; b.png of train is also in val, and c.png of train and of val in test, under other names."""
+    held = {"train": "abcd", "val": "BCe", "test": "Cf"}
+    for split, names in held.items():
+        folder = tmp_path / "photos" / split / "cat"
+        folder.mkdir(parents=True)
+        for name in names:
+            noise = np.random.default_rng(ord(name.lower())).integers(0, 255, (4, 6, 3), np.uint8)
+            Image.fromarray(noise).save(folder / f"{name}.png")
+    return settings(tmp_path, max_error_rate=0)
+
+
+LEFT_OUT = [
+    {"key": "train/cat/b.png", "reason": "the same picture as 'val/cat/B.png' in the split val"},
+    {"key": "train/cat/c.png", "reason": "the same picture as 'test/cat/C.png' in the split test"},
+    {"key": "val/cat/C.png", "reason": "the same picture as 'test/cat/C.png' in the split test"},
+]
+
+
+def origins(table) -> dict[str, list[str]]:
+    rows = table.read(["split", "origin"]).to_pylist()
+    return {
+        split: sorted(row["origin"][-5] for row in rows if row["split"] == split)
+        for split in ("train", "val", "test")
+    }
+
+
+def test_a_picture_of_a_more_important_split_is_left_out_with_its_twins_name(ray_cluster, tmp_path):
+    config = with_twins(tmp_path)
+    table = ingest(config, available("cpu"))
+    assert origins(table) == {"train": ["a", "d"], "val": ["B", "e"], "test": ["C", "f"]}
+    assert table.errors("ingest").read(["key", "reason"]).to_pylist() == LEFT_OUT
+    files = table.files()
+    ingest(config, available("cpu"))
+    assert table.files() == files  # and are not read again
+
+
+def test_leaving_twins_out_survives_being_killed(ray_cluster, tmp_path, monkeypatch):
+    config = with_twins(tmp_path)
+    discard = Table.discard
+
+    def killed(table: Table, ids: set[str]) -> None:
+        discard(table, {min(ids)})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "discard", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(config, available("cpu"))
+    table = ingest(config, available("cpu"))
+    assert origins(table) == {"train": ["a", "d"], "val": ["B", "e"], "test": ["C", "f"]}
+    assert table.errors("ingest").read(["key", "reason"]).to_pylist() == LEFT_OUT

@@ -1,0 +1,126 @@
+"""A dataset of Hugging Face's library `datasets`: from the hub, from `save_to_disk`, or a folder of data files.
+
+The library is an optional dependency, imported where it is needed. Code that comes with a dataset is never run.
+"""
+
+import os
+import posixpath
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from alia_ray.config import ConfigError, HuggingFace
+from alia_ray.run_folder import filesystem
+from alia_ray.sources.files import Content
+from alia_ray.sources.listing import LISTING, assign_splits
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves in the folder of all splits, or of one
+
+
+def list_images(source: HuggingFace) -> pa.Table:
+    """List every row as SPLIT#ROW. Raises ConfigError for a dataset that cannot be loaded or a missing column."""
+    origins, labels, given, groups = [], [], [], []
+    for split, rows in _load(source).items():
+        _check_columns(source, rows)
+        origins += [f"{split}#{number}" for number in range(rows.num_rows)]
+        labels += _text(rows, source.label_column)
+        given += [split or None] * rows.num_rows
+        groups += _text(rows, source.group_column or source.label_column)
+    splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)
+    return pa.table([origins, labels, splits, groups], schema=LISTING)
+
+
+def _load(source: HuggingFace) -> dict[str, "Dataset"]:
+    """The splits by their names; a dataset without splits has the name ""."""
+    if find_spec("datasets") is None:
+        raise ConfigError(
+            'source.kind: huggingface needs the library `datasets`; pip install "alia-ray[datasets]"'
+        )
+    import datasets
+
+    try:
+        if _is_saved(source.name):
+            loaded = datasets.load_from_disk(source.name)
+        else:
+            loaded = datasets.load_dataset(source.name, source.config, revision=source.revision)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"source.name: the dataset {source.name!r} cannot be loaded: {reason}") from error
+    parts = loaded if isinstance(loaded, dict) else {"": loaded}
+    return {split: rows.with_format(None) for split, rows in parts.items()}
+
+
+_opened = lru_cache(maxsize=1)(_load)  # a worker reads many batches of one dataset
+
+
+def _is_saved(name: str) -> bool:
+    fs, folder = filesystem(name)
+    found = fs.get_file_info([posixpath.join(folder, file) for file in _SAVED])
+    return any(info.type == pafs.FileType.File for info in found)
+
+
+def _check_columns(source: HuggingFace, rows: "Dataset") -> None:
+    import datasets
+
+    for key in ("image_column", "label_column", "group_column"):
+        column = getattr(source, key)
+        if column is not None and column not in rows.features:
+            raise ConfigError(f"source.{key}: there is no column {column!r}, only {', '.join(rows.features)}")
+    feature = rows.features[source.image_column]
+    if not isinstance(feature, datasets.Image) and getattr(feature, "dtype", None) != "binary":
+        raise ConfigError(f"source.image_column: {source.image_column!r} holds {feature}, not images")
+
+
+def _text(rows: "Dataset", column: str) -> list[str | None]:
+    """A column as text: a class number becomes its name, and -1, which stands for no label, null."""
+    import datasets
+
+    values = rows.select_columns(column)[:][column]
+    feature = rows.features[column]
+    if isinstance(feature, datasets.ClassLabel):
+        return [feature.names[value] if value is not None and value >= 0 else None for value in values]
+    return [None if value is None else str(value) for value in values]
+
+
+def read_images(source: HuggingFace, rows: pa.Table) -> list[Content]:
+    """The encoded bytes of some rows, as they are stored."""
+    import datasets
+
+    places = [origin.rsplit("#", 1) for origin in rows.column("origin").to_pylist()]
+    order = sorted(range(len(places)), key=lambda index: places[index][0])
+    contents: list[Content] = [OSError("not read")] * len(places)
+    for split, members in groupby(order, key=lambda index: places[index][0]):
+        indices = list(members)
+        images = _opened(source)[split].select_columns(source.image_column)
+        encoded = images.cast_column(source.image_column, datasets.Image(decode=False))
+        found = encoded[[int(places[index][1]) for index in indices]][source.image_column]
+        for index, value in zip(indices, found, strict=True):
+            contents[index] = _content(source, value)
+    return contents
+
+
+def _content(source: HuggingFace, value: dict[str, Any] | None) -> Content:
+    """A stored image: its bytes, or a file that the library brought here or that lies in the dataset's folder."""
+    import datasets
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if value is None or (value["bytes"] is None and value["path"] is None):
+        return OSError("the image column is null")
+    if value["bytes"] is not None:
+        return value["bytes"]
+    path = os.path.abspath(value["path"])
+    roots = (source.name, str(datasets.config.HF_DATASETS_CACHE), HF_HUB_CACHE)
+    if not any(path.startswith(os.path.join(os.path.abspath(root), "")) for root in roots):
+        return OSError(f"the row names the file {value['path']}, which lies outside of the dataset")
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        return error

@@ -69,4 +69,4 @@ def _bar() -> RichProgress:
 
 def say(line: str) -> None:
     """One line to the person, at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(f"{line}\n", end="", file=sys.stderr, flush=True)  # in one piece: trainings run side by side

@@ -56,13 +56,16 @@ class Training:
 
 
 def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
-    """Train what is not finished, side by side where the cluster has room.
+    """Train what is not finished, side by side where the cluster has room. All take the same workers.
 
-    All take the same workers. `history.json` of each: {"name", "architecture", "augment", "seed", "workers",
-    "train_images", "val_images", "best_epoch", "val_class_balanced_accuracy", "seconds", "images_per_second",
-    "epochs": [{"epoch", "loss", "seconds", "images_per_second", "val_accuracy", "val_class_balanced_accuracy"}]};
-    seconds are those of training alone. Raises ConfigError for what cannot be trained or scheduled, before
-    anything starts, and StageError when a lane fails, after the others are done.
+    `history.json` of each: {"name", "architecture", "augment", "seed", "workers", "train_images", "val_images",
+    "best_epoch", "val_class_balanced_accuracy", "load_seconds", "seconds", "images_per_second", "epochs": [{"epoch",
+    "loss", "seconds", "images_per_second", "input_share", "val_accuracy", "val_class_balanced_accuracy"}]}.
+    `load_seconds` are those of reading and decoding, which is done once; `seconds` those of training alone, and
+    `input_share` is the part of them that went into preparing batches.
+
+    Raises ConfigError for what cannot be trained or scheduled, before anything starts, and StageError when a lane
+    fails, after the others are done.
     """
     for training in trainings:
         check_trainable(training, cluster)

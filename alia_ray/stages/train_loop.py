@@ -101,8 +101,10 @@ def train(job: Job) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(1, int(job.settings.cpus_per_worker)))
     folder, learner = RunFolder(job.out), _learner(job)
+    began = time.perf_counter()
     images = _load(job, shard(job.train, rank, world, job.seed), learner.device)
     val = _load(job, shard(job.val, rank, world, job.seed), learner.device)
+    load_seconds = time.perf_counter() - began
     weights = class_weights(_over_workers(torch.bincount(images.labels, minlength=len(job.classes))))
     padded = -(-count(job.train) // world)
     history = _restore(learner, folder)
@@ -123,7 +125,7 @@ def train(job: Job) -> None:
                 log(record)
                 say(_line(job, record))
     if rank == 0:
-        _finish(job, folder, history)
+        _finish(job, folder, history, load_seconds)
 
 
 def class_weights(counts: torch.Tensor) -> torch.Tensor:
@@ -194,15 +196,17 @@ def _train_epoch(
     augment = augmentation(job.augment, num_classes, settings.pixels)
     learner.model.train()
     total = torch.zeros(2, dtype=torch.float64, device=learner.device)  # loss × images, images
-    started = time.perf_counter()
+    started, preparing = time.perf_counter(), 0.0
     for number, indices in enumerate(plan):
         learner.optimiser.param_groups[0]["lr"] = cosine(
             epoch * len(plan) + number, settings.epochs * len(plan), settings.learning_rate
         )
+        began = time.perf_counter()
         indices = indices.to(images.labels.device)
         pixels, targets = augment(
             images.pixels[indices].to(learner.device), images.labels[indices].to(learner.device)
         )
+        preparing += time.perf_counter() - began
         with learner.autocast():
             logits = learner.model(pixels)
         loss = weighted_cross_entropy(logits, targets, weights)
@@ -215,7 +219,12 @@ def _train_epoch(
     seconds = time.perf_counter() - started
     if not math.isfinite(loss_sum):
         raise FloatingPointError(f"train: the loss of epoch {epoch + 1} is not finite; lower train.learning_rate")
-    return {"loss": loss_sum / count, "seconds": seconds, "images_per_second": count / seconds}
+    return {
+        "loss": loss_sum / count,
+        "seconds": seconds,
+        "images_per_second": count / seconds,
+        "input_share": preparing / seconds,  # of the host; on a GPU the most that the device can have waited
+    }
 
 
 @torch.inference_mode()
@@ -270,7 +279,7 @@ def _restore(learner: Learner, folder: RunFolder) -> list[dict[str, Any]]:
     return state["history"]
 
 
-def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]]) -> None:
+def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]], load_seconds: float) -> None:
     """Save the best epoch as the classifier, then the history, and drop the checkpoints."""
     best = best_epoch(epochs)
     model = build_classifier(job.settings.architecture, "none", len(job.classes))
@@ -288,6 +297,7 @@ def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]]) -> None:
         "val_images": count(job.val),
         "best_epoch": best,
         SCORE: epochs[best - 1][SCORE],
+        "load_seconds": load_seconds,
         "seconds": seconds,
         "images_per_second": images / seconds,
         "epochs": epochs,

@@ -1,4 +1,4 @@
-"""A scripted OpenAI-compatible server, and one real vLLM for all slow tests of this folder."""
+"""A scripted OpenAI-compatible server."""
 
 import json
 import threading
@@ -8,8 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-
-from alia_ray.config import Llm, Model
 
 Reply = str | tuple[int, str]  # the answer's text; or a status and an error message
 
@@ -60,18 +58,3 @@ def fake_llm() -> Iterator[FakeLlm]:
         yield fake
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="session")
-def miniature_llm() -> Llm:
-    """The settings of the miniature's language model."""
-    return Llm(model=Model(name="miniature:llm"), max_model_len=256, startup_timeout_s=400)
-
-
-@pytest.fixture(scope="session")
-def vllm_url(miniature_llm: Llm) -> Iterator[str]:
-    """The base URL of a real vLLM server with the miniature's language model."""
-    from alia_ray.llm.server import serving
-
-    with serving(miniature_llm) as base_url:
-        yield base_url

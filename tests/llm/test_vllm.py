@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,43 @@ from alia_ray.models.loading import WEIGHTS
 
 pytestmark = pytest.mark.slow
 DISCOVER = Discover(prefix=miniature.PREFIX, captions="all", max_tokens=48)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A real vLLM with the miniature's language model, and the process that owns it."""
+
+    owner: subprocess.Popen
+    base_url: str
+    group: int  # of its processes
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    program = textwrap.dedent("""
+        import sys
+        from alia_ray.config import Llm, Model
+        from alia_ray.llm.server import start_server
+        server = start_server(Llm(model=Model(name="miniature:llm"), max_model_len=256, startup_timeout_s=400))
+        print(server.base_url, server.group, flush=True)
+        sys.stdin.read()
+    """)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    base_url, group = owner.stdout.readline().split()
+    yield Server(owner, base_url, int(group))
+    owner.kill()
+
+
+@pytest.fixture
+def vllm_url(server: Server) -> str:
+    return server.base_url
+
+
+@pytest.fixture
+def miniature_llm() -> Llm:
+    return Llm(model=Model(name="miniature:llm"), max_model_len=256)
 
 
 def captions_of(places: list[str], count: int) -> list[str]:
@@ -72,33 +111,22 @@ def test_an_answer_too_long_for_its_limit_is_an_error(vllm_url, miniature_llm):
         discover_domains(captions_of(list(BACKGROUNDS), 16), [], discover, miniature_llm, vllm_url, seed=0)
 
 
-def test_a_killed_owner_leaves_no_vllm_process():
-    program = textwrap.dedent("""
-        import sys
-        from alia_ray.config import Llm, Model
-        from alia_ray.llm.server import start_server
-        server = start_server(Llm(model=Model(name="miniature:llm"), max_model_len=256, startup_timeout_s=400))
-        print(server.group, flush=True)
-        sys.stdin.read()
-    """)
-    owner = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    group = int(owner.stdout.readline())
-    assert len(group_members(group)) >= 3  # the supervisor, the API server, the engine
-    os.kill(owner.pid, signal.SIGKILL)
-    owner.wait()
-    deadline = time.monotonic() + 30
-    while group_members(group) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert group_members(group) == []
-
-
 def test_a_model_that_cannot_be_served_is_reported_with_the_log(tmp_path):
     broken = shutil.copytree(WEIGHTS / "llm", tmp_path / "broken")
     (broken / "config.json").write_text("{}")
     with pytest.raises(StageError, match=r"(?s)ended before it was ready.*its log.*Error"):
         start_server(Llm(model=Model(name=str(broken)), max_model_len=256, startup_timeout_s=400))
+
+
+def test_a_killed_owner_leaves_no_vllm_process(server):
+    """The last test of this file: the server that all others asked must be gone."""
+    assert len(group_members(server.group)) >= 3  # the supervisor, the API server, the engine
+    os.kill(server.owner.pid, signal.SIGKILL)
+    server.owner.wait()
+    deadline = time.monotonic() + 30
+    while group_members(server.group) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert group_members(server.group) == []
 
 
 def group_members(group: int) -> list[int]:

@@ -51,8 +51,8 @@ def paint(folder: Path, split: str, count: int) -> Examples:
     return Examples(str(folder / split), "image_id", tuple(row["image_id"] for row in rows))
 
 
-def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPatch, once: bool) -> None:
-    """From now on trainings log their checkpoints, and worker `rank` is killed in `epoch`, perhaps only once."""
+def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on trainings log their checkpoints, and worker `rank` is killed in `epoch`, the first time."""
 
     def run_and_die(arguments):  # a closure: Ray sends it by value to the workers, which have the real `run`
         import os
@@ -70,9 +70,9 @@ def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPa
                 lines.write(f"{len(history)}\n")
 
         def train_epoch_and_die(learner, images, plan, number, job, weights):
-            marker = log.with_suffix(".died")
+            marker = log.with_suffix(f".died-{epoch}")
             is_due = number + 1 == epoch and ray.train.get_context().get_world_rank() == rank
-            if is_due and not (once and marker.exists()):
+            if is_due and not marker.exists():
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             return train_epoch(learner, images, plan, number, job, weights)
@@ -163,26 +163,21 @@ def test_a_finished_training_leaves_its_curves_and_no_checkpoints(whole):
 
 
 @pytest.mark.slow
-def test_a_worker_killed_with_9_is_replaced_and_changes_nothing(whole, splits, tmp_path, monkeypatch):
+def test_lost_workers_and_a_lost_driver_change_nothing(whole, splits, tmp_path, monkeypatch):
+    """Worker 1 is killed in epoch 2 and no other may take its place; then in epoch 3, when one may."""
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon Ray Train sees a change
     log = tmp_path / "epochs.log"
-    lose_a_worker(rank=1, epoch=3, log=log, monkeypatch=monkeypatch, once=True)
-    fit(tmp_path, splits, "killed", max_failures=1)
-    assert log.read_text().split() == ["1", "2", "3"]
-    assert_same_training(tmp_path / "killed", whole / "first")
-
-
-@pytest.mark.slow
-def test_a_lost_driver_s_training_goes_on_as_if_nothing_had_happened(whole, splits, tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    log = tmp_path / "epochs.log"
     with monkeypatch.context() as first:
-        lose_a_worker(rank=0, epoch=2, log=log, monkeypatch=first, once=False)
+        lose_a_worker(rank=1, epoch=2, log=log, monkeypatch=first)
         with pytest.raises(StageError, match=r"^train lost: "):
-            fit(tmp_path, splits, "lost")
-    assert (tmp_path / "lost" / "checkpoints" / "state.json").exists()
-    fit(tmp_path, splits, "lost")  # as a new driver does: the same folder
+            fit(tmp_path, splits, "lost", max_failures=0)
     assert log.read_text().split() == ["1"]
+    assert (tmp_path / "lost" / "checkpoints" / "state.json").exists()
+
+    with monkeypatch.context() as second:
+        lose_a_worker(rank=1, epoch=3, log=log, monkeypatch=second)
+        fit(tmp_path, splits, "lost", max_failures=1)  # as a new driver does: the same folder
+    assert log.read_text().split() == ["1", "2", "3"]
     assert_same_training(tmp_path / "lost", whole / "first")
     written = (tmp_path / "lost" / "history.json").stat().st_mtime_ns
     fit(tmp_path, splits, "lost")

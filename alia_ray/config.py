@@ -366,6 +366,13 @@ class Experiment(_Section):
     )
     amount_arms: list[ArmName] = ["alia"]
 
+    @model_validator(mode="after")
+    def _amounts_are_of_edits(self) -> "Experiment":
+        for name in self.amount_arms:
+            if ARMS[name].edits is None:
+                raise ValueError(f"amount_arms: {name} adds no edits, so there is no amount of them; leave it out")
+        return self
+
 
 class Config(_Section):
     """A whole run."""

@@ -12,14 +12,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from alia_ray import pipeline
-from alia_ray.arms import ARMS, BASE, Arm, control, with_amount
+from alia_ray.arms import ARMS, BASE, Arm
 from alia_ray.cluster import Cluster
 from alia_ray.comparison import METRICS, Outcome, compare
 from alia_ray.config import Config, Experiment, as_yaml
-from alia_ray.plan import check_fits
+from alia_ray.plan import arms_of, check_fits
 from alia_ray.progress import say
 from alia_ray.report.comparison import as_markdown
-from alia_ray.sources import list_images
 from alia_ray.state import State
 
 
@@ -35,20 +34,6 @@ def run_experiment(settings: Config, cluster: Cluster) -> None:
     pipeline.evaluate_arms(trainings, cluster)
     write_comparison(settings, states, arms)
     pipeline.run_report(states[0])
-
-
-def arms_of(settings: Config) -> list[Arm]:
-    """The arms that are compared: those named, the control of each filtered one, and those of other amounts."""
-    chosen = settings.experiment or Experiment()
-    has_extra = "extra" in list_images(settings.source).column("split").to_pylist()
-    names = chosen.arms or [name for name, arm in ARMS.items() if has_extra or not arm.real]
-    named = [BASE, *(ARMS[name] for name in names if name != BASE.name)]
-    amounts = [with_amount(ARMS[name], amount) for name in chosen.amount_arms for amount in chosen.amounts]
-    return [*named, *(control(arm) for arm in named if _is_filtered(arm, settings)), *amounts]
-
-
-def _is_filtered(arm: Arm, settings: Config) -> bool:
-    return arm.edits is not None and bool(arm.variant.filters if arm.variant else settings.judge.filters)
 
 
 def draws(settings: Config, arms: list[Arm]) -> list[State]:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 
+from alia_ray.arms import ARMS, BASE, Arm, control, with_amount
 from alia_ray.cluster import Cluster, Placement, check_llm, check_trainers, place
-from alia_ray.config import Config, Pool
+from alia_ray.config import Config, Experiment, Pool
 from alia_ray.sources import list_images
 
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
@@ -38,9 +39,32 @@ def describe(settings: Config, cluster: Cluster) -> str:
         f"{_pool('edit', settings.edit, cluster)}; {most}about {gigabytes:.2f} GB as {settings.edit.format}",
         f"train     {len(settings.train.arms)} arms ({', '.join(settings.train.arms)}) of "
         f"{settings.train.epochs} epochs, {settings.train.workers} workers",
+        *_experiment(settings),
         f"folder    {settings.run.folder}",
     ]
     return "\n".join(lines)
+
+
+def _experiment(settings: Config) -> list[str]:
+    """The line of an experiment, if there is one; arms that come to the same are trained once."""
+    if settings.experiment is None:
+        return []
+    arms, seeds = len(arms_of(settings)), len(settings.experiment.seeds)
+    return [f"compare   {arms} arms × {seeds} seeds: at most {arms * seeds} trainings"]
+
+
+def arms_of(settings: Config) -> list[Arm]:
+    """The arms that are compared: those named, the control of each filtered one, and those of other amounts."""
+    chosen = settings.experiment or Experiment()
+    has_extra = "extra" in list_images(settings.source).column("split").to_pylist()
+    names = chosen.arms or [name for name, arm in ARMS.items() if has_extra or not arm.real]
+    named = [BASE, *(ARMS[name] for name in names if name != BASE.name)]
+    amounts = [with_amount(ARMS[name], amount) for name in chosen.amount_arms for amount in chosen.amounts]
+    return [*named, *(control(arm) for arm in named if _is_filtered(arm, settings)), *amounts]
+
+
+def _is_filtered(arm: Arm, settings: Config) -> bool:
+    return arm.edits is not None and bool(arm.variant.filters if arm.variant else settings.judge.filters)
 
 
 def _pool(stage: str, pool: Pool, cluster: Cluster) -> str:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from alia_ray.config import Config, load_config
-from alia_ray.experiment import arms_of, draws
+from alia_ray.experiment import draws
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.plan import arms_of
 
 SMALL = [
     "source={kind: miniature, extra: 8, bias: 0.75}",

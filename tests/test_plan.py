@@ -21,6 +21,12 @@ def test_given_prompts_make_the_plan_exact():
     assert "caption   0 images" in plan
 
 
+def test_the_plan_of_an_experiment_counts_its_trainings():
+    settings = load_config(DEMO, ["experiment={arms: [cutmix, alia], seeds: [0, 1], amounts: [2]}"])
+    plan = describe(settings, Cluster(cpus=3, gpus=0))
+    assert "compare   5 arms × 2 seeds: at most 10 trainings" in plan
+
+
 @pytest.mark.parametrize(
     ("override", "cluster"),
     [

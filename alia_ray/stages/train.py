@@ -59,8 +59,9 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     """Train what is not finished, side by side where the cluster has room. All take the same workers.
 
     `history.json` of each: {"name", "architecture", "augment", "seed", "workers", "train_images", "val_images",
-    "best_epoch", "val_class_balanced_accuracy", "load_seconds", "seconds", "images_per_second", "epochs": [{"epoch",
-    "loss", "seconds", "images_per_second", "input_share", "val_accuracy", "val_class_balanced_accuracy"}]}.
+    "best_epoch", "val_class_balanced_accuracy", "load_seconds", "seconds", "images_per_second", "epochs":
+    [{"epoch", "loss", "seconds", "images_per_second", "input_share", "val_accuracy",
+    "val_class_balanced_accuracy"}]}.
     `load_seconds` are those of reading and decoding, which is done once; `seconds` those of training alone, and
     `input_share` is the part of them that went into preparing batches.
 

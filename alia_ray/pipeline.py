@@ -231,8 +231,10 @@ def _table_counts(state: State, stage: str, table: Table) -> tuple[int, int]:
 def write_metrics(state: State) -> dict[str, Any]:
     """Gather metrics.json from what the stages and arms left: {"arms": {...}, "stages": {...}}."""
     stages = {name: state.folder.read_json("stages", f"{name}.json") for name in STAGES}
+    arms = _of_arms(state, "metrics.json")
+    places = {arm.name: "/".join(state.arm_path(arm)) for arm in state.arms if arm.name in arms}
     metrics = {
-        "arms": _of_arms(state, "metrics.json"),
+        "arms": {name: {**values, "classifier": places[name]} for name, values in arms.items()},
         "stages": {name: stats for name, stats in stages.items() if stats is not None},
     }
     state.folder.write_json(metrics, "metrics.json")

@@ -260,7 +260,8 @@ class Judge(_Section):
     )
     filters: list[Filter] = Field(["semantic"], description="which of the verdicts drop an edit")
     confidence_rule: ConfidenceRule = Field(
-        "paper", description="threshold of the predicted class (paper), of the label (code), or top_k"
+        "paper",
+        description="t of the predicted class (paper) or of the label (code), top_k, or within_domain",
     )
     top_k: int = Field(2, ge=1, description="top_k: mislabelled when the label is not among the k likeliest")
 

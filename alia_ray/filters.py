@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Filter = Literal["semantic", "too_similar", "mislabelled"]
-ConfidenceRule = Literal["paper", "code", "top_k"]
+ConfidenceRule = Literal["paper", "code", "top_k", "within_domain"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ VARIANTS: dict[str, Variant] = {
     "confidence_paper": Variant(_CONFIDENCE, "paper"),
     "confidence_code": Variant(_CONFIDENCE, "code"),
     "confidence_top_k": Variant(_CONFIDENCE, "top_k"),
+    "within_domain": Variant(("semantic", "mislabelled"), "within_domain"),
     "both_paper": Variant(("semantic", *_CONFIDENCE), "paper"),
     "both_code": Variant(("semantic", *_CONFIDENCE), "code"),
     "both_top_k": Variant(("semantic", *_CONFIDENCE), "top_k"),
 }
-"""The published filters; "both" is the semantic and the confidence filter together."""
+"""The published filters, and one of our own, `within_domain`; "both" is the semantic and the confidence filter."""

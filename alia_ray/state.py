@@ -27,7 +27,10 @@ from alia_ray.stages.examples import Examples
 from alia_ray.stages.ingest import images_table
 from alia_ray.stages.verdicts import Limit, judged, select
 
-_SCORES = ("image_id", "label", "semantic_text", "predicted_label", "confidence", "label_rank", "error")
+_SCORES = (
+    *("image_id", "domain_id", "label", "semantic_text", "predicted_label"),
+    *("confidence", "label_probability", "label_rank", "error"),
+)
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,12 @@ def _outcome(pixels: np.ndarray, format: str) -> dict[str, Any]:
 
 
 def with_verdicts(rows: list[dict[str, Any]], thresholds: dict[str, float], judge: Judge) -> pa.Table:
-    """Rows of scores and outcomes as a piece of the edits table, with their verdicts."""
+    """Rows of scores and outcomes as a piece of the edits table, with their verdicts.
+
+    A filter that compares edits with each other has no say yet: what a batch holds must not matter.
+    """
     table = pa.Table.from_pylist(rows, schema=tables.EDITS)
+    if judge.confidence_rule == "within_domain":
+        judge = judge.model_copy(update={"filters": [name for name in judge.filters if name != "mislabelled"]})
     verdict = pa.array(judged(table, thresholds, judge), pa.string())
     return table.set_column(table.schema.get_field_index("verdict"), tables.EDITS.field("verdict"), verdict)

@@ -8,6 +8,13 @@ p > t_y, and *mislabelled* when c differs from y and p > t. The rules differ in 
     paper   t of the predicted class c
     code    t of the edit's own label y, as in the authors' published code
     top_k   no threshold: mislabelled when y is not among the k likeliest classes (as SaSPA does)
+
+and, of our own,
+
+    within_domain   mislabelled when y is far less likely than for the other edits of its class onto its domain. A
+                    classifier that reads the background is wrong about all of them alike, which says nothing of
+                    any; one of them that lost its class still stands out. It needs the whole set of edits, so a
+                    worker that sees a batch leaves it to those who read the table.
 """
 
 from collections import Counter
@@ -19,6 +26,9 @@ import pyarrow as pa
 from alia_ray.config import Judge
 from alia_ray.filters import ConfidenceRule, Filter
 from alia_ray.tables import content_id
+
+OUTLIER, FEWEST = 3.0, 8
+_TINY = 1e-6  # as near to 0 and 1 as a float32 probability can be told from them
 
 Limit = int | Mapping[str, int] | None
 """How many edits may be taken: in all, of each class, or as many as there are."""
@@ -61,7 +71,9 @@ def _flags(
     of_label = np.array([thresholds.get(name, np.inf) for name in label])
     of_predicted = np.array([thresholds.get(name, np.inf) for name in predicted])
     agrees = label == predicted
-    if rule == "top_k":
+    if rule == "within_domain":
+        mislabelled = ~agrees & _stands_out(edits)
+    elif rule == "top_k":
         rank = np.array(edits.column("label_rank").to_pylist(), dtype=float)
         mislabelled = rank > top_k
     else:
@@ -71,6 +83,26 @@ def _flags(
         "mislabelled": mislabelled,
         "too_similar": agrees & (confidence > of_label),
     }
+
+
+def _stands_out(edits: pa.Table) -> np.ndarray:
+    """Whether an edit's label is far less likely than is usual for its class and domain.
+
+    Far: its log-odds lie more than OUTLIER robust standard deviations (of the median absolute deviation) below the
+    median. A class and domain with fewer than FEWEST edits have no outliers.
+    """
+    columns = (edits.column(name).to_pylist() for name in ("label", "domain_id"))
+    cells = np.array(["\0".join(map(str, pair)) for pair in zip(*columns, strict=True)], dtype=object)
+    probability = np.array(edits.column("label_probability").to_pylist(), dtype=float).clip(_TINY, 1 - _TINY)
+    odds = np.log(probability / (1 - probability))
+    stands_out = np.zeros(len(cells), dtype=bool)
+    for cell in set(cells):
+        member = (cells == cell) & np.isfinite(odds)
+        if member.sum() >= FEWEST:
+            median = np.median(odds[member])
+            deviation = 1.4826 * np.median(np.abs(odds[member] - median))
+            stands_out |= member & (odds < median - OUTLIER * deviation)
+    return stands_out
 
 
 def judged(edits: pa.Table, thresholds: dict[str, float], judge: Judge) -> list[str]:

@@ -304,6 +304,7 @@ def test_filter_variants_count_what_each_rule_keeps(folder):
         "confidence_paper": 3,
         "confidence_code": 4,
         "confidence_top_k": 4,
+        "within_domain": 5,
         "both_paper": 2,
         "both_code": 3,
         "both_top_k": 3,

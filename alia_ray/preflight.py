@@ -12,9 +12,10 @@ WEIGHTS = Path(__file__).parent / "miniature" / "weights"
 RANDOM = {
     "caption.model.name": {"blip-large"},
     "edit.model.name": {"sd15"},
+    "baselines.text_to_image.model.name": {"sd15"},
 }
 """The architectures that `random:` knows; `judge.model.name` takes any that open_clip knows."""
-COMMON_CLASSIFIERS = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}
+COMMON_CLASSIFIERS = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "shufflenet_v2_x1_0"}
 
 
 def check_inputs(settings: Config) -> None:
@@ -24,6 +25,8 @@ def check_inputs(settings: Config) -> None:
         "edit.model.name": settings.edit.model,
         "judge.model.name": settings.judge.model,
     }
+    if any(ARMS[name].edits == "text_to_image" for name in _arms(settings)):
+        models["baselines.text_to_image.model.name"] = settings.baselines.text_to_image.model
     if settings.discover.prompts is None and settings.llm.base_url is None:
         models["llm.model.name"] = settings.llm.model
         if settings.llm.model.name.startswith("random:"):
@@ -38,6 +41,12 @@ def check_inputs(settings: Config) -> None:
     _check_extra(settings, set(list_images(settings.source).column("split").to_pylist()))
 
 
+def _arms(settings: Config) -> list[str]:
+    """The arms that a configuration names, for a run or an experiment."""
+    chosen = settings.experiment
+    return [*settings.train.arms, *((chosen.arms or []) + chosen.amount_arms if chosen else [])]
+
+
 def _check_trackers(trackers: list[str]) -> None:
     for tracker in trackers:
         if find_spec(tracker) is None:
@@ -48,8 +57,7 @@ def _check_extra(settings: Config, splits: set[str]) -> None:
     """Refuse what needs the split `extra` where the source has none."""
     if "extra" in splits:
         return
-    arms = [*settings.train.arms, *((settings.experiment and settings.experiment.arms) or [])]
-    for arm in arms:
+    for arm in _arms(settings):
         if ARMS[arm].real:
             raise ConfigError(f"train.arms: {arm} needs images in the split 'extra', and the source has none")
     if settings.select.num_extra == "extra":

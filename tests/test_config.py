@@ -53,6 +53,13 @@ def test_an_override_is_read_as_yaml_and_may_make_a_section(tmp_path):
         ("source={kind: cub, path: x, protocol: loose}", "source.protocol"),
         ("source={kind: huggingface, path: x}", "source.name"),
         ("train.arms=[alia]", "train.arms"),
+        ("train.arms=[original, alya]", "train.arms"),
+        ("train.trackers=[paper]", "train.trackers"),
+        ("train.crop={square: 448, top: 100, height: 400, width: 448}", "train.crop"),
+        ("experiment={seeds: []}", "experiment.seeds"),
+        ("experiment={amounts: [0]}", "experiment.amounts"),
+        ("experiment={amount_arms: [cutmix]}", "experiment"),
+        ("baselines.user_prompts=[a photo]", "baselines.user_prompts"),
         ("edit.strength=0.001", "edit.strength"),
         ("run=3", "run"),
         ("run.folder.x=3", "run.folder.x"),
@@ -65,6 +72,12 @@ def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path, override, key):
     message = str(caught.value)
     assert key in message
     assert "\n" not in message
+
+
+def test_only_the_miniature_can_be_drawn_anew(tmp_path):
+    source = "source={kind: imagefolder, path: photos}"
+    with pytest.raises(ConfigError, match=r"experiment\.fresh_draws"):
+        load_config(write(tmp_path, MINIMAL), [source, "experiment={fresh_draws: true}"])
 
 
 def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):

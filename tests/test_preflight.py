@@ -21,6 +21,25 @@ def test_a_model_that_cannot_be_there_is_refused_by_its_key(override, says):
         check_inputs(load_config(DEMO, [override]))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["train.arms=[original, real_data]"], r"real_data needs images in the split 'extra'"),
+        (["experiment={arms: [real_data]}"], r"real_data needs images in the split 'extra'"),
+        (["select.num_extra=extra"], r"select\.num_extra: 'extra' counts"),
+        (["train.trackers=[mlflow]"], r"train\.trackers: mlflow is not installed"),
+        (
+            ["train.arms=[original, text_to_image]", "baselines={text_to_image: {model: {name: ./nowhere}}}"],
+            r"baselines\.text_to_image\.model\.name: there is no folder",
+        ),
+    ],
+)
+def test_what_an_arm_needs_and_is_not_there_is_refused(overrides, says, monkeypatch):
+    monkeypatch.setattr("alia_ray.preflight.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=says):
+        check_inputs(load_config(DEMO, overrides))
+
+
 def test_the_demo_and_models_at_real_size_pass():
     check_inputs(load_config(DEMO))
     names = (

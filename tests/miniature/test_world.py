@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def test_no_caption_names_a_trait_or_a_downstream_class():
         for word in world.caption(world.random_creature(rng), world.random_background(rng), describe).split()
     }
     traits = {*world.BIRD_TRAITS, *(value for values in world.BIRD_TRAITS.values() for value in values)}
-    assert not said & (traits | set(dataset.CLASSES))
+    assert not said & (traits | {*dataset.CLASSES, *dataset.FINE_CLASSES})
 
 
 @pytest.mark.parametrize("background", world.BACKGROUNDS)
@@ -63,3 +65,30 @@ def test_captions_read_like_captions():
 def test_the_classes_differ_in_every_trait():
     one, other = (dataset.class_traits(label) for label in dataset.CLASSES)
     assert all(one[name] != other[name] for name in world.BIRD_TRAITS)
+
+
+def test_the_extra_split_of_the_biased_task_holds_birds_away_from_home():
+    pictures = dataset.layout("extra", 40, bias=1.0)
+    assert {picture.label for picture in pictures} == set(dataset.CLASSES)
+    assert not any(picture.background in dataset.HOME[picture.label] for picture in pictures)
+
+
+def test_the_classes_of_the_places_differ_in_three_traits_at_least():
+    traits = [dataset.class_traits(label) for label in dataset.FINE_CLASSES]
+    for one in range(4):
+        for other in range(one):
+            assert sum(traits[one][name] != traits[other][name] for name in world.BIRD_TRAITS) >= 3
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 36), ("val", 24), ("test", 48), ("extra", 16)])
+def test_every_class_stands_on_every_place_of_a_split_alike(split, count):
+    pictures = dataset.layout_places(split, count)
+    crossed = Counter((picture.label, picture.background) for picture in pictures)
+    assert set(crossed.values()) == {count // (4 * len(dataset.PLACES[split]))}
+    assert {place for _, place in crossed} == set(dataset.PLACES[split])
+
+
+def test_test_and_extra_show_places_that_training_never_does():
+    train, test, extra = (set(dataset.PLACES[split]) for split in ("train", "test", "extra"))
+    assert not train & test
+    assert not extra & (train | test)

@@ -48,6 +48,12 @@ def plain_rgb(encoded: bytes) -> tuple[bytes, Image.Image]:
     return (encoded if keeps else encode(picture)), picture
 
 
+def file_ending(encoded: bytes) -> str:
+    """What a file of these bytes, of one of the formats that tables hold, is called by: jpg, png or webp."""
+    with Image.open(io.BytesIO(encoded)) as picture:
+        return {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}[picture.format]
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
         return Image.fromarray(_to_8_bit(np.asarray(picture))).convert("RGB")

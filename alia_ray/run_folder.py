@@ -16,6 +16,8 @@ twice writes the same file twice. To resume is to ask which ids are missing.
 import json
 import posixpath
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +74,17 @@ class RunFolder:
 
     def write_bytes(self, content: bytes, *parts: str) -> None:
         """Write a file in one step."""
+        with self.writing(*parts) as stream:
+            stream.write(content)
+
+    @contextmanager
+    def writing(self, *parts: str) -> Iterator[pa.NativeFile]:
+        """A stream into a file that appears, whole, when the block ends without an exception."""
         path = self.file(*parts)
         hidden = _hidden_name(path)
         self.fs.create_dir(posixpath.dirname(path), recursive=True)
         with self.fs.open_output_stream(hidden) as stream:
-            stream.write(content)
+            yield stream
         self.fs.move(hidden, path)
 
 

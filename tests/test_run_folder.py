@@ -83,6 +83,12 @@ def test_json_is_replaced_whole(tmp_path):
     assert [p.name for p in (tmp_path / "stages").iterdir()] == ["caption.json"]
 
 
+def test_a_file_whose_writer_fails_does_not_appear(tmp_path):
+    with pytest.raises(TypeError), RunFolder(str(tmp_path)).writing("a", "b.txt") as stream:
+        stream.write(None)
+    assert not (tmp_path / "a" / "b.txt").exists()
+
+
 def test_a_uri_names_the_same_folder_as_its_path(tmp_path):
     RunFolder(str(tmp_path)).write_json(1, "x.json")
     assert RunFolder(f"file://{tmp_path}").read_json("x.json") == 1

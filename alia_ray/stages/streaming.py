@@ -83,7 +83,7 @@ def run_pass(job: Pass, placement: Placement) -> None:
         )
     )
     done = failed = 0
-    with _failures_of(job.stage), Progress(job.stage, job.todo) as progress:
+    with failures_of(job.stage), Progress(job.stage, job.todo) as progress:
         for count in counts.iter_rows():
             done, failed = done + count["rows"], failed + count["errors"]
             progress.advance(count["rows"], failed)
@@ -94,7 +94,7 @@ def run_pass(job: Pass, placement: Placement) -> None:
 
 
 @contextmanager
-def _failures_of(stage: str) -> Iterator[None]:
+def failures_of(stage: str) -> Iterator[None]:
     """Say in one sentence what a worker's exception said; Ray prints where it came from."""
     try:
         yield

@@ -7,7 +7,7 @@ imported before a command runs, so `--help` answers at once.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -110,6 +110,39 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
         from alia_ray.pipeline import run_report
 
         run_report(_state(settings))
+
+
+@app.command()
+def export(
+    config: ConfigPath,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A new folder, or a URI such as s3://BUCKET/FOLDER.")],
+    overrides: Overrides = None,
+    format: Annotated[
+        Literal["imagefolder", "webdataset", "parquet"],
+        typer.Option(
+            help="imagefolder: SPLIT/CLASS/ID.jpg; webdataset: tar shards; parquet: the pictures in a column."
+        ),
+    ] = "imagefolder",
+    arm: Annotated[
+        str,
+        typer.Option(help="Whose training images: `alia`, `original`, `alia_confidence_paper`, `real_data`, …"),
+    ] = "alia",
+    added_only: Annotated[
+        bool, typer.Option("--added-only", help="Only what the arm adds to the originals, such as the kept edits.")
+    ] = False,
+) -> None:
+    """Write what an arm trains on, and val and test, for any trainer: originals and kept edits, each with where it
+    came from. Run it again to finish after a kill. See docs/export.md.
+    """
+    with _exit_codes():
+        settings = _load(config, overrides)
+        from alia_ray.cluster import joined
+        from alia_ray.export import plan_export, write_export
+
+        planned = plan_export(_state(settings), out, format, arm, added_only)
+        no_gpus = settings.run.model_copy(update={"gpus": None, "accelerator": "cpu"})
+        with joined(no_gpus) as cluster:
+            write_export(planned, cluster)
 
 
 @miniature.command("train")

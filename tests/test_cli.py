@@ -10,7 +10,20 @@ from alia_ray.config import load_config
 from alia_ray.miniature.recipes import DEMO, IMG2IMG
 
 runner = CliRunner()
-STAGES = ["run", "ingest", "caption", "discover", "edit", "judge", "train", "evaluate", "report", "plan", "demo"]
+STAGES = [
+    "run",
+    "ingest",
+    "caption",
+    "discover",
+    "edit",
+    "judge",
+    "train",
+    "evaluate",
+    "report",
+    "plan",
+    "demo",
+    "export",
+]
 
 
 def write(tmp_path, **sections) -> str:

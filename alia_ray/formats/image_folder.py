@@ -1,7 +1,7 @@
 """An ImageFolder tree: `SPLIT/CLASS/ID.jpg`, and beside the classes `SPLIT/metadata.parquet`.
 
-Its column `file_name` is relative to the split's folder, as the library `datasets` wants it. It is not one CSV
-for all splits: that library would give each split the rows of all, and it guesses a CSV's types anew for each.
+Its column `file_name` is relative to the split's folder, where the library `datasets` looks for it. It is no CSV:
+of that the library guesses the types for each split anew, and refuses splits in which they differ.
 """
 
 import re

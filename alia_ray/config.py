@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from alia_ray.arms import ARMS
 from alia_ray.filters import ConfidenceRule, Filter
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run. The message is one sentence for a person."""
-
+from alia_ray.sections import ConfigError, Section
+from alia_ray.source_config import Source
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -41,11 +38,7 @@ Prompt = Annotated[str, AfterValidator(_has_one_place)]
 Prompts = Annotated[list[Prompt], Field(min_length=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Model(_Section):
+class Model(Section):
     """A model to load.
 
     `name` is a hub id, a local folder, `miniature:NAME` (small weights that ship with this package), or
@@ -58,7 +51,7 @@ class Model(_Section):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
 
-class Pool(_Section):
+class Pool(Section):
     """An actor pool: how many workers, what each holds, and how many rows it works on at once."""
 
     workers: Count | Literal["auto"] = Field("auto", description="auto: as many as the cluster has room for")
@@ -67,7 +60,7 @@ class Pool(_Section):
     batch_size: int = Field(16, ge=1)
 
 
-class Run(_Section):
+class Run(Section):
     """Where a run lies and how it meets the cluster."""
 
     folder: str = Field(description="the run folder; any path that pyarrow's filesystems know")
@@ -86,127 +79,6 @@ class Run(_Section):
         return self
 
 
-Protocol = Literal["paper", "strict"]
-"""`paper` takes a dataset as the authors did; `strict` never lets train, val and test overlap."""
-
-
-class _Splittable(_Section):
-    """A source that may lack splits."""
-
-    val_fraction: float = Field(0.1, ge=0, lt=1, description="held out of train where the source has no val")
-    test_fraction: float = Field(0.2, ge=0, lt=1, description="held out where it has neither val nor test")
-
-
-class _Columns(_Splittable):
-    """A source whose labels, splits and groups are columns."""
-
-    path: str
-    label_column: str = "label"
-    split_column: str | None = "split"
-    group_column: str | None = None
-
-
-class ImageFolder(_Splittable):
-    """`path/SPLIT/CLASS/image.jpg`, or `path/CLASS/image.jpg` with `val_fraction` and `test_fraction`."""
-
-    kind: Literal["imagefolder"]
-    path: str
-
-
-class ParquetTable(_Columns):
-    """A Parquet dataset with a column of encoded images and one of labels."""
-
-    kind: Literal["parquet"]
-    image_column: str = "image"
-
-
-class CsvTable(_Columns):
-    """A CSV of metadata whose `path_column` is relative to `root`."""
-
-    kind: Literal["csv"]
-    root: str
-    path_column: str = "path"
-
-
-class MiniatureWorld(_Section):
-    """The painted birds: two classes on biased backgrounds, or four on places that test does not share.
-
-    See docs/miniature.md.
-    """
-
-    kind: Literal["miniature"]
-    task: Literal["biased", "places"] = "biased"
-    train: int = Field(400, ge=8)
-    val: int = Field(200, ge=8)
-    test: int = Field(400, ge=8)
-    extra: int = Field(0, ge=0, description="real images for the arm real_data")
-    bias: float = Field(
-        1.0, ge=0.5, le=1, description="biased: share of train and val on a class's own backgrounds"
-    )
-    seed: int = 0
-
-
-class Cub(_Section):
-    """CUB-200-2011 as its archive unpacks: `path` is the folder CUB_200_2011."""
-
-    kind: Literal["cub"]
-    path: str
-    protocol: Protocol = Field("strict", description="paper: the official test images are both val and test")
-    val_fraction: float = Field(0.1, ge=0, lt=1, description="strict: held out of train")
-
-
-class IWildCam(_Section):
-    """A part of WILDS' iWildCam in seven classes: `path` is its image folder, `lists` that of four CSV files."""
-
-    kind: Literal["iwildcam"]
-    path: str
-    lists: str = Field(description="holds train_, train_extra_, val_ and test_subset.csv")
-    protocol: Protocol = Field("strict", description="paper: the lists may overlap")
-
-
-class Waterbirds(_Section):
-    """waterbird_complete95_forest2water2, cut to 100 % bias as in the paper."""
-
-    kind: Literal["waterbirds"]
-    path: str
-
-
-class HuggingFace(_Splittable):
-    """A dataset of the library `datasets`; its splits are the dataset's own."""
-
-    kind: Literal["huggingface"]
-    name: str = Field(description="a hub id, a folder of save_to_disk, or a folder of data files")
-    config: str | None = Field(None, description="which configuration of the dataset")
-    revision: str | None = None
-    image_column: str = "image"
-    label_column: str = "label"
-    group_column: str | None = None
-
-
-class WebDataset(_Splittable):
-    """Tar shards whose samples are a picture and a `.cls` or `.json` of the same name."""
-
-    kind: Literal["webdataset"]
-    path: str = Field(description="a folder of *.tar, or a pattern with *; braces are not expanded")
-    label_key: str | None = Field(None, description="the label's key in the .json; none reads the .cls")
-    split_key: str = Field("split", description="a key of the .json; else folders or prefixes name splits")
-    group_key: str = "group"
-
-
-Source = Annotated[
-    ImageFolder
-    | ParquetTable
-    | CsvTable
-    | MiniatureWorld
-    | Cub
-    | IWildCam
-    | Waterbirds
-    | HuggingFace
-    | WebDataset,
-    Field(discriminator="kind"),
-]
-
-
 class Caption(Pool):
     """BLIP over the training images (paper, section 3.1)."""
 
@@ -215,7 +87,7 @@ class Caption(Pool):
     max_new_tokens: int = Field(20, ge=1)
 
 
-class Llm(_Section):
+class Llm(Section):
     """The language model that discovers the domains: a vLLM server the run starts, or `base_url`."""
 
     model: Model = Model(name="Qwen/Qwen2.5-7B-Instruct")
@@ -226,7 +98,7 @@ class Llm(_Section):
     request_timeout_s: float = Field(300, gt=0)
 
 
-class Discover(_Section):
+class Discover(Section):
     """Summarising captions into fewer than ten class-agnostic prompts (paper, section 3.1)."""
 
     prompts: Prompts | None = Field(None, description="your own prompts, each with {}; skips the LLM")
@@ -250,7 +122,7 @@ class Edit(Pool):
     format: Literal["png", "jpeg", "webp"] = "png"
 
 
-class Judge(_Section):
+class Judge(Section):
     """Scores of every edit, and the filters over them (paper, section 3.3)."""
 
     model: Model = Model(name="hf-hub:timm/vit_large_patch14_clip_224.openai")
@@ -266,7 +138,7 @@ class Judge(_Section):
     top_k: int = Field(2, ge=1, description="top_k: mislabelled when the label is not among the k likeliest")
 
 
-class Select(_Section):
+class Select(Section):
     """Which surviving edits are added to the training set."""
 
     edits_per_image: Count | Literal["all"] = 1
@@ -277,7 +149,7 @@ class Select(_Section):
     class_balanced: bool = Field(False, description="num_extra is shared equally among the classes")
 
 
-class TextToImage(_Section):
+class TextToImage(Section):
     """Images from nothing but the user's prompts, the baseline; what is not said here is as in `edit`."""
 
     model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
@@ -285,14 +157,14 @@ class TextToImage(_Section):
     guidance_scale: float = Field(7.5, ge=0)
 
 
-class Baselines(_Section):
+class Baselines(Section):
     """What the arms need that ALIA is compared with."""
 
     user_prompts: Prompts = Field(["a photo of a {}"], description="of alia_user_prompts and text_to_image")
     text_to_image: TextToImage = TextToImage()
 
 
-class Crop(_Section):
+class Crop(Section):
     """A part of each image: it is squeezed to a square of `square` pixels, of which a rectangle is kept."""
 
     square: int = Field(448, ge=8)
@@ -308,7 +180,7 @@ class Crop(_Section):
         return self
 
 
-class Pixels(_Section):
+class Pixels(Section):
     """What a classifier sees of an image."""
 
     image_size: int = Field(224, ge=8)
@@ -319,7 +191,7 @@ class Pixels(_Section):
 class Train(Pixels):
     """Fine-tuning the classifier, data-parallel on Ray Train (paper, section 4)."""
 
-    arms: list[ArmName] = ["original", "alia"]
+    arms: list[ArmName] = Field(["original", "alia"])
     seed: int | None = Field(None, description="of the weights, the batches and the draw of edits; none: run.seed")
     architecture: str = "resnet50"
     weights: Literal["imagenet", "none"] = "imagenet"
@@ -353,7 +225,7 @@ class Train(Pixels):
         return self
 
 
-class Experiment(_Section):
+class Experiment(Section):
     """`alia-ray experiment`: arms × seeds × amounts over one run folder."""
 
     arms: list[ArmName] | None = Field(
@@ -365,7 +237,7 @@ class Experiment(_Section):
     amounts: list[Annotated[float, Field(gt=0)]] = Field(
         [], description="edits for each training image at which `amount_arms` are trained as well"
     )
-    amount_arms: list[ArmName] = ["alia"]
+    amount_arms: list[ArmName] = Field(["alia"])
 
     @model_validator(mode="after")
     def _amounts_are_of_edits(self) -> "Experiment":
@@ -375,7 +247,7 @@ class Experiment(_Section):
         return self
 
 
-class Config(_Section):
+class Config(Section):
     """A whole run."""
 
     run: Run

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from alia_ray import config
+from alia_ray.sections import ConfigError
+from alia_ray.source_config import Source
 from alia_ray.sources import (
     csv_table,
     cub,
@@ -37,20 +38,20 @@ _SOURCES: dict[str, tuple[Callable[..., pa.Table], Callable[..., list[Content]]]
 }
 
 
-def list_images(source: config.Source) -> pa.Table:
+def list_images(source: Source) -> pa.Table:
     """Every image of a source: a table of schema LISTING; an image without a label has a null there.
 
     Raises ConfigError when there is nothing to read, and for an image that is listed twice.
     """
     rows = _SOURCES[source.kind][0](source).cast(LISTING)
     if not rows.num_rows:
-        raise config.ConfigError(f"source: no image was found for the source {source.kind!r}")
+        raise ConfigError(f"source: no image was found for the source {source.kind!r}")
     origin, count = Counter(rows.column("origin").to_pylist()).most_common(1)[0]
     if count > 1:
-        raise config.ConfigError(f"source: {origin!r} is listed {count} times; keep one row for each image")
+        raise ConfigError(f"source: {origin!r} is listed {count} times; keep one row for each image")
     return rows
 
 
-def read_images(source: config.Source, rows: pa.Table) -> list[Content]:
+def read_images(source: Source, rows: pa.Table) -> list[Content]:
     """The encoded bytes of some rows of a listing, or for each that cannot be read an error that says why."""
     return _SOURCES[source.kind][1](source, rows)

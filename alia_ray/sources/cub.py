@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from alia_ray.config import ConfigError, Cub
+from alia_ray.config import ConfigError
+from alia_ray.source_config import Cub
 from alia_ray.sources.files import Content, check_inside, read_files, read_list
 from alia_ray.sources.listing import LISTING, assign_splits
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from alia_ray.config import ConfigError, HuggingFace
+from alia_ray.config import ConfigError
 from alia_ray.run_folder import filesystem
+from alia_ray.source_config import HuggingFace
 from alia_ray.sources.files import Content
 from alia_ray.sources.listing import LISTING, assign_splits
 

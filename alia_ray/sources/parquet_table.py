@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from alia_ray.config import ConfigError, ParquetTable
+from alia_ray.config import ConfigError
 from alia_ray.run_folder import filesystem
+from alia_ray.source_config import ParquetTable
 from alia_ray.sources.files import Content
 from alia_ray.sources.listing import LISTING, assign_splits
 

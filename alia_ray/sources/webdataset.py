@@ -15,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from alia_ray.config import ConfigError, WebDataset
+from alia_ray.config import ConfigError
 from alia_ray.run_folder import filesystem
+from alia_ray.source_config import WebDataset
 from alia_ray.sources.files import Content
 from alia_ray.sources.listing import LISTING, SPLIT_NAMES, assign_splits
 

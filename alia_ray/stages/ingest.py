@@ -9,10 +9,11 @@ import ray
 
 from alia_ray import config
 from alia_ray.cluster import Cluster, place
-from alia_ray.config import Config, Pool, Source
+from alia_ray.config import Config, Pool
 from alia_ray.images import DecodeError, plain_rgb
 from alia_ray.progress import say
 from alia_ray.run_folder import RunFolder, Table
+from alia_ray.source_config import Source
 from alia_ray.sources import list_images, read_images
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
 from alia_ray.stages.twins import twins

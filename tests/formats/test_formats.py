@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from alia_ray.config import ImageFolder, ParquetTable, WebDataset
 from alia_ray.formats import FORMATS
 from alia_ray.formats.image_folder import class_folder
 from alia_ray.formats.samples import SAMPLES
 from alia_ray.images import decode_rgb, encode
 from alia_ray.run_folder import RunFolder
+from alia_ray.source_config import ImageFolder, ParquetTable, WebDataset
 from alia_ray.sources import list_images, read_images
 
 NASTY = ["..", ".", "a/b", "a\\b", "a%2Fb", ".hidden", "../../up", "", "%", "Größe 3", "001.Albatross", "a\nb"]

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from alia_ray.config import ConfigError, HuggingFace
+from alia_ray.config import ConfigError
+from alia_ray.source_config import HuggingFace
 from alia_ray.sources import huggingface, list_images, read_images
 
 datasets = pytest.importorskip("datasets")  # of the group dev

@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from alia_ray.config import ConfigError, CsvTable, ImageFolder, MiniatureWorld, ParquetTable
+from alia_ray.config import ConfigError
 from alia_ray.images import decode_rgb, encode
+from alia_ray.source_config import CsvTable, ImageFolder, MiniatureWorld, ParquetTable
 from alia_ray.sources import list_images, read_images
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow.fs as pafs
 import pytest
 
-from alia_ray.config import ConfigError, WebDataset
+from alia_ray.config import ConfigError
+from alia_ray.source_config import WebDataset
 from alia_ray.sources import list_images, read_images, webdataset
 
 

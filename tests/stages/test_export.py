@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 from alia_ray.arms import ARMS, BASE
 from alia_ray.cli import app
 from alia_ray.cluster import available
-from alia_ray.config import ConfigError, ImageFolder, ParquetTable, WebDataset, load_config, parse_config
+from alia_ray.config import ConfigError, load_config, parse_config
 from alia_ray.errors import StageError
 from alia_ray.export import plan_export, write_export
 from alia_ray.formats import FORMATS
 from alia_ray.images import encode
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.source_config import ImageFolder, ParquetTable, WebDataset
 from alia_ray.sources import list_images, read_images
 from alia_ray.stages.export import parts_of
 from alia_ray.stages.requests import plan_edits, requests_of

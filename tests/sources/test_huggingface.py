@@ -2,6 +2,7 @@ from collections import Counter
 from importlib import util
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,8 +11,6 @@ import pytest
 from alia_ray.config import ConfigError
 from alia_ray.source_config import HuggingFace
 from alia_ray.sources import huggingface, list_images, read_images
-
-datasets = pytest.importorskip("datasets")  # of the group dev
 
 
 def rows(values: list[int], picture, **columns: list):

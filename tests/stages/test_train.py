@@ -57,6 +57,7 @@ def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPa
     def run_and_die(arguments):  # a closure: Ray sends it by value to the workers, which have the real `run`
         import os
         import signal
+        import time
 
         import ray.train
 
@@ -73,6 +74,8 @@ def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPa
             marker = log.with_suffix(f".died-{epoch}")
             is_due = number + 1 == epoch and ray.train.get_context().get_world_rank() == rank
             if is_due and not marker.exists():
+                while not (log.exists() and str(epoch - 1) in log.read_text().split()):
+                    time.sleep(0.05)  # until the first worker has saved the epoch before
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             return train_epoch(learner, images, plan, number, job, weights)

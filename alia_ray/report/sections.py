@@ -204,7 +204,7 @@ def breakdown(metrics: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def headline(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """Original against augmented, for accuracy and the worst group; empty until both arms are evaluated."""
     arms = metrics.get("arms") or {}
-    augmented = next((name for name in arms if name in ARMS and ARMS[name].edits), None)
+    augmented = next((name for name in arms if name in ARMS and ARMS[name].edits == "discovered"), None)
     if BASE.name not in arms or augmented is None:
         return []
     before, after = arms[BASE.name], arms[augmented]

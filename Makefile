@@ -29,7 +29,7 @@ apt = { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq --yes 
 
 .venv/installed: pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	@python3 -c "import ctypes; ctypes.CDLL('libnuma.so.1')" 2>/dev/null || $(call apt,libnuma1)  # of vLLM on a CPU
-	$(UV) sync --quiet --extra cpu
+	$(UV) sync --quiet --extra cpu --compile-bytecode  # once here, or in every process where none may be written
 	@touch $@
 
 .uv/bin/uv:

@@ -19,6 +19,7 @@ from alia_ray.config import Config, Experiment, as_yaml
 from alia_ray.plan import arms_of, check_fits
 from alia_ray.progress import say
 from alia_ray.report.comparison import as_markdown
+from alia_ray.run_folder import HISTORY
 from alia_ray.state import State
 
 
@@ -92,7 +93,7 @@ def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> 
 
 def _outcome(state: State, arm: Arm) -> Outcome:
     """What an arm's training and test left in the run folder."""
-    history, path = state.arm_json(arm, "history.json"), state.arm_path(arm)
+    history, path = state.arm_json(arm, HISTORY), state.arm_path(arm)
     epochs = history["epochs"]
     last_quarter = [record["val_class_balanced_accuracy"] for record in epochs[-max(1, len(epochs) // 4) :]]
     facts = {

@@ -21,7 +21,7 @@ from alia_ray.plan import check_fits
 from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
-from alia_ray.run_folder import Table
+from alia_ray.run_folder import HISTORY, Table
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
@@ -156,7 +156,7 @@ STAGES: dict[str, Callable[[State, Cluster], None]] = {
 
 def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     """Train what is not trained yet, side by side where the cluster has room."""
-    train_classifiers([_training(state, arm) for state, arm in _without(arms, "history.json")], cluster)
+    train_classifiers([_training(state, arm) for state, arm in _without(arms, HISTORY)], cluster)
 
 
 def _training(state: State, arm: Arm) -> Training:
@@ -261,7 +261,7 @@ def _so_far(read: Callable[[], T]) -> T | None:
 def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
     settings = state.settings
     edits = _so_far(state.wanted_edits)
-    history = {arm: record["epochs"] for arm, record in _of_arms(state, "history.json").items()}
+    history = {arm: record["epochs"] for arm, record in _of_arms(state, HISTORY).items()}
     return ReportInputs(
         images=state.images,
         judge=settings.judge,

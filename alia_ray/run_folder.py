@@ -3,7 +3,7 @@
     RUN/
       config.yaml                          the configuration, resolved
       images/FINGERPRINT/part-*.parquet    and captions/, domains/, edits/, errors/ alike
-      arms/NAME/seed-0/FINGERPRINT/        a classifier, its history, its test metrics
+      classifiers/FINGERPRINT/             a classifier, its history, its test metrics
       stages/STAGE.json                    rows, errors and seconds of each stage
       metrics.json, report.html
 
@@ -28,6 +28,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from alia_ray import tables
+
+HISTORY = "history.json"  # of a classifier; written last, so it marks a finished training
 
 
 def filesystem(path: str) -> tuple[pafs.FileSystem, str]:

@@ -20,7 +20,7 @@ from alia_ray.arms import ARMS, BASE, Arm, EditSet
 from alia_ray.config import Config, Judge, Train
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
-from alia_ray.run_folder import RunFolder, Table
+from alia_ray.run_folder import HISTORY, RunFolder, Table
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import edits_table, wanted_ids
 from alia_ray.stages.examples import Examples
@@ -224,7 +224,7 @@ class State:
 
         The only way to them: every other reader asks for `train`, `val` or `extra` by name.
         """
-        if self.arm_json(arm, "history.json") is None:
+        if self.arm_json(arm, HISTORY) is None:
             raise StageError(f"the arm {arm.name} is not trained yet; run `alia-ray train` first")
         return Examples(self.images.uri, "image_id", tuple(self.ids_of("test")))
 

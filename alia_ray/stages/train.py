@@ -28,7 +28,7 @@ from alia_ray.cluster import Cluster, check_trainers, trainings_at_once
 from alia_ray.config import ConfigError, Train
 from alia_ray.errors import StageError
 from alia_ray.progress import say
-from alia_ray.run_folder import RunFolder
+from alia_ray.run_folder import HISTORY, RunFolder
 from alia_ray.stages.examples import Examples, count
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     """
     for training in trainings:
         check_trainable(training, cluster)
-    todo = [each for each in trainings if RunFolder(each.out).read_json("history.json") is None]
+    todo = [each for each in trainings if RunFolder(each.out).read_json(HISTORY) is None]
     if not todo:
         return
     lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster))
@@ -163,7 +163,7 @@ def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster)
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        unfinished = (each.name for each in lane if RunFolder(each.out).read_json("history.json") is None)
+        unfinished = (each.name for each in lane if RunFolder(each.out).read_json(HISTORY) is None)
         raise StageError(f"train {next(unfinished, lane[-1].name)}: {_reason(error)}") from error
     finally:
         folder.fs.delete_dir(folder.file(notes))

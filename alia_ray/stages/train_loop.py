@@ -24,7 +24,7 @@ from alia_ray import config
 from alia_ray.arms import Augment
 from alia_ray.models.classifier import build_classifier, prepare, save_classifier
 from alia_ray.progress import say
-from alia_ray.run_folder import RunFolder
+from alia_ray.run_folder import HISTORY, RunFolder
 from alia_ray.stages.augmentation import augmentation
 from alia_ray.stages.checkpoints import (
     SCORE,
@@ -38,7 +38,6 @@ from alia_ray.stages.examples import Examples, class_indices, count, load, shard
 from alia_ray.stages.trackers import tracking
 from alia_ray.tables import seed_of
 
-HISTORY = "history.json"  # written last, so it marks a finished training
 _MODEL, _MOMENTUM = "model.", "momentum."  # prefixes of the tensors' names
 _SHARE_OF_GPU = 0.5  # how much of a GPU's free memory the decoded images may take
 

@@ -1,8 +1,9 @@
 """What an experiment says: means, deviations, bootstrap intervals and paired differences. Pure functions.
 
-An interval is the middle 95 % of a bootstrap over both sources of chance: the seeds are drawn with replacement,
-and within each seed the test images. Arms of one seed share the drawn images, so the interval of a difference
-between two arms is that of paired tests, and narrower than their own intervals suggest.
+An interval is the middle 95 % of what the mean might have been, by both sources of chance. Test images are drawn
+with replacement within each seed. Seeds are too few for that (three of them agree by chance one time in four), so
+what other seeds would have given is drawn from Student's t. Arms of one seed share the drawn images, so the
+interval of a difference between two arms is that of paired tests.
 """
 
 import statistics
@@ -17,7 +18,7 @@ from alia_ray.tables import seed_of
 
 METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy", "macro_f1")
 RESAMPLED = METRICS[:3]  # those with an interval
-RESAMPLES = 1000
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def _summary(found: list[Outcome], drawn: dict[str, np.ndarray]) -> dict[str, An
     return {
         "mean": {metric: statistics.mean(of_seeds) for metric, of_seeds in values.items()},
         "std": {m: statistics.stdev(v) if len(v) > 1 else None for m, v in values.items()},
-        "interval": {metric: _middle(drawn[metric]) for metric in RESAMPLED},
+        "interval": {metric: _interval(drawn[metric], 0.0) for metric in RESAMPLED},
         "seeds": [
             {"seed": each.seed, **each.facts, **{metric: each.metrics[metric] for metric in METRICS}}
             for each in found
@@ -71,23 +72,27 @@ def _difference(
     return {
         "to": to,
         "mean": {m: statistics.mean(a.metrics[m] - b.metrics[m] for a, b in pairs) for m in RESAMPLED},
-        "interval": {metric: _middle(drawn[arm][metric] - drawn[to][metric]) for metric in RESAMPLED},
+        "interval": {metric: _interval(drawn[arm][metric] - drawn[to][metric], -1.0) for metric in RESAMPLED},
     }
 
 
-def _middle(values: np.ndarray) -> list[float]:
-    return [float(value) for value in np.quantile(values, (0.025, 0.975))]
+def _interval(drawn: np.ndarray, least: float) -> list[float]:
+    """The middle 95 % of the mean over seeds. drawn: (RESAMPLES, seeds), each at least `least` and at most 1."""
+    seeds = drawn.shape[1]
+    means = drawn.mean(axis=1)
+    if seeds > 1:
+        chance = np.random.default_rng(seeds).standard_t(seeds - 1, size=len(drawn))
+        means = means + chance * drawn.std(axis=1, ddof=1) / np.sqrt(seeds)
+    return [float(value) for value in np.quantile(means, (0.025, 0.975)).clip(least, 1.0)]
 
 
 def _resample(found: list[Outcome]) -> dict[str, np.ndarray]:
-    """metric -> its mean over seeds in each of RESAMPLES draws of seeds and test images.
+    """metric -> (RESAMPLES, seeds): its value in each draw of the test images of each seed.
 
-    What is drawn depends on the seeds and the test ids alone, and so is the same for every arm.
+    What is drawn depends on the test ids alone, and so is the same for every arm.
     """
-    seeds = np.random.default_rng(len(found)).integers(len(found), size=(RESAMPLES, len(found)))
     of_seeds = [_resample_images(outcome.predictions) for outcome in found]
-    stacked = {metric: np.stack([each[metric] for each in of_seeds], axis=1) for metric in RESAMPLED}
-    return {metric: np.take_along_axis(values, seeds, axis=1).mean(axis=1) for metric, values in stacked.items()}
+    return {metric: np.stack([each[metric] for each in of_seeds], axis=1) for metric in RESAMPLED}
 
 
 def _resample_images(predictions: pa.Table) -> dict[str, np.ndarray]:

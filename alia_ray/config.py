@@ -120,6 +120,15 @@ class Edit(Pool):
     image_guidance_scale: float = Field(1.2, ge=1, description="InstructPix2Pix: how close to the source")
     size: int = Field(512, ge=8, multiple_of=8, description="pixels; sources are resized and cropped to it")
     format: Literal["png", "jpeg", "webp"] = "png"
+    edits_per_image: Count | Literal["all"] | None = Field(
+        None,
+        description="an image's prompts are tried until so many edits survive the filters, or all of them are; "
+        "none: as many as select.edits_per_image, or all where something draws from all",
+    )
+    keep_rejected: bool = Field(False, description="keep the pictures of rejected edits, beside their scores")
+    drop_prompt_below: float | None = Field(
+        None, ge=0, le=1, description="give up a prompt of whose first 40 edits a smaller share survives"
+    )
 
 
 class Judge(Section):
@@ -263,6 +272,20 @@ class Config(Section):
     experiment: Experiment | None = None
 
     @property
+    def draws_from_all(self) -> bool:
+        """Whether something needs every edit to be tried, the rejected ones too.
+
+        That is an arm with filters of its own, a filter that compares edits with each other, or taking all.
+        """
+        compares = "mislabelled" in self.judge.filters and self.judge.confidence_rule == "within_domain"
+        return self.has_other_filters or compares or self.select.edits_per_image == "all"
+
+    @property
+    def has_other_filters(self) -> bool:
+        """Whether an arm draws from the discovered edits by other filters than those of `judge`."""
+        return any(ARMS[name].edits == "discovered" and ARMS[name].variant for name in self.train.arms)
+
+    @property
     def seed(self) -> int:
         """Of the trainings and of the draw of edits."""
         return self.run.seed if self.train.seed is None else self.train.seed
@@ -273,6 +296,12 @@ class Config(Section):
             raise ValueError("train.arms must contain 'original': its classifier is the one that judges edits")
         if self.edit.method == "img2img" and int(self.edit.steps * self.edit.strength) < 1:
             raise ValueError("edit.steps × edit.strength must be at least 1, or Img2Img runs no step")
+        sought, added = self.edit.edits_per_image, self.select.edits_per_image
+        if isinstance(sought, int) and (self.draws_from_all or sought < added):
+            raise ValueError(
+                f"edit.edits_per_image: {sought} edits do not do for select.edits_per_image={added} and "
+                "the filters that are configured or compared; leave it out"
+            )
         if self.experiment and self.experiment.fresh_draws and not hasattr(self.source, "seed"):
             raise ValueError("experiment.fresh_draws: only the miniature can be drawn anew; leave it out")
         return self

@@ -43,7 +43,11 @@ def draws(settings: Config, arms: list[Arm]) -> list[State]:
     states = []
     for seed in chosen.seeds:
         names = list(dict.fromkeys([*(arm.name for arm in arms if arm.name in ARMS), *chosen.amount_arms]))
-        changes: dict[str, Any] = {"train": settings.train.model_copy(update={"seed": seed, "arms": names})}
+        changes: dict[str, Any] = {
+            "train": settings.train.model_copy(update={"seed": seed, "arms": names}),
+            # filters and amounts are compared over the same edits, so all are made, and rejected ones kept
+            "edit": settings.edit.model_copy(update={"edits_per_image": "all", "keep_rejected": True}),
+        }
         if chosen.fresh_draws:
             changes["source"] = settings.source.model_copy(update={"seed": seed})
         states.append(State(settings.model_copy(update=changes)))

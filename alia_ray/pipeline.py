@@ -21,7 +21,9 @@ from alia_ray.plan import check_fits
 from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
+from alia_ray.report.sections import acceptance, edit_costs
 from alia_ray.run_folder import HISTORY, Table
+from alia_ray.stages.attempts import TRIES
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
@@ -101,7 +103,14 @@ def run_edit(state: State, cluster: Cluster) -> None:
     with _timed(state, "edit", lambda: _table_counts(state, "edit", state.edits)):
         for edits in _edit_sets(state):
             settings, prompts = state.edit_settings(edits), state.prompts_of(edits)
-            edit(settings, state.images, prompts, state.edits, base, thresholds, cluster)
+            limit = state.limit_of(edits)
+            edit(settings, state.images, prompts, state.edits, base, thresholds, limit, cluster)
+    for prompt, tried in (about_edits(state) or {"prompts": {}})["prompts"].items():
+        if tried["attempts"] >= TRIES and tried["share"] < _HOPELESS:
+            say(
+                f"edit: {tried['kept']} of {tried['attempts']} edits survived under {prompt!r}; look at them in "
+                "the report, and consider edit.drop_prompt_below, or discover.prompts without it"
+            )
 
 
 def _edit_sets(state: State) -> list[EditSet]:
@@ -135,6 +144,7 @@ def run_report(state: State, cluster: Cluster | None = None) -> None:
     say(f"report: {state.folder.file('report.html')}")
 
 
+_HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word
 _EVALUATIONS_AT_ONCE = 4  # each is cheap, and spread over the cluster's tasks itself
 
 STAGES: dict[str, Callable[[State, Cluster], None]] = {
@@ -229,16 +239,36 @@ def _table_counts(state: State, stage: str, table: Table) -> tuple[int, int]:
 
 
 def write_metrics(state: State) -> dict[str, Any]:
-    """Gather metrics.json from what the stages and arms left: {"arms": {...}, "stages": {...}}."""
+    """Gather metrics.json from what the stages and arms left: {"arms": {...}, "edits": {...}, "stages": {...}}."""
     stages = {name: state.folder.read_json("stages", f"{name}.json") for name in STAGES}
     arms = _of_arms(state, "metrics.json")
     places = {arm.name: "/".join(state.arm_path(arm)) for arm in state.arms if arm.name in arms}
     metrics = {
         "arms": {name: {**values, "classifier": places[name]} for name, values in arms.items()},
+        "edits": about_edits(state),
         "stages": {name: stats for name, stats in stages.items() if stats is not None},
     }
     state.folder.write_json(metrics, "metrics.json")
     return metrics
+
+
+def about_edits(state: State) -> dict[str, Any] | None:
+    """What the discovered edits took and gave; None before there are any.
+
+    {"attempts", "kept", "seconds", "per_attempt", "per_kept", "prompts": {PROMPT: {"attempts", "kept", "share"}}};
+    seconds are those of workers, for editing and judging.
+    """
+    edits = _so_far(lambda: state.wanted_edits("edit_seconds", "judge_seconds"))
+    if edits is None or not edits.num_rows:
+        return None
+    prompts = {row["domain_id"]: row["prompt"] for row in state.domains().to_pylist()}
+    tried = acceptance(edits, "domain_id", prompts)
+    return {
+        "attempts": edits.num_rows,
+        "kept": sum(row["kept"] for row in tried),
+        **edit_costs(edits),
+        "prompts": {row["name"]: {key: row[key] for key in ("attempts", "kept", "share")} for row in tried},
+    }
 
 
 def _of_arms(state: State, name: str) -> dict[str, Any]:

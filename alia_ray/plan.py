@@ -28,7 +28,8 @@ def describe(settings: Config, cluster: Cluster) -> str:
     prompts = settings.discover.prompts
     domains = len(prompts) if prompts else settings.discover.max_domains
     attempts = splits["train"] * domains
-    most = "" if prompts else "at most "
+    tries_all = settings.edit.edits_per_image == "all" or settings.draws_from_all
+    most = "" if prompts and tries_all else "at most "
     gigabytes = attempts * settings.edit.size**2 * BYTES_PER_PIXEL[settings.edit.format] / 1e9
     lines = [
         f"cluster   {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs",

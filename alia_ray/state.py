@@ -29,7 +29,7 @@ from alia_ray.stages.verdicts import Limit, judged, select
 
 _SCORES = (
     *("image_id", "domain_id", "label", "semantic_text", "predicted_label"),
-    *("confidence", "label_probability", "label_rank", "error"),
+    *("confidence", "label_probability", "label_rank", "error", "image_bytes"),
 )
 
 
@@ -135,13 +135,28 @@ class State:
         return known
 
     def edit_settings(self, edits: EditSet) -> Config:
-        """The configuration under which a set of edits is made."""
-        if edits != "text_to_image":
-            return self.settings
-        baseline = self.settings.baselines.text_to_image
-        values = {name: getattr(baseline, name) for name in type(baseline).model_fields}
-        changes = {"method": "text_to_image", **values}
-        return self.settings.model_copy(update={"edit": self.settings.edit.model_copy(update=changes)})
+        """The configuration under which a set of edits is made, with nothing left to be filled in.
+
+        The filters are those of ALIA; what it is compared with takes the first edit of each image.
+        """
+        chosen, judge = self.settings.edit, self.settings.judge
+        changes: dict[str, Any] = {}
+        if edits == "discovered":
+            needed = "all" if self.settings.draws_from_all else self.settings.select.edits_per_image
+            changes["keep_rejected"] = chosen.keep_rejected or self.settings.has_other_filters
+        else:
+            needed = self.settings.select.edits_per_image
+            judge = judge.model_copy(update={"filters": []})
+        if edits == "text_to_image":
+            baseline = self.settings.baselines.text_to_image
+            values = {name: getattr(baseline, name) for name in type(baseline).model_fields}
+            changes |= {"method": "text_to_image", **values}
+        changes["edits_per_image"] = chosen.edits_per_image or needed
+        return self.settings.model_copy(update={"edit": chosen.model_copy(update=changes), "judge": judge})
+
+    def limit_of(self, edits: EditSet) -> Limit:
+        """How many of a set of edits are added, in all or of each class."""
+        return next((self._limit(arm) for arm in self.arms if arm.edits == edits), None)
 
     def prompts_of(self, edits: EditSet) -> pa.Table:
         """The prompts of a set of edits, as a domains table. Raises StageError before `discover`."""
@@ -182,7 +197,13 @@ class State:
         verdicts = judged(rows, self.thresholds(), self._judge(arm))
         chosen = select(rows, verdicts, self._per_image(arm), self._limit(arm), self.settings.seed)
         is_chosen = pc.is_in(rows.column("edit_id"), value_set=pa.array(chosen, pa.string()))
-        return rows.filter(is_chosen).select(["edit_id", "label"])
+        rows = rows.filter(is_chosen)
+        if rows.column("image_bytes").null_count:
+            raise StageError(
+                f"some edits of the arm {arm.name} were rejected by other filters, and their pictures not kept; "
+                "run `alia-ray edit` again"
+            )
+        return rows.select(["edit_id", "label"])
 
     def _judge(self, arm: Arm) -> Judge:
         """The filters of an arm."""

@@ -49,7 +49,8 @@ EDITS = pa.schema(
         ("method", pa.string()),
         ("parameters", pa.string()),  # JSON: model, revision, steps, strength, guidance, size
         ("seed", pa.int64()),
-        ("image", pa.binary()),  # encoded; null when the edit failed
+        ("image", pa.binary()),  # encoded; null when the edit failed, or was rejected and is not to be kept
+        ("image_bytes", pa.int64()),  # its length, which says without reading it whether there is one
         ("semantic_score", pa.float32()),  # CLIP probability of all positive texts together
         ("semantic_text", pa.string()),  # the likeliest text
         ("predicted_label", pa.string()),  # by the base classifier
@@ -89,6 +90,11 @@ def content_id(*parts: str | bytes) -> str:
         raw = part.encode() if isinstance(part, str) else part
         digest.update(len(raw).to_bytes(8, "little") + raw)
     return digest.hexdigest()[:32]
+
+
+def draw_key(seed: int, edit_id: str) -> str:
+    """An edit's place in a seeded random order: an image's edits are tried, and survivors drawn, by it."""
+    return content_id("select", str(seed), edit_id)
 
 
 def seed_of(*parts: str) -> int:

@@ -29,7 +29,7 @@ from alia_ray.config import Config, load_config
 from alia_ray.filters import VARIANTS
 from alia_ray.miniature import dataset, judges, world
 from alia_ray.miniature.recipes import IMG2IMG
-from alia_ray.pipeline import evaluate_arms, run_edit, run_ingest, run_judge, run_train_base
+from alia_ray.pipeline import evaluate_arms, run_discovery, run_edit, run_ingest, run_judge, run_train_base
 from alia_ray.stages.verdicts import verdicts
 from alia_ray.state import State
 
@@ -88,7 +88,7 @@ def configured(name: str, editor: str, options: argparse.Namespace) -> Config:
 
 def make_edits(state: State, cluster: Cluster) -> None:
     """Everything that the measurement reads."""
-    for stage in (run_ingest, run_train_base, run_judge, run_edit):
+    for stage in (run_ingest, run_discovery, run_train_base, run_judge, run_edit):
         stage(state, cluster)
     evaluate_arms([(state, BASE)], cluster)
 

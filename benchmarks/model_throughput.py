@@ -8,25 +8,21 @@ products which the same device did in the same dtype in the same run: the floor 
 """
 
 import argparse
-import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import Batch, matmul_flops, name_of, time_of, write
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from alia_ray.config import Edit, Judge, Model
+from alia_ray.config import Edit, Judge, Model, Pixels
 from alia_ray.models.captioner import Captioner
 from alia_ray.models.classifier import Classifier, build_classifier
 from alia_ray.models.clip import ClipJudge
 from alia_ray.models.editor import Editor
-from alia_ray.models.loading import pick_device, pick_dtype
-
-Batch = Callable[[], object]
-"""Runs one batch."""
+from alia_ray.models.loading import pick_device
 
 
 def main() -> None:
@@ -41,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     device = pick_device()
     peak = matmul_flops(device)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    name = name_of(device)
     print(f"{name}: {peak / 1e12:.2f} TFLOP/s in matrix products")
     print("| model | batch | images/s | TFLOP an image | share of matrix products |\n|---|---|---|---|---|")
     rows = []
@@ -55,9 +51,8 @@ def main() -> None:
             f"{100 * row['share_of_peak']:.0f} % |",
             flush=True,
         )
-    if options.out:
-        settings = {"device": name, "peak_tflops": peak / 1e12, "size": options.size, "steps": options.steps}
-        options.out.write_text(json.dumps({**settings, "rows": rows}, indent=2) + "\n")
+    settings = {"device": name, "peak_tflops": peak / 1e12, "size": options.size, "steps": options.steps}
+    write(options.out, {**settings, "rows": rows})
 
 
 def measure(batch: Batch, device: torch.device, options: argparse.Namespace, peak: float) -> dict[str, float]:
@@ -71,25 +66,6 @@ def measure(batch: Batch, device: torch.device, options: argparse.Namespace, pea
         "tflop_per_image": flops / options.batch / 1e12,
         "share_of_peak": flops / seconds / peak,
     }
-
-
-def time_of(batch: Batch, device: torch.device, repeats: int) -> float:
-    """Mean seconds of a batch."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    started = time.perf_counter()
-    for _ in range(repeats):
-        batch()
-    wait()
-    return (time.perf_counter() - started) / repeats
-
-
-def matmul_flops(device: torch.device) -> float:
-    """FLOP/s of a large matrix product in the dtype that the models get here."""
-    side = 8192 if device.type == "cuda" else 1024
-    a = torch.randn(side, side, device=device, dtype=pick_dtype("auto", device))
-    time_of(lambda: a @ a, device, 3)
-    return 2 * side**3 / time_of(lambda: a @ a, device, 20)
 
 
 def captioner(options: argparse.Namespace) -> Batch:
@@ -106,7 +82,7 @@ def editor(options: argparse.Namespace, method: str) -> Batch:
     model = Editor(settings)
     images = torch.rand(options.batch, 3, options.size, options.size, generator=torch.Generator().manual_seed(0))
     prompts = ["a photo of a bird in the snow"] * options.batch
-    return lambda: model.edit(images, prompts, list(range(options.batch)))
+    return lambda: model.edit(model.encode(images), prompts, list(range(options.batch)))
 
 
 def clip(options: argparse.Namespace) -> Batch:
@@ -121,7 +97,7 @@ def classifier(options: argparse.Namespace) -> Batch:
     """ResNet50 as the base classifier judges edits."""
     device = pick_device()
     network = build_classifier("resnet50", "none", 200).to(device, memory_format=torch.channels_last).eval()
-    model = Classifier(network, [str(number) for number in range(200)], 224)
+    model = Classifier(network, [str(number) for number in range(200)], Pixels())
     images = torch.rand(options.batch, 3, options.size, options.size, device=device)
     return lambda: model.probabilities(images)
 

@@ -65,6 +65,21 @@ def test_differences_are_paired_by_test_image():
     assert high - low < own_high - own_low
 
 
+def test_three_seeds_that_happen_to_agree_are_no_proof():
+    """Arms that differ by nothing but the chance of their seeds are told apart one time in twenty, not in four."""
+    chance, told_apart = np.random.default_rng(0), 0
+    for _ in range(80):
+        shares = chance.uniform(0.2, 0.8, size=(3, 2))
+        rows = [
+            outcome(arm, seed, (chance.random(60) < shares[seed, place]).tolist(), draw=seed)
+            for seed in range(3)
+            for place, arm in enumerate(("original", "alia"))
+        ]
+        low, high = compare(rows, "original", {})["alia"]["difference"]["interval"]["accuracy"]
+        told_apart += low > 0 or high < 0
+    assert told_apart <= 9
+
+
 def test_an_arm_that_is_its_control_differs_by_nothing():
     rows = [outcome(arm, 0, random_right(0, 0.6)) for arm in ("original", "alia", "alia_control")]
     found = compare(rows, "original", {"alia": "alia_control"})["alia"]

@@ -43,6 +43,8 @@ def test_an_override_is_read_as_yaml_and_may_make_a_section(tmp_path):
         ("caption.workers=0", "caption.workers"),
         ("caption.batch_size=many", "caption.batch_size"),
         ("select.edits_per_image=0", "select.edits_per_image"),
+        ("edit.edits_per_image=some", "edit.edits_per_image"),
+        ("edit.drop_prompt_below=2", "edit.drop_prompt_below"),
         ("select.num_extra=-1", "select.num_extra"),
         ("discover.captions=0", "discover.captions"),
         ("train={workers: 3, batch_size: 16}", "train"),
@@ -72,6 +74,21 @@ def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path, override, key):
     message = str(caught.value)
     assert key in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "needs_more",
+    [
+        "select.edits_per_image=3",
+        "select.edits_per_image=all",
+        "train.arms=[original, alia, alia_unfiltered]",
+        "judge={filters: [mislabelled], confidence_rule: within_domain}",
+    ],
+)
+def test_looking_for_too_few_survivors_is_refused(tmp_path, needs_more):
+    with pytest.raises(ConfigError, match=r"edit\.edits_per_image: 2 edits do not do"):
+        load_config(write(tmp_path, MINIMAL), ["edit.edits_per_image=2", needs_more])
+    assert load_config(write(tmp_path, MINIMAL), ["edit.edits_per_image=all", needs_more])
 
 
 def test_only_the_miniature_can_be_drawn_anew(tmp_path):

@@ -35,6 +35,7 @@ SMALL = [
     "edit.workers=2",
     "judge.filters=[too_similar]",  # few steps make poor edits: this filter has both verdicts of them
 ]
+SAME = ("edit_id", "image_id", "seed", "prompt", "verdict", "predicted_label", "semantic_text")
 HOME = {f"a photo of a {{}} bird {place}" for place in ("in a forest", "in a meadow", "on a lake", "on a beach")}
 
 
@@ -137,13 +138,39 @@ def test_pool_and_batch_sizes_do_not_change_the_edits(finished, tmp_path):
     resized = State(small(again, "edit.batch_size=5", "edit.workers=1"))
     STAGES["edit"](resized, available("auto"))
     one, other = (pq.read_table(folder / "edits").sort_by("edit_id") for folder in (finished, again))
-    for column in ("edit_id", "image_id", "seed", "prompt", "verdict", "predicted_label", "semantic_text"):
+    for column in SAME:
         assert one.column(column).to_pylist() == other.column(column).to_pylist()
     worst = max(
         np.abs(pixels(a) - pixels(b)).max()
         for a, b in zip(one.column("image").to_pylist(), other.column("image").to_pylist(), strict=True)
     )
     assert worst <= 1
+
+
+@pytest.mark.parametrize("limit", ["all", 6])
+def test_looking_for_one_survivor_of_each_image_ends_with_the_edits_that_all_would_have_given(
+    finished, tmp_path, limit
+):
+    fresh = shutil.copytree(finished, tmp_path / "fresh", ignore=shutil.ignore_patterns("edits"))
+    drawn = f"select.num_extra={limit}"
+    quick = State(small(fresh, drawn, "edit.edits_per_image=1", "edit.keep_rejected=false", "edit.batch_size=5"))
+    STAGES["edit"](quick, available("auto"))
+    every = State(small(finished, drawn))
+    of_all = {row["edit_id"]: row for row in every.edits.read().to_pylist()}
+    rows = quick.edits.read().to_pylist()
+    assert quick.selected() == every.selected()
+    assert len(quick.selected()) <= len(rows) < len(of_all)
+    for row in rows:
+        expected = of_all[row["edit_id"]]
+        assert {name: row[name] for name in SAME} == {name: expected[name] for name in SAME}
+        assert row["confidence"] == pytest.approx(expected["confidence"], abs=1e-3)
+        if row["verdict"] == "kept":
+            assert np.abs(pixels(row["image"]) - pixels(expected["image"])).max() <= 1
+        else:
+            assert row["image"] is None
+    before = files(fresh)
+    STAGES["edit"](quick, available("auto"))
+    assert files(fresh) == before
 
 
 def pixels(encoded: bytes) -> np.ndarray:

@@ -110,7 +110,7 @@ def _edit(settings: Config, count: int) -> tuple[torch.Tensor, list[str], list[s
     editor, sources, batch = Editor(settings.edit), _tensor(pictures), settings.edit.batch_size
     seeds = [SEED + i for i in range(count)]
     parts = [
-        editor.edit(sources[i : i + batch], prompts[i : i + batch], seeds[i : i + batch])
+        editor.edit(editor.encode(sources[i : i + batch]), prompts[i : i + batch], seeds[i : i + batch])
         for i in range(0, count, batch)
     ]
     return torch.cat(parts), labels, wanted

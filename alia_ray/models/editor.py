@@ -1,8 +1,11 @@
 """Diffusion editing in batches: Stable Diffusion Img2Img and InstructPix2Pix through diffusers' pipelines.
 
 Every image of a batch has its own generator, seeded by the caller on the CPU, so its noise is the same on
-any device, in any batch and in any order. A prompt's embedding is computed once in the life of an editor.
+any device, in any batch and in any order. A prompt's embedding is computed once in the life of an editor, and a
+source is encoded once for all its edits: the pipelines here are diffusers' own, but take encoded sources.
 """
+
+from typing import Any
 
 import torch
 from diffusers import (
@@ -15,6 +18,9 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
+from diffusers.utils.torch_utils import randn_tensor
 from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -28,11 +34,37 @@ from alia_ray.models.loading import (
     resolve,
     seeded_by_name,
 )
-from alia_ray.models.methods import method_parameters
+from alia_ray.models.methods import METHODS, method_parameters
+from alia_ray.progress import say
+
+
+class _Img2Img(StableDiffusionImg2ImgPipeline):
+    """diffusers takes encoded sources too, but knows them by their 4 channels, which a VAE need not have."""
+
+    def prepare_latents(
+        self,
+        image: torch.Tensor,
+        timestep: torch.Tensor,
+        batch_size: int,
+        num_images_per_prompt: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: list[torch.Generator],
+    ) -> torch.Tensor:
+        noise = randn_tensor(image.shape, generator=generator, device=image.device, dtype=image.dtype)
+        return self.scheduler.add_noise(image, noise, timestep)
+
+
+class _InstructPix2Pix(StableDiffusionInstructPix2PixPipeline):
+    """Likewise; the three parts of its guidance are the prompt's, the source's and neither's."""
+
+    def prepare_image_latents(self, image: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return torch.cat([image, image, torch.zeros_like(image)]) if self.do_classifier_free_guidance else image
+
 
 PIPELINES: dict[str, type[DiffusionPipeline]] = {
-    "img2img": StableDiffusionImg2ImgPipeline,
-    "instruct_pix2pix": StableDiffusionInstructPix2PixPipeline,
+    "img2img": _Img2Img,
+    "instruct_pix2pix": _InstructPix2Pix,
     "text_to_image": StableDiffusionPipeline,
 }
 
@@ -49,29 +81,75 @@ class Editor:
         dtype = pick_dtype(settings.model.dtype, self.device)
         self.pipeline = load_pipeline(settings.method, settings.model, dtype).to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)
+        self.pipeline.image_processor = VaeImageProcessor(
+            vae_latent_channels=self.pipeline.vae.config.latent_channels  # it leaves these as they are
+        )
         if self.device.type == "cuda":
             self.pipeline.unet.to(memory_format=torch.channels_last)
         self._embeddings: dict[str, torch.Tensor] = {}
+        self._most: int | None = None  # images that fit the device's memory at once, once that is known
 
     @torch.inference_mode()
-    def edit(self, images: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
-        """Edit one image per prompt and seed; text to image does not look at the images.
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """What `edit` takes of its sources, on the editor's device; encode once, edit under many prompts.
 
-        images: float (N, 3, S, S) in [0, 1]. Returns float32 (N, 3, S, S) in [0, 1] on the editor's device;
-        an image that came out as NaN stays NaN.
+        images: float (N, 3, S, S) in [0, 1]. A method that does not look at its source gets (N, 0).
         """
+        method, vae = METHODS[self.settings.method], self.pipeline.vae
+        if not method.sees_source:
+            return torch.empty(len(images), 0, device=self.device)
+        pixels = (images * 2 - 1).to(self.device, vae.dtype)
+        latents = retrieve_latents(vae.encode(pixels), sample_mode="argmax")  # no draw: all edits share it
+        return latents * vae.config.scaling_factor if method.scales_latents else latents
+
+    @torch.inference_mode()
+    def edit(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
+        """Edit one encoded source per prompt and seed.
+
+        sources: of `encode`. Returns float32 (N, 3, S, S) in [0, 1] on the editor's device; an image that came out
+        as NaN, decoded in float32 as well, stays NaN. Where the device's memory does not do, the batch is halved
+        from then on. Raises torch.OutOfMemoryError where it does not do for one image.
+        """
+        most = self._most or len(prompts)
+        parts, done = [], 0
+        while done < len(prompts):
+            part = slice(done, done + most)
+            try:
+                parts.append(self._edit(sources[part], prompts[part], seeds[part]))
+                done += len(prompts[part])
+            except torch.OutOfMemoryError:
+                if most == 1:
+                    raise
+                self._most = most = -(-min(most, len(prompts)) // 2)
+                torch.cuda.empty_cache()
+                say(f"edit: out of memory, going on with {most} images at once; lower edit.batch_size")
+        return torch.cat(parts)
+
+    def _edit(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
         common = {
             "prompt_embeds": torch.cat([self._embedding(prompt) for prompt in prompts]),
             "negative_prompt_embeds": torch.cat([self._embedding("")] * len(prompts)),
             "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
             "num_inference_steps": self.settings.steps,
             "guidance_scale": self.settings.guidance_scale,
-            "output_type": "pt",
+            "output_type": "latent",
         }
-        if self.settings.method != "text_to_image":
-            common["image"] = images
-        edited = self.pipeline(**common, **method_parameters(self.settings)).images
-        return edited.float()
+        if METHODS[self.settings.method].sees_source:
+            common["image"] = sources
+        latents = self.pipeline(**common, **method_parameters(self.settings)).images
+        return self._decode(latents / self.pipeline.vae.config.scaling_factor)
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents to pixels; what half precision cannot hold is decoded once more in float32."""
+        vae = self.pipeline.vae
+        dtype = vae.dtype
+        images = vae.decode(latents).sample.float()
+        broken = ~images.flatten(1).isfinite().all(dim=1)
+        if broken.any() and dtype != torch.float32:
+            vae.to(torch.float32)
+            images[broken] = vae.decode(latents[broken].float()).sample
+            vae.to(dtype)
+        return (images / 2 + 0.5).clamp(0, 1)
 
     def _embedding(self, prompt: str) -> torch.Tensor:
         """The text encoder's states of a prompt, (1, tokens, width)."""

@@ -26,7 +26,7 @@ def caption(result: dict[str, Any]) -> str:
     return (
         f"Percent, mean ± standard deviation over {len(seeds)} seeds ({drawn}), {result['test_images']} test "
         f"images. Every arm takes {steps}; select.num_extra is {result['num_extra']}. Differences are to "
-        "`original`, in points, with 95 % bootstrap intervals over seeds and test images."
+        "`original`, in points, with 95 % intervals: bootstrap over test images, Student's t over seeds."
     )
 
 

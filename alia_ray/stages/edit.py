@@ -1,28 +1,45 @@
 """edit: training images × domains -> the edits table, edited and judged in one pass (paper, section 3.2 and 3.3).
 
 A worker holds the editor, CLIP and the base classifier on one device: pixels are judged as a tensor there, and
-only an encoded picture and its scores leave it. Every attempt is a row, a failed one too.
+only an encoded picture and its scores leave it. So it knows at once whether an image needs another attempt
+(`attempts.py`), and fills its batches with those that do. Every attempt is a row, a failed one too.
 """
 
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
+from PIL import Image
 
 from alia_ray import config, tables
 from alia_ray.cluster import Cluster, place
 from alia_ray.config import Config, Edit, Judge
-from alia_ray.images import decode_rgb, encode, fit_square, from_array, to_array
+from alia_ray.images import decode_rgb, encode, fit_square, to_array
 from alia_ray.run_folder import RunFolder, Table
+from alia_ray.stages.attempts import (
+    Attempt,
+    Pending,
+    as_table,
+    in_order,
+    next_batch,
+    still_to_try,
+    with_attempts,
+)
 from alia_ray.stages.requests import Plan, plan_edits, requests_of
-from alia_ray.stages.streaming import Pass, run_pass
-from alia_ray.stages.verdicts import judged
+from alia_ray.stages.streaming import COMPLETES, Pass, run_pass
+from alia_ray.stages.verdicts import Limit, judged
 
+if TYPE_CHECKING:
+    import torch
+
+IMAGES_PER_PLACE = 4  # images in a worker's hands for each place of a batch: enough that rejected ones refill it
 FLAT_STD = 0.004  # an edit whose pixel values deviate by less than one step of 255 shows nothing
 
 
@@ -49,25 +66,70 @@ def edit(
     target: Table,
     classifier_folder: str,
     thresholds: dict[str, float],
+    limit: Limit,
     cluster: Cluster,
 ) -> None:
-    """Edit and judge what the edits table lacks. Raises StageError."""
-    done = target.ids()
-    if settings.run.retry_errors:
-        rows = target.read(["edit_id", "error"])
-        done -= set(rows.filter(pc.is_valid(rows.column("error"))).column("edit_id").to_pylist())
-    todo = [edit_id for edit_id in wanted_ids(settings, images, domains) if edit_id not in done]
-    plan = plan_edits(domains, settings.edit, settings.run.seed)
+    """Edit and judge what the edits table lacks: every attempt, or as many as bring each image its survivors.
+
+    settings.edit.edits_per_image says how many those are, and is not None. limit: how many edits are added to
+    training, beyond which none is looked for. Raises StageError.
+    """
+    chosen, plan = settings.edit, plan_edits(domains, settings.edit, settings.run.seed)
+    requests = in_order(requests_of(images.read(["image_id", "label", "group", "split"]), plan), settings.seed)
+    per_image = None if chosen.edits_per_image == "all" else chosen.edits_per_image
+    again = _failed(target) if settings.run.retry_errors else set()
+    while True:
+        survived = outcomes(settings, target, thresholds)
+        made = {edit_id: outcome for edit_id, outcome in survived.items() if edit_id not in again}
+        todo = still_to_try(requests, made, per_image, limit, chosen.drop_prompt_below)
+        again -= {attempt.edit_id for attempts in todo.values() for attempt in attempts}
+        _edit_images(todo, plan, settings, images, target, classifier_folder, thresholds, cluster)
+        if not todo:
+            return
+        settings = settings.model_copy(update={"run": settings.run.model_copy(update={"retry_errors": False})})
+
+
+def outcomes(settings: Config, target: Table, thresholds: dict[str, float]) -> dict[str, bool]:
+    """edit_id -> whether it survives the filters, of the edits that are made.
+
+    One that survives without a picture was rejected by other filters, and is not made.
+    """
+    names = [name for name in target.schema.names if name not in ("image", "parameters", "prompt", "verdict")]
+    rows = target.read(names)
+    survives = [verdict == "kept" for verdict in judged(rows, thresholds, settings.judge)]
+    columns = (rows.column(name).to_pylist() for name in ("edit_id", "image_bytes"))
+    made = zip(*columns, survives, strict=True)
+    return {edit_id: kept for edit_id, size, kept in made if size is not None or not kept}
+
+
+def _failed(target: Table) -> set[str]:
+    rows = target.read(["edit_id", "error"])
+    return set(rows.filter(pc.is_valid(rows.column("error"))).column("edit_id").to_pylist())
+
+
+def _edit_images(
+    todo: dict[str, list[Attempt]],
+    plan: Plan,
+    settings: Config,
+    images: Table,
+    target: Table,
+    classifier_folder: str,
+    thresholds: dict[str, float],
+    cluster: Cluster,
+) -> None:
+    """One pass over the images that have something to try."""
+    target.discard(_without_picture(target) & {attempt.edit_id for tries in todo.values() for attempt in tries})
+    at_once = 1 if settings.edit.edits_per_image == "all" else IMAGES_PER_PLACE
     run_pass(
         Pass(
             stage="edit",
             source=images.path,
             columns=["image_id", "image", "label", "group", "split"],
-            prepare=_missing_requests(plan, ray.put(pa.array(todo, pa.string()))),
+            prepare=_missing(ray.put(as_table(todo))),
             worker=_EditAndJudge,
-            worker_args=(settings.edit, settings.judge, classifier_folder, thresholds),
+            worker_args=(settings.edit, settings.judge, plan, classifier_folder, thresholds),
             target=target,
-            batch_size=settings.edit.batch_size,
+            batch_size=at_once * settings.edit.batch_size,
             todo=len(todo),
             run=settings.run,
         ),
@@ -75,59 +137,112 @@ def edit(
     )
 
 
-def _missing_requests(plan: Plan, todo: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
+def _without_picture(target: Table) -> set[str]:
+    rows = target.read(["edit_id", "image_bytes", "error"])
+    is_empty = pc.and_(pc.is_null(rows.column("image_bytes")), pc.is_null(rows.column("error")))
+    return set(rows.filter(is_empty).column("edit_id").to_pylist())
+
+
+def _missing(todo: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
     def prepare(images: pa.Table) -> pa.Table:
-        requests = requests_of(images, plan)
-        return requests.filter(pc.is_in(requests.column("edit_id"), value_set=ray.get(todo)))
+        return with_attempts(images, ray.get(todo))
 
     return prepare
 
 
 class _EditAndJudge:
-    def __init__(self, edit: Edit, judge: Judge, classifier_folder: str, thresholds: dict[str, float]) -> None:
+    """Takes images with what is to be tried of each, and returns a row for every attempt that it made."""
+
+    def __init__(
+        self, edit: Edit, judge: Judge, plan: Plan, classifier_folder: str, thresholds: dict[str, float]
+    ) -> None:
         from alia_ray.models.editor import Editor
         from alia_ray.stages.scoring import Scorer
 
-        self.edit, self.judge, self.thresholds = edit, judge, thresholds
+        self.edit, self.judge, self.plan, self.thresholds = edit, judge, plan, thresholds
         self.editor = Editor(edit)
         self.scorer = Scorer(judge, classifier_folder)
         self.node = socket.gethostname()
+        self.threads = ThreadPoolExecutor(max(2, int(edit.cpus_per_worker)))
 
-    def __call__(self, requests: pa.Table) -> pa.Table:
+    def __call__(self, images: pa.Table) -> pa.Table:
+        started = time.perf_counter()
+        requests = {row["edit_id"]: row for row in requests_of(images, self.plan).to_pylist()}
+        sources = self._encoded(images["image"].to_pylist())
+        pending = _pending(images, self.edit.edits_per_image)
+        made: list[pa.Table] = []
+        pictures: list[Future[bytes] | None] = []
+        while batch := next_batch(pending, self.edit.batch_size):
+            wanted = [requests[attempt.edit_id] for _, attempt in batch]
+            rows, pixels = self._attempt(wanted, sources[[image.place for image, _ in batch]])
+            verdicts = rows["verdict"].to_pylist()
+            for (image, _), verdict in zip(batch, verdicts, strict=True):
+                image.settle(verdict == "kept")
+            pictures += [self._picture(*each) for each in zip(pixels, verdicts, strict=True)]
+            made.append(rows)
+        return _finished(made, pictures, started)
+
+    def _encoded(self, images: list[bytes]) -> "torch.Tensor":
+        """The sources as the editor takes them, in the order of `images`."""
         import torch
 
-        started = time.perf_counter()
-        sources = [fit_square(decode_rgb(image), self.edit.size) for image in requests["source_image"].to_pylist()]
-        edited = self.editor.edit(
-            torch.from_numpy(np.stack([to_array(source) for source in sources])),
-            requests["prompt"].to_pylist(),
-            requests["seed"].to_pylist(),
-        )
-        seconds = (time.perf_counter() - started) / requests.num_rows
-        scores = self.scorer.score(edited.nan_to_num(), requests["label"].to_pylist())
-        pixels = edited.cpu().numpy()
+        def pixels(image: bytes) -> np.ndarray:
+            return to_array(fit_square(decode_rgb(image), self.edit.size))
+
+        parts = torch.from_numpy(np.stack(list(self.threads.map(pixels, images)))).split(self.edit.batch_size)
+        return torch.cat([self.editor.encode(part) for part in parts])
+
+    def _attempt(self, requests: list[dict[str, Any]], sources: "torch.Tensor") -> tuple[pa.Table, np.ndarray]:
+        """Edit and judge one batch: rows of the edits table without pictures, and uint8 (N, H, W, 3)."""
+        edited = self.editor.edit(sources, [r["prompt"] for r in requests], [r["seed"] for r in requests])
+        errors = [_error(image) for image in edited]
+        edited = edited.nan_to_num()
+        scores = self.scorer.score(edited, [request["label"] for request in requests])
         rows = [
-            {
-                **request,
-                **score,
-                **_outcome(image, self.edit.format),
-                "edit_seconds": seconds,
-                "node": self.node,
-            }
-            for request, score, image in zip(
-                requests.drop_columns("source_image").to_pylist(), scores, pixels, strict=True
-            )
+            {**request, **score, "error": error, "node": self.node}
+            for request, score, error in zip(requests, scores, errors, strict=True)
         ]
-        return with_verdicts(rows, self.thresholds, self.judge)
+        pixels = (edited * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        return with_verdicts(rows, self.thresholds, self.judge), pixels
+
+    def _picture(self, pixels: np.ndarray, verdict: str) -> Future[bytes] | None:
+        """An edit that is to be kept as a picture, being encoded beside the device's work."""
+        if verdict != "kept" and (verdict == "error" or not self.edit.keep_rejected):
+            return None
+        return self.threads.submit(encode, Image.fromarray(pixels), self.edit.format)
 
 
-def _outcome(pixels: np.ndarray, format: str) -> dict[str, Any]:
-    """The encoded image, or why there is none: what fp16 overflow makes is not an edit."""
-    if not np.isfinite(pixels).all():
-        return {"image": None, "error": "the edit holds NaN or infinite pixels"}
-    if pixels.std() < FLAT_STD:
-        return {"image": None, "error": "the edit is one flat colour"}
-    return {"image": encode(from_array(pixels), format), "error": None}
+def _pending(images: pa.Table, per_image: int | str) -> list[Pending]:
+    attempts, survived = (images[name].to_pylist() for name in ("attempts", "survived"))
+    return [
+        Pending(place, deque(map(Attempt, *of_image)), len(of_image[0]) if per_image == "all" else int(per_image))
+        for place, of_image in enumerate(zip(attempts, survived, strict=True))
+    ]
+
+
+def _error(edited: "torch.Tensor") -> str | None:
+    """Why an image is none, if so: what half precision cannot hold is not an edit."""
+    if not edited.isfinite().all():
+        return "the edit holds NaN or infinite pixels"
+    return "the edit is one flat colour" if edited.std() < FLAT_STD else None
+
+
+def _finished(made: list[pa.Table], pictures: list[Future[bytes] | None], started: float) -> pa.Table:
+    """The rows of a call with their pictures, sizes and seconds, and how many images each one completes."""
+    rows = pa.concat_tables(made)
+    encoded = [None if picture is None else picture.result() for picture in pictures]
+    seconds = time.perf_counter() - started - pc.sum(rows["judge_seconds"]).as_py()
+    seen: set[str] = set()
+    completes = [image_id not in seen and not seen.add(image_id) for image_id in rows["image_id"].to_pylist()]
+    values = {
+        "image": encoded,
+        "image_bytes": [None if picture is None else len(picture) for picture in encoded],
+        "edit_seconds": [seconds / rows.num_rows] * rows.num_rows,
+    }
+    for name, column in values.items():
+        field = tables.EDITS.field(name)
+        rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array(column, field.type))
+    return rows.append_column(COMPLETES, pa.array(completes).cast(pa.int64()))
 
 
 def with_verdicts(rows: list[dict[str, Any]], thresholds: dict[str, float], judge: Judge) -> pa.Table:

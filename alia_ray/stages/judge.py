@@ -28,8 +28,8 @@ def judge(
     """Score the wanted edits that an older edits table of the run folder has and `target` lacks."""
     missing = set(wanted) - target.ids()
     for older in _other_tables(target):
-        rows = older.read(["edit_id", "error"])
-        made = rows.filter(pc.is_null(rows.column("error"))).column("edit_id").to_pylist()
+        rows = older.read(["edit_id", "image_bytes"])
+        made = rows.filter(pc.is_valid(rows.column("image_bytes"))).column("edit_id").to_pylist()
         todo = [edit_id for edit_id in made if edit_id in missing]
         missing -= set(todo)
         run_pass(

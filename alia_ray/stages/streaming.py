@@ -25,6 +25,7 @@ from alia_ray.errors import StageError
 from alia_ray.progress import Progress
 from alia_ray.run_folder import Table
 
+COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
 
 
@@ -36,7 +37,9 @@ class Pass:
     source: str  # the folder of Parquet files it reads
     columns: list[str]
     prepare: Callable[[pa.Table], pa.Table]  # rows of the source -> rows for the workers; runs in tasks
-    worker: type  # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`
+    # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`: a row for each of the
+    # batch, or any number of them with a column COMPLETES
+    worker: type
     worker_args: tuple[Any, ...]
     target: Table
     batch_size: int
@@ -82,13 +85,13 @@ def run_pass(job: Pass, placement: Placement) -> None:
             batch_size=None,
         )
     )
-    done = failed = 0
+    rows = done = failed = 0
     with failures_of(job.stage), Progress(job.stage, job.todo) as progress:
         for count in counts.iter_rows():
-            done, failed = done + count["rows"], failed + count["errors"]
-            progress.advance(count["rows"], failed)
-            check_error_rate(job.stage, failed, done, job.run.max_error_rate, final=False)
-    check_error_rate(job.stage, failed, done, job.run.max_error_rate, final=True)
+            rows, done, failed = rows + count["rows"], done + count["done"], failed + count["errors"]
+            progress.advance(count["done"], failed)
+            check_error_rate(job.stage, failed, rows, job.run.max_error_rate, final=False)
+    check_error_rate(job.stage, failed, rows, job.run.max_error_rate, final=True)
     if done < job.todo:
         raise StageError(f"{job.stage}: {job.todo - done} of {job.todo} rows never came back; run it again")
 
@@ -123,7 +126,7 @@ def check_error_rate(stage: str, failed: int, rows: int, limit: float, final: bo
 def _commit(rows: pa.Table, stage: str, target: Table, errors: Table) -> pa.Table:
     """Write a block's rows and errors, and return how many there were."""
     if not rows.num_rows:
-        return pa.table({"rows": pa.array([], pa.int64()), "errors": pa.array([], pa.int64())})
+        return pa.table({name: pa.array([], pa.int64()) for name in ("rows", "done", "errors")})
     failed = rows.filter(pc.is_valid(rows.column("error")))
     reported = pa.table(
         [[stage] * failed.num_rows, failed.column(tables.KEYS[target.name]), failed.column("error")],
@@ -132,7 +135,8 @@ def _commit(rows: pa.Table, stage: str, target: Table, errors: Table) -> pa.Tabl
     errors.commit(reported)
     keeps_errors = "error" in target.schema.names
     target.commit(rows if keeps_errors else rows.filter(pc.is_null(rows.column("error"))))
-    return pa.table({"rows": [rows.num_rows], "errors": [failed.num_rows]})
+    done = pc.sum(rows.column(COMPLETES)).as_py() if COMPLETES in rows.column_names else rows.num_rows
+    return pa.table({"rows": [rows.num_rows], "done": [done], "errors": [failed.num_rows]})
 
 
 def keep_ids(key: str, wanted: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from alia_ray.config import Judge
 from alia_ray.filters import ConfidenceRule, Filter
-from alia_ray.tables import content_id
+from alia_ray.tables import draw_key
 
 OUTLIER, FEWEST = 3.0, 8
 _TINY = 1e-6  # as near to 0 and 1 as a float32 probability can be told from them
@@ -121,7 +121,7 @@ def select(
     """
     columns = (edits.column(name).to_pylist() for name in ("edit_id", "image_id", "label"))
     kept = [row for row, v in zip(zip(*columns, strict=True), verdict, strict=True) if v == "kept"]
-    kept.sort(key=lambda row: content_id("select", str(seed), row[0]))
+    kept.sort(key=lambda row: draw_key(seed, row[0]))
     if edits_per_image is not None:
         kept = _first_of_each(kept, 1, dict.fromkeys({image_id for _, image_id, _ in kept}, edits_per_image))
     if isinstance(limit, Mapping):

@@ -86,6 +86,7 @@ def commit_edits(state: State) -> None:
         {
             **{name: value for name, value in row.items() if name != "source_image"},
             "image": picture(1000 + number),
+            "image_bytes": len(picture(1000 + number)),
             "semantic_text": "a painting" if "sea" in row["prompt"] else "a photo",
             "predicted_label": row["label"],
             "confidence": 0.5,
@@ -94,7 +95,7 @@ def commit_edits(state: State) -> None:
         }
         for number, row in enumerate(requests.to_pylist())
     ]
-    failed = [{**row, "image": None, "error": "black"} for row in rows]
+    failed = [{**row, "image": None, "image_bytes": None, "error": "black"} for row in rows]
     for chunk in (failed[:4], rows[:7], rows[7:]):  # some failed once and were made later
         state.edits.commit(pa.Table.from_pylist(chunk, schema=EDITS))
 

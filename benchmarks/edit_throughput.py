@@ -1,0 +1,144 @@
+"""Edits a second of our editor at several batch sizes, beside the loop that people run: same weights, same run.
+
+    python benchmarks/edit_throughput.py --out edits.json                    # the miniature, on a CPU
+    python benchmarks/edit_throughput.py --model random:sd15 --size 512 --steps 50 --batches 1 4 16 32 64
+
+The loop gives diffusers' own pipeline one picture and one prompt a call, PIL in and PIL out. Ours takes the same
+pictures in batches, embeds each prompt once, and ends in pictures too. The arithmetic of an edit is counted by
+torch, and set against the matrix products that the device did in the same dtype in the same run.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInstructPix2PixPipeline
+from measuring import Batch, matmul_flops, name_of, time_of, write
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from alia_ray.config import Edit, Model, load_config
+from alia_ray.images import to_array
+from alia_ray.miniature import dataset, world
+from alia_ray.miniature.recipes import DEMO, IMG2IMG
+from alia_ray.models.editor import Editor
+from alia_ray.models.methods import method_parameters
+
+OWN = {"img2img": StableDiffusionImg2ImgPipeline, "instruct_pix2pix": StableDiffusionInstructPix2PixPipeline}
+
+
+def main() -> None:
+    """Time the loop and every batch size, print the table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", default="instruct_pix2pix", choices=list(OWN))
+    parser.add_argument("--model", help="as edit.model.name; none: the miniature's")
+    parser.add_argument("--dtype", default="auto", help="as edit.model.dtype")
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
+    parser.add_argument("--size", type=int, help="pixels; none: as the model's configuration says")
+    parser.add_argument("--steps", type=int, help="as edit.steps; none: likewise")
+    parser.add_argument("--repeats", type=int, default=2, help="how often each is timed, after once that is not")
+    parser.add_argument("--out", type=Path, help="where the figures go as JSON")
+    options = parser.parse_args()
+    settings = configured(options)
+    editor = Editor(settings)
+    peak = matmul_flops(editor.device, editor.pipeline.unet.dtype)
+    print(f"{name_of(editor.device)}: {settings.method}, {settings.model.name}, {settings.size} pixels, ", end="")
+    print(f"{settings.steps} steps; {peak / 1e12:.3g} TFLOP/s in matrix products")
+    print(
+        "| loop | batch | edits/s | TFLOP an edit | share of matrix products |\n|---|---|---|---|---|", flush=True
+    )
+    loops = [("one image a call", 1, one_image_loop(editor, settings, max(options.batches)))]
+    loops += [("ours", size, ours(editor, settings, size)) for size in options.batches]
+    rows = [measured(*each, editor.device, peak, options.repeats) for each in loops]
+    best = max(row["edits_per_second"] for row in rows[1:])
+    ratios = {"vs_one_image_loop": best / rows[0]["edits_per_second"]}
+    print(f"vs_one_image_loop {ratios['vs_one_image_loop']:.2f}")
+    result = {"device": name_of(editor.device), "peak_tflops": peak / 1e12, "settings": settings.model_dump()}
+    write(options.out, {**result, "rows": rows, "ratios": ratios})
+
+
+def configured(options: argparse.Namespace) -> Edit:
+    """The demo's editor, or another model with the defaults of a run."""
+    if options.model is None:
+        settings = load_config(DEMO, IMG2IMG if options.method == "img2img" else []).edit
+    else:
+        settings = Edit(method=options.method, model=Model(name=options.model, dtype=options.dtype))
+    given = {name: getattr(options, name) for name in ("size", "steps") if getattr(options, name)}
+    return settings.model_copy(update=given)
+
+
+def requests(settings: Edit, count: int) -> tuple[list[Image.Image], list[str], list[int]]:
+    """Pictures, each under a prompt of its own place, and seeds."""
+    painted = [dataset.paint(f"bench/{number}", "tarrel", "forest", seed=0) for number in range(count)]
+    shape = (settings.size, settings.size)
+    pictures = [Image.fromarray(pixels).resize(shape, Image.Resampling.BICUBIC) for pixels in painted]
+    places = list(world.BACKGROUNDS.values())
+    return (
+        pictures,
+        [f"a photo of a tarrel bird {places[n % len(places)]}" for n in range(count)],
+        list(range(count)),
+    )
+
+
+def one_image_loop(editor: Editor, settings: Edit, count: int) -> tuple[Batch, int]:
+    """The loop, and how many edits it makes: as many as our largest batch, but at most 8."""
+    own = OWN[settings.method](**editor.pipeline.components, requires_safety_checker=False)
+    own.set_progress_bar_config(disable=True)
+    pictures, prompts, seeds = requests(settings, min(count, 8))
+
+    def loop() -> list[Image.Image]:
+        return [
+            own(
+                prompt=prompt,
+                image=picture,
+                generator=torch.Generator().manual_seed(seed),
+                num_inference_steps=settings.steps,
+                guidance_scale=settings.guidance_scale,
+                **method_parameters(settings),
+            ).images[0]
+            for picture, prompt, seed in zip(pictures, prompts, seeds, strict=True)
+        ]
+
+    return loop, len(pictures)
+
+
+def ours(editor: Editor, settings: Edit, size: int) -> tuple[Batch, int]:
+    """One batch, from pictures to pictures."""
+    pictures, prompts, seeds = requests(settings, size)
+
+    def batch() -> list[Image.Image]:
+        pixels = torch.from_numpy(np.stack([to_array(picture) for picture in pictures]))
+        edited = editor.edit(editor.encode(pixels), prompts, seeds)
+        found = (edited * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        return [Image.fromarray(each) for each in found]
+
+    return batch, size
+
+
+def measured(
+    loop: str, size: int, timed: tuple[Batch, int], device: torch.device, peak: float, repeats: int
+) -> dict[str, Any]:
+    """A row, and its line of the table."""
+    batch, count = timed
+    with FlopCounterMode(display=False) as counter:
+        batch()
+    seconds, flops = time_of(batch, device, repeats), counter.get_total_flops()
+    row = {
+        "loop": loop,
+        "batch": size,
+        "edits_per_second": count / seconds,
+        "tflop_per_edit": flops / count / 1e12,
+        "share_of_peak": flops / seconds / peak,
+    }
+    print(
+        f"| {loop} | {size} | {row['edits_per_second']:.3g} | {row['tflop_per_edit']:.3g} | "
+        f"{100 * row['share_of_peak']:.0f} % |",
+        flush=True,
+    )
+    return row
+
+
+if __name__ == "__main__":
+    main()

@@ -167,7 +167,8 @@ class _EditAndJudge:
 
     def __call__(self, images: pa.Table) -> pa.Table:
         started = time.perf_counter()
-        requests = {row["edit_id"]: row for row in requests_of(images, self.plan).to_pylist()}
+        asked = requests_of(images.drop_columns("image"), self.plan).drop_columns("source_image")
+        requests = {row["edit_id"]: row for row in asked.to_pylist()}
         sources = self._encoded(images["image"].to_pylist())
         pending = _pending(images, self.edit.edits_per_image)
         made: list[pa.Table] = []

@@ -20,7 +20,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from alia_ray.config import Edit, Model, load_config
-from alia_ray.images import to_array
+from alia_ray.images import from_array, to_array
 from alia_ray.miniature import dataset, world
 from alia_ray.miniature.recipes import DEMO, IMG2IMG
 from alia_ray.models.editor import Editor
@@ -111,8 +111,7 @@ def ours(editor: Editor, settings: Edit, size: int) -> tuple[Batch, int]:
     def batch() -> list[Image.Image]:
         pixels = torch.from_numpy(np.stack([to_array(picture) for picture in pictures]))
         edited = editor.edit(editor.encode(pixels), prompts, seeds)
-        found = (edited * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        return [Image.fromarray(each) for each in found]
+        return [from_array(pixels) for pixels in edited.cpu().numpy()]
 
     return batch, size
 

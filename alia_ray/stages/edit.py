@@ -16,12 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from PIL import Image
 
 from alia_ray import config, tables
 from alia_ray.cluster import Cluster, place
 from alia_ray.config import Config, Edit, Judge
-from alia_ray.images import decode_rgb, encode, fit_square, to_array
+from alia_ray.images import decode_rgb, encode, fit_square, from_array, to_array
 from alia_ray.run_folder import RunFolder, Table
 from alia_ray.stages.attempts import (
     Attempt,
@@ -194,7 +193,7 @@ class _EditAndJudge:
         return torch.cat([self.editor.encode(part) for part in parts])
 
     def _attempt(self, requests: list[dict[str, Any]], sources: "torch.Tensor") -> tuple[pa.Table, np.ndarray]:
-        """Edit and judge one batch: rows of the edits table without pictures, and uint8 (N, H, W, 3)."""
+        """Edit and judge one batch: rows of the edits table without pictures, and float (N, 3, H, W) in [0, 1]."""
         edited = self.editor.edit(sources, [r["prompt"] for r in requests], [r["seed"] for r in requests])
         errors = [_error(image) for image in edited]
         edited = edited.nan_to_num()
@@ -203,14 +202,13 @@ class _EditAndJudge:
             {**request, **score, "error": error, "node": self.node}
             for request, score, error in zip(requests, scores, errors, strict=True)
         ]
-        pixels = (edited * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-        return with_verdicts(rows, self.thresholds, self.judge), pixels
+        return with_verdicts(rows, self.thresholds, self.judge), edited.cpu().numpy()
 
     def _picture(self, pixels: np.ndarray, verdict: str) -> Future[bytes] | None:
         """An edit that is to be kept as a picture, being encoded beside the device's work."""
         if verdict != "kept" and (verdict == "error" or not self.edit.keep_rejected):
             return None
-        return self.threads.submit(encode, Image.fromarray(pixels), self.edit.format)
+        return self.threads.submit(lambda: encode(from_array(pixels), self.edit.format))
 
 
 def _pending(images: pa.Table, per_image: int | str) -> list[Pending]:

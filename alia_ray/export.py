@@ -32,6 +32,7 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
         "seed": state.settings.seed,
         "format": format,
         "added_only": added_only,
+        "classes": sorted(set(state.images.read(["label"]).column("label").to_pylist())),
         "images": {split: count(examples) for split, examples in splits.items()},
         "fingerprint": _fingerprint(parts),
         "finished": False,

@@ -13,6 +13,7 @@ _PROVENANCE = (
 SAMPLES = pa.schema(
     [
         *(IMAGES.field(name) for name in ("image", "label", "split", "group", "origin")),
+        pa.field("class_index", pa.int32()),  # the label's place among the class names, sorted
         *(EDITS.field(name) for name in _PROVENANCE),
     ]
 )

@@ -1,5 +1,7 @@
 """WebDataset shards: `SPLIT/SPLIT-000000.tar`, a sample being ID.jpg, ID.json and ID.cls.
 
+The .cls is the class's index, since the library webdataset decodes it as a number; the name is in the JSON.
+
 The same samples give the same bytes: no member says when or by whom it was written.
 """
 
@@ -28,7 +30,7 @@ def write_part(samples: Iterator[pa.Table], out: RunFolder, mark: str) -> None:
                 name, picture = name_of(sample), sample.pop("image")
                 _add(shard, f"{name}.{file_ending(picture)}", picture)
                 _add(shard, f"{name}.json", json.dumps(sample, ensure_ascii=False).encode())
-                _add(shard, f"{name}.cls", sample["label"].encode())
+                _add(shard, f"{name}.cls", str(sample["class_index"]).encode())
 
 
 def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -45,7 +45,7 @@ class Export:
     out: RunFolder
     format: str  # one of FORMATS
     parts: tuple[Part, ...]
-    about: dict[str, Any]  # what it is, for whoever finds it
+    about: dict[str, Any]  # what it is, for whoever finds it; "classes" are the class names, sorted
 
     def mark(self, part: Part) -> str:
         """The path below `out` of the file that says that a part is whole."""
@@ -107,11 +107,12 @@ def write_parts(export: Export, cluster: Cluster) -> None:
 def _write_part(export: Export) -> int:
     """Write the one part of an export; how many samples it has."""
     [part] = export.parts
-    FORMATS[export.format].write_part(_samples(part), export.out, export.mark(part))
+    samples = _samples(part, pa.array(export.about["classes"], pa.string()))
+    FORMATS[export.format].write_part(samples, export.out, export.mark(part))
     return count(part.pieces)
 
 
-def _samples(part: Part) -> Iterator[pa.Table]:
+def _samples(part: Part, classes: pa.Array) -> Iterator[pa.Table]:
     """The rows of a part as tables of schema SAMPLES, a batch at a time."""
     for piece in part.pieces:
         fs, path = filesystem(piece.table)
@@ -122,15 +123,16 @@ def _samples(part: Part) -> Iterator[pa.Table]:
                 rows = rows.filter(pc.is_in(rows.column(piece.key), value_set=ids))
                 found += rows.num_rows
                 if rows.num_rows:
-                    yield _as_samples(rows, part.split)
+                    yield _as_samples(rows, part.split, classes)
         if found != len(ids):
             raise ValueError(f"{path} has {found} of {len(ids)} images that it had before")
 
 
-def _as_samples(rows: pa.Table, split: str) -> pa.Table:
+def _as_samples(rows: pa.Table, split: str, classes: pa.Array) -> pa.Table:
     """Rows of the images or of the edits table as samples of a split; what the table does not have is null."""
     columns = {name: rows.column(name) for name in rows.column_names}
     columns["split"] = pa.array([split] * rows.num_rows, pa.string())
+    columns["class_index"] = pc.index_in(rows.column("label"), value_set=classes)
     if "edit_id" in columns:  # the table's verdict is that of the filters when it was written, not of the arm's
         columns["verdict"] = pa.array(["kept"] * rows.num_rows, pa.string())
     found = [columns.get(field.name, pa.nulls(rows.num_rows, field.type)) for field in SAMPLES]

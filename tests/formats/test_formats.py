@@ -41,6 +41,7 @@ def sample(number: int, label: str, split: str, is_edit: bool = False) -> dict:
     return {
         "image": encode(picture, ("jpeg", "png", "webp")[number % 3]),
         "label": label,
+        "class_index": 0 if label == "cat" else 1,
         "split": split,
         "group": f"{label} by the sea",
         "image_id": f"{number:032x}",
@@ -150,7 +151,7 @@ def test_a_shard_holds_whole_samples_and_is_not_compressed(samples, tmp_path):
     assert described["prompt"] == edit["prompt"]
     assert described["image_id"] == edit["image_id"]
     assert described["seed"] == edit["seed"]
-    assert members[f"{edit['edit_id']}.cls"] == b"cat"
+    assert members[f"{edit['edit_id']}.cls"] == b"0"
     original = json.loads(members[f"{samples[1]['image_id']}.json"])
     assert original["edit_id"] is None
     assert original["origin"] == "photos/10.jpg"

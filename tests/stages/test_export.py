@@ -1,12 +1,18 @@
 """Exports of a run folder made by hand: two classes, every split, edits of which some are dropped."""
 
+import io
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torchvision
+import webdataset
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -27,6 +33,8 @@ from alia_ray.stages.requests import plan_edits, requests_of
 from alia_ray.state import State
 from alia_ray.tables import EDITS, IMAGES, content_id
 
+DOCS = Path(__file__).parents[2] / "docs" / "export.md"
+CLASSES = ("cat", "dog")
 AMOUNTS = {"train": 10, "val": 4, "test": 4, "extra": 2}
 PROMPTS = ["a photo of a {} by the sea", "a photo of a {} in a wood"]
 SOURCES = {
@@ -123,6 +131,50 @@ def test_our_own_source_reads_what_an_arm_trains_on(ray_cluster, state, tmp_path
     wanted = [row for row in image_rows() if row["split"] != "extra"] + chosen
     found = zip(read_images(source, listing), listing["label"].to_pylist(), strict=True)
     assert sorted(found) == sorted((row["image"], row["label"]) for row in wanted)
+
+
+def run_snippet(format: str, out: Path) -> SimpleNamespace:
+    """What the Python under a format's heading in docs/export.md makes of an export, as it is printed there."""
+    section = DOCS.read_text().split(f"\n## {format}\n")[1].split("\n## ")[0]
+    code = section.split("```python\n")[1].split("```")[0].replace("000003", "000000").replace("OUT", str(out))
+    names = {"torchvision": torchvision, "datasets": datasets, "wds": webdataset}
+    exec(code, names)
+    return SimpleNamespace(**names)
+
+
+def as_written(rows: Iterable[tuple[Image.Image, str]]) -> list[tuple[tuple[int, ...], str]]:
+    return sorted((image.convert("RGB").getpixel((0, 0)), label) for image, label in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_trainers_that_the_documentation_names_read_an_export(
+    ray_cluster, state, tmp_path, monkeypatch, format
+):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    out = tmp_path / "out"
+    export(state, out, format)
+    made = run_snippet(format, out)
+    rows = rows_with_pictures(state)
+    if format == "webdataset":
+        triples = list(made.triples)
+        assert as_written((image, about["label"]) for image, _, about in triples) == as_written(rows)
+        assert all(CLASSES[index] == about["label"] for _, index, about in triples)
+    else:
+        train = made.data["train"]
+        assert as_written((row["image"], row["label"]) for row in train) == as_written(rows)
+        assert {row["prompt"] for row in train} == {None, *(f"a photo of a {name} in a wood" for name in CLASSES)}
+    if format == "imagefolder":
+        names = made.pairs.classes
+        assert as_written((image, names[label]) for image, label in made.pairs) == as_written(rows)
+
+
+def rows_with_pictures(state: State) -> list[tuple[Image.Image, str]]:
+    """Picture and label of all that the arm `alia` trains on."""
+    edits, selected = state.edits.read(["edit_id", "label", "image"]).to_pylist(), set(state.selected())
+    rows = [row for row in image_rows() if row["split"] == "train"]
+    rows += [row for row in edits if row["edit_id"] in selected]
+    return [(Image.open(io.BytesIO(row["image"])), row["label"]) for row in rows]
 
 
 def test_an_edit_says_what_it_was_made_from_and_an_original_where_it_came_from(ray_cluster, state, tmp_path):

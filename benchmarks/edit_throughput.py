@@ -10,14 +10,12 @@ torch, and set against the matrix products that the device did in the same dtype
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInstructPix2PixPipeline
-from measuring import Batch, matmul_flops, name_of, time_of, write
+from measuring import Loop, compare, write
 from PIL import Image
-from torch.utils.flop_counter import FlopCounterMode
 
 from alia_ray.config import Edit, Model, load_config
 from alia_ray.images import from_array, to_array
@@ -43,20 +41,11 @@ def main() -> None:
     options = parser.parse_args()
     settings = configured(options)
     editor = Editor(settings)
-    peak = matmul_flops(editor.device, editor.pipeline.unet.dtype)
-    print(f"{name_of(editor.device)}: {settings.method}, {settings.model.name}, {settings.size} pixels, ", end="")
-    print(f"{settings.steps} steps; {peak / 1e12:.3g} TFLOP/s in matrix products")
-    print(
-        "| loop | batch | edits/s | TFLOP an edit | share of matrix products |\n|---|---|---|---|---|", flush=True
-    )
-    loops = [("one image a call", 1, one_image_loop(editor, settings, max(options.batches)))]
-    loops += [("ours", size, ours(editor, settings, size)) for size in options.batches]
-    rows = [measured(*each, editor.device, peak, options.repeats) for each in loops]
-    best = max(row["edits_per_second"] for row in rows[1:])
-    ratios = {"vs_one_image_loop": best / rows[0]["edits_per_second"]}
-    print(f"vs_one_image_loop {ratios['vs_one_image_loop']:.2f}")
-    result = {"device": name_of(editor.device), "peak_tflops": peak / 1e12, "settings": settings.model_dump()}
-    write(options.out, {**result, "rows": rows, "ratios": ratios})
+    print(f"{settings.method}, {settings.model.name}, {settings.size} pixels, {settings.steps} steps; ", end="")
+    loops = [one_image_loop(editor, settings, max(options.batches))]
+    loops += [ours(editor, settings, size) for size in options.batches]
+    compared = compare(loops, editor.device, editor.pipeline.unet.dtype, options.repeats)
+    write(options.out, {**compared, "settings": settings.model_dump()})
 
 
 def configured(options: argparse.Namespace) -> Edit:
@@ -82,8 +71,8 @@ def requests(settings: Edit, count: int) -> tuple[list[Image.Image], list[str], 
     )
 
 
-def one_image_loop(editor: Editor, settings: Edit, count: int) -> tuple[Batch, int]:
-    """The loop, and how many edits it makes: as many as our largest batch, but at most 8."""
+def one_image_loop(editor: Editor, settings: Edit, count: int) -> Loop:
+    """Makes as many edits as our largest batch, but at most 8."""
     own = OWN[settings.method](**editor.pipeline.components, requires_safety_checker=False)
     own.set_progress_bar_config(disable=True)
     pictures, prompts, seeds = requests(settings, min(count, 8))
@@ -101,10 +90,10 @@ def one_image_loop(editor: Editor, settings: Edit, count: int) -> tuple[Batch, i
             for picture, prompt, seed in zip(pictures, prompts, seeds, strict=True)
         ]
 
-    return loop, len(pictures)
+    return Loop("one image a call", 1, loop, len(pictures))
 
 
-def ours(editor: Editor, settings: Edit, size: int) -> tuple[Batch, int]:
+def ours(editor: Editor, settings: Edit, size: int) -> Loop:
     """One batch, from pictures to pictures."""
     pictures, prompts, seeds = requests(settings, size)
 
@@ -113,30 +102,7 @@ def ours(editor: Editor, settings: Edit, size: int) -> tuple[Batch, int]:
         edited = editor.edit(editor.encode(pixels), prompts, seeds)
         return [from_array(pixels) for pixels in edited.cpu().numpy()]
 
-    return batch, size
-
-
-def measured(
-    loop: str, size: int, timed: tuple[Batch, int], device: torch.device, peak: float, repeats: int
-) -> dict[str, Any]:
-    """A row, and its line of the table."""
-    batch, count = timed
-    with FlopCounterMode(display=False) as counter:
-        batch()
-    seconds, flops = time_of(batch, device, repeats), counter.get_total_flops()
-    row = {
-        "loop": loop,
-        "batch": size,
-        "edits_per_second": count / seconds,
-        "tflop_per_edit": flops / count / 1e12,
-        "share_of_peak": flops / seconds / peak,
-    }
-    print(
-        f"| {loop} | {size} | {row['edits_per_second']:.3g} | {row['tflop_per_edit']:.3g} | "
-        f"{100 * row['share_of_peak']:.0f} % |",
-        flush=True,
-    )
-    return row
+    return Loop("ours", size, batch, size)
 
 
 if __name__ == "__main__":

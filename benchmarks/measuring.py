@@ -3,10 +3,12 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from alia_ray.models.loading import pick_dtype
 
@@ -31,6 +33,53 @@ def matmul_flops(device: torch.device, dtype: torch.dtype | None = None) -> floa
     a = torch.randn(side, side, device=device).to(dtype or pick_dtype("auto", device))
     time_of(lambda: a @ a, device, 3)
     return 2 * side**3 / time_of(lambda: a @ a, device, 20)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A way to get `images` images done, so many in a batch."""
+
+    name: str
+    batch: int
+    run: Batch
+    images: int
+
+
+def compare(loops: list[Loop], device: torch.device, dtype: torch.dtype, repeats: int) -> dict[str, Any]:
+    """Time the loops, of which the first is the one of one image a call, and print them as a table.
+
+    Returns {"device", "peak_tflops", "rows", "ratios": {"vs_one_image_loop"}}, the ratio being that of the best
+    other loop. The arithmetic of an image is counted by torch, and set against the matrix products that the device
+    did in `dtype` in the same run: the floor under any tuning.
+    """
+    peak = matmul_flops(device, dtype)
+    print(f"{name_of(device)}: {peak / 1e12:.3g} TFLOP/s in matrix products of {dtype}")
+    print("| loop | batch | images/s | TFLOP an image | share of matrix products |\n|---|---|---|---|---|")
+    rows = [_measured(loop, device, peak, repeats) for loop in loops]
+    best = max(row["images_per_second"] for row in rows[1:])
+    ratios = {"vs_one_image_loop": best / rows[0]["images_per_second"]}
+    print(f"vs_one_image_loop {ratios['vs_one_image_loop']:.2f}")
+    return {"device": name_of(device), "peak_tflops": peak / 1e12, "rows": rows, "ratios": ratios}
+
+
+def _measured(loop: Loop, device: torch.device, peak: float, repeats: int) -> dict[str, Any]:
+    """A row, and its line of the table."""
+    with FlopCounterMode(display=False) as counter:
+        loop.run()
+    seconds, flops = time_of(loop.run, device, repeats), counter.get_total_flops()
+    row = {
+        "loop": loop.name,
+        "batch": loop.batch,
+        "images_per_second": loop.images / seconds,
+        "tflop_per_image": flops / loop.images / 1e12,
+        "share_of_peak": flops / seconds / peak,
+    }
+    print(
+        f"| {loop.name} | {loop.batch} | {row['images_per_second']:.3g} | {row['tflop_per_image']:.3g} | "
+        f"{100 * row['share_of_peak']:.0f} % |",
+        flush=True,
+    )
+    return row
 
 
 def name_of(device: torch.device) -> str:

@@ -32,7 +32,7 @@ def main() -> None:
             source = Image.fromarray(dataset.paint(f"picture/{place}", label, place, SEED))
             prompts = [f"a photo of a {label} bird {phrase}" for phrase in world.BACKGROUNDS.values()]
             sources = torch.from_numpy(np.stack([to_array(source)] * len(prompts)))
-            edits = editor.edit(sources, prompts, list(range(SEED, SEED + len(prompts))))
+            edits = editor.edit(editor.encode(sources), prompts, list(range(SEED, SEED + len(prompts))))
             rows.append(np.concatenate([to_array(source), *edits.numpy()], axis=2))
     grid = from_array(np.concatenate(rows, axis=1))
     size = (grid.width * ENLARGED // SIZE, grid.height * ENLARGED // SIZE)

@@ -57,6 +57,7 @@ EDITS = pa.schema(
         ("confidence", pa.float32()),  # its top probability
         ("label_probability", pa.float32()),  # its probability of the edit's own label
         ("label_rank", pa.int32()),  # 1: the label is the likeliest class
+        ("class_probabilities", pa.list_(pa.float32())),  # of every class, in the order of the sorted names
         ("verdict", pa.string()),  # one of VERDICTS, under the filters configured when it was written
         ("error", pa.string()),
         ("edit_seconds", pa.float32()),  # this edit's share of its batch

@@ -22,7 +22,7 @@ from measuring import name_of, write
 from alia_ray.config import load_config
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset, world
-from alia_ray.miniature.recipes import DEMO, IMG2IMG
+from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.clip import ClipJudge
 from alia_ray.models.editor import Editor
 from alia_ray.stages.attempts import Pending, in_order, next_batch, still_to_try
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--prompts", type=int, default=7)
-    parser.add_argument("--method", default="instruct_pix2pix", choices=["instruct_pix2pix", "img2img"])
+    parser.add_argument("--method", default="instruct_pix2pix", choices=list(EDITING))
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
     bench = Bench(options)
@@ -64,7 +64,7 @@ class Bench:
     """The models, and the images' requests."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        settings = load_config(DEMO, IMG2IMG if options.method == "img2img" else [])
+        settings = load_config(DEMO, EDITING[options.method])
         self.edit, self.positives = settings.edit, settings.judge.positives
         self.editor = Editor(self.edit)
         self.clip = ClipJudge(settings.judge.model, self.positives, settings.judge.negatives)

@@ -13,18 +13,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInstructPix2PixPipeline
+from diffusers import (
+    StableDiffusionControlNetPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInstructPix2PixPipeline,
+)
 from measuring import Loop, compare, write
 from PIL import Image
 
 from alia_ray.config import Edit, Model, load_config
 from alia_ray.images import from_array, to_array
 from alia_ray.miniature import dataset, world
-from alia_ray.miniature.recipes import DEMO, IMG2IMG
+from alia_ray.miniature.recipes import DEMO, EDITING
+from alia_ray.models.editing import METHODS
+from alia_ray.models.editing.controlnet import canny_edges
 from alia_ray.models.editor import Editor
-from alia_ray.models.methods import method_parameters
 
-OWN = {"img2img": StableDiffusionImg2ImgPipeline, "instruct_pix2pix": StableDiffusionInstructPix2PixPipeline}
+OWN = {
+    "img2img": StableDiffusionImg2ImgPipeline,
+    "instruct_pix2pix": StableDiffusionInstructPix2PixPipeline,
+    "controlnet": StableDiffusionControlNetPipeline,
+}
 
 
 def main() -> None:
@@ -51,7 +60,7 @@ def main() -> None:
 def configured(options: argparse.Namespace) -> Edit:
     """The demo's editor, or another model with the defaults of a run."""
     if options.model is None:
-        settings = load_config(DEMO, IMG2IMG if options.method == "img2img" else []).edit
+        settings = load_config(DEMO, EDITING[options.method]).edit
     else:
         settings = Edit(method=options.method, model=Model(name=options.model, dtype=options.dtype))
     given = {name: getattr(options, name) for name in ("size", "steps") if getattr(options, name)}
@@ -77,15 +86,20 @@ def one_image_loop(editor: Editor, settings: Edit, count: int) -> Loop:
     own.set_progress_bar_config(disable=True)
     pictures, prompts, seeds = requests(settings, min(count, 8))
 
+    def source_of(picture: Image.Image) -> Image.Image:
+        if settings.method != "controlnet":
+            return picture
+        pixels = torch.from_numpy(to_array(picture))[None]
+        return from_array(canny_edges(pixels, settings.canny_thresholds)[0].numpy())
+
     def loop() -> list[Image.Image]:
         return [
             own(
                 prompt=prompt,
-                image=picture,
                 generator=torch.Generator().manual_seed(seed),
                 num_inference_steps=settings.steps,
                 guidance_scale=settings.guidance_scale,
-                **method_parameters(settings),
+                **METHODS[settings.method].arguments(settings, source_of(picture)),
             ).images[0]
             for picture, prompt, seed in zip(pictures, prompts, seeds, strict=True)
         ]

@@ -1,6 +1,6 @@
 """Makes docs/edits.png: birds of the miniature, edited under a prompt for each background.
 
-python docs/edits_picture.py docs/edits.png [--set STAGE.KEY=VALUE ...]
+python docs/edits_picture.py docs/edits_controlnet.png --method controlnet
 """
 
 import argparse
@@ -12,7 +12,7 @@ from PIL import Image
 from alia_ray.config import load_config
 from alia_ray.images import from_array, to_array
 from alia_ray.miniature import dataset, world
-from alia_ray.miniature.recipes import DEMO
+from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.miniature.shapes import SIZE
 from alia_ray.models.editor import Editor
 
@@ -23,9 +23,9 @@ def main() -> None:
     """Edit one bird of each class on each training background under all eight prompts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out")
-    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--method", default="instruct_pix2pix", choices=list(EDITING))
     options = parser.parse_args()
-    editor = Editor(load_config(DEMO, options.set).edit)
+    editor = Editor(load_config(DEMO, EDITING[options.method]).edit)
     rows = []
     for label, places in dataset.HOME.items():
         for place in places:

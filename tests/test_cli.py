@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from alia_ray.cli import app
 from alia_ray.config import load_config
-from alia_ray.miniature.recipes import DEMO, IMG2IMG
+from alia_ray.miniature.recipes import DEMO, EDITING
 
 runner = CliRunner()
 STAGES = [
@@ -74,6 +74,6 @@ def test_a_missing_configuration_is_exit_code_2():
     assert runner.invoke(app, ["run", "nowhere.yaml"]).exit_code == 2
 
 
-def test_the_demo_is_a_valid_recipe_with_either_editor():
-    assert load_config(DEMO).edit.method == "instruct_pix2pix"
-    assert load_config(DEMO, IMG2IMG).edit.method == "img2img"
+def test_the_demo_is_a_valid_recipe_with_every_editor():
+    for method, overrides in EDITING.items():
+        assert load_config(DEMO, overrides).edit.method == method

@@ -17,7 +17,7 @@ from alia_ray.config import Config, load_config
 from alia_ray.images import to_array
 from alia_ray.miniature import dataset, world
 from alia_ray.miniature.judges import train_background_judge, train_class_judge
-from alia_ray.miniature.recipes import DEMO, IMG2IMG
+from alia_ray.miniature.recipes import DEMO, EDITING
 
 SEED = 9_100  # of the draws that are measured on
 
@@ -83,9 +83,9 @@ def _edits(count: int) -> list[Figure]:
     backgrounds = train_background_judge()
     classes = train_class_judge()
     figures = []
-    bars = {"instruct_pix2pix": ([], 0.98, 0.95), "img2img": (IMG2IMG, 0.85, 0.85)}
-    for method, (overrides, background_bar, class_bar) in bars.items():
-        edited, labels, wanted = _edit(load_config(DEMO, overrides), count)
+    bars = {"instruct_pix2pix": (0.98, 0.95), "img2img": (0.85, 0.85), "controlnet": (0.85, 0.85)}
+    for method, (background_bar, class_bar) in bars.items():
+        edited, labels, wanted = _edit(load_config(DEMO, EDITING[method]), count)
         shown = backgrounds(edited).argmax(1)
         kept = classes(edited).argmax(1)
         places, names = list(world.BACKGROUNDS), list(dataset.CLASSES)
@@ -154,8 +154,7 @@ def _decoded_noise(count: int) -> torch.Tensor:
     """What the VAE makes of pure noise."""
     from alia_ray.models.editor import load_pipeline
 
-    edit = load_config(DEMO).edit
-    vae = load_pipeline(edit.method, edit.model, torch.float32).vae
+    vae = load_pipeline(load_config(DEMO).edit, torch.float32).vae
     noise = torch.randn(count, vae.config.latent_channels, 12, 12, generator=torch.Generator().manual_seed(SEED))
     with torch.inference_mode():
         return (vae.decode(noise).sample / 2 + 0.5).clamp(0, 1)

@@ -64,7 +64,7 @@ def train_editor(method: str, out: Path, steps: int, seed: int, pairs: int = 14_
         {"unet": build_unet(LATENT_CHANNELS * (2 if instruct else 1)), "text": build_text_encoder(tokenizer)}
     )
     noising = (_instruct_batch if instruct else _img2img_batch)(shown, rng)
-    empty = torch.tensor(_token_ids(tokenizer, [""])[0])
+    empty = torch.tensor(token_ids(tokenizer, [""])[0])
 
     def loss_of_batch() -> torch.Tensor:
         inputs, timesteps, target, chosen = noising()
@@ -215,15 +215,17 @@ def paint_pairs(rng: np.random.Generator, vae: AutoencoderTiny, tokenizer: CLIPT
             ]
         sources.append(encode(vae, np.stack(source)).half())
         targets.append(encode(vae, np.stack(target)).half())
-    ids = torch.tensor(_token_ids(tokenizer, captions)).view(-1, 3, TOKENS)
+    ids = torch.tensor(token_ids(tokenizer, captions)).view(-1, 3, TOKENS)
     return Pairs(torch.cat(sources), torch.cat(targets), ids)
 
 
-def _token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> list[list[int]]:
+def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> list[list[int]]:
+    """TOKENS ids of each text."""
     return tokenizer(texts, padding="max_length", max_length=TOKENS, truncation=True).input_ids
 
 
-def _alpha_sigma(timesteps: torch.Tensor, cumulative: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def alpha_sigma(timesteps: torch.Tensor, cumulative: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much of the picture and of the noise is in x_t, each (N, 1, 1, 1); cumulative: the alphas' products."""
     alpha_squared = cumulative[timesteps].view(-1, 1, 1, 1)
     return alpha_squared.sqrt(), (1 - alpha_squared).sqrt()
 
@@ -237,9 +239,9 @@ def _instruct_batch(pairs: Pairs, rng: np.random.Generator) -> Draw:
         source, target = pairs.source[chosen].float(), pairs.target[chosen].float()
         source = source * (torch.rand(BATCH, 1, 1, 1) >= NO_SOURCE_SHARE)
         timesteps, noise = torch.randint(0, 1000, (BATCH,)), torch.randn_like(target)
-        alpha, sigma = _alpha_sigma(timesteps, cumulative)
+        alpha, sigma = alpha_sigma(timesteps, cumulative)
         inputs = torch.cat([alpha * target + sigma * noise, source], dim=1)
-        return _channels_last(inputs), timesteps, alpha * noise - sigma * target, chosen
+        return channels_last(inputs), timesteps, alpha * noise - sigma * target, chosen
 
     return draw
 
@@ -256,15 +258,16 @@ def _img2img_batch(pairs: Pairs, rng: np.random.Generator) -> Draw:
         from_source = torch.rand(BATCH) < 0.6
         limit = torch.where(from_source, started, 1000)
         timesteps = (torch.rand(BATCH) * limit).long()
-        start_alpha, start_sigma = _alpha_sigma(started, cumulative)
+        start_alpha, start_sigma = alpha_sigma(started, cumulative)
         left_over = (start_alpha / start_sigma) * (source - target)
         noise = noise + left_over * from_source.view(-1, 1, 1, 1)
-        alpha, sigma = _alpha_sigma(timesteps, cumulative)
+        alpha, sigma = alpha_sigma(timesteps, cumulative)
         inputs = alpha * target + sigma * noise
-        return _channels_last(inputs), timesteps, alpha * noise - sigma * target, chosen
+        return channels_last(inputs), timesteps, alpha * noise - sigma * target, chosen
 
     return draw
 
 
-def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+def channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in the layout in which convolutions are fastest here."""
     return tensor.contiguous(memory_format=torch.channels_last)

@@ -9,6 +9,7 @@ import torch
 from alia_ray.config import ConfigError
 from alia_ray.miniature.captioner import train_captioner
 from alia_ray.miniature.clip import train_clip
+from alia_ray.miniature.controlnet import train_controlnet
 from alia_ray.miniature.editors import assemble, train_editor
 from alia_ray.miniature.llm import train_llm
 from alia_ray.miniature.vae import train_vae
@@ -34,6 +35,9 @@ RECIPES = {
     "vae": Recipe(lambda out, steps: train_vae(out / "vae", steps=steps, seed=11), 9000),
     "instruct_pix2pix": Recipe(_make_editor("instruct_pix2pix", seed=21), 6500),
     "img2img": Recipe(_make_editor("img2img", seed=22), 8000),
+    "controlnet": Recipe(
+        lambda out, steps: train_controlnet(out / "controlnet", out / "img2img", steps=steps, seed=23), 4000
+    ),
     "captioner": Recipe(lambda out, steps: train_captioner(out / "captioner", steps=steps, seed=31), 1500),
     "clip": Recipe(lambda out, steps: train_clip(out / "clip", steps=steps, seed=41, vae=out / "vae"), 2500),
     "llm": Recipe(lambda out, steps: train_llm(out / "llm", steps=steps, seed=17), 5000),

@@ -1,71 +1,44 @@
-"""Diffusion editing in batches: Stable Diffusion Img2Img and InstructPix2Pix through diffusers' pipelines.
+"""Diffusion editing in batches, through diffusers' pipelines; the methods are in `editing/`.
 
 Every image of a batch has its own generator, seeded by the caller on the CPU, so its noise is the same on
 any device, in any batch and in any order. A prompt's embedding is computed once in the life of an editor, and a
-source is encoded once for all its edits: the pipelines here are diffusers' own, but take encoded sources.
+source is encoded once for all its edits.
 """
 
+import inspect
 from typing import Any
 
 import torch
 from diffusers import (
-    AutoencoderKL,
+    ControlNetModel,
     DDIMScheduler,
     DiffusionPipeline,
-    PNDMScheduler,
-    StableDiffusionImg2ImgPipeline,
-    StableDiffusionInstructPix2PixPipeline,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
+    DPMSolverMultistepScheduler,
+    LCMScheduler,
+    SchedulerMixin,
 )
 from diffusers.image_processor import VaeImageProcessor
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
-from diffusers.utils.torch_utils import randn_tensor
-from tokenizers import pre_tokenizers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from alia_ray import config
-from alia_ray.models.loading import (
-    architecture_of,
-    is_random,
-    pick_device,
-    pick_dtype,
-    quiet_libraries,
-    resolve,
-    seeded_by_name,
-)
-from alia_ray.models.methods import METHODS, method_parameters
+from alia_ray.models.editing import METHODS
+from alia_ray.models.editing.embedding import embed
+from alia_ray.models.editing.method import Family
+from alia_ray.models.editing.vae import decode
+from alia_ray.models.loading import architecture_of, is_random, pick_device, pick_dtype, quiet_libraries, resolve
+from alia_ray.models.random_diffusion import random_sd15
 from alia_ray.progress import say
 
-
-class _Img2Img(StableDiffusionImg2ImgPipeline):
-    """diffusers takes encoded sources too, but knows them by their 4 channels, which a VAE need not have."""
-
-    def prepare_latents(
-        self,
-        image: torch.Tensor,
-        timestep: torch.Tensor,
-        batch_size: int,
-        num_images_per_prompt: int,
-        dtype: torch.dtype,
-        device: torch.device,
-        generator: list[torch.Generator],
-    ) -> torch.Tensor:
-        noise = randn_tensor(image.shape, generator=generator, device=image.device, dtype=image.dtype)
-        return self.scheduler.add_noise(image, noise, timestep)
+SCHEDULERS: dict[str, type[SchedulerMixin]] = {
+    "dpm++": DPMSolverMultistepScheduler,
+    "ddim": DDIMScheduler,
+    "lcm": LCMScheduler,
+}
+"""By the names of `edit.scheduler`; "own" is the checkpoint's."""
 
 
-class _InstructPix2Pix(StableDiffusionInstructPix2PixPipeline):
-    """Likewise; the three parts of its guidance are the prompt's, the source's and neither's."""
-
-    def prepare_image_latents(self, image: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return torch.cat([image, image, torch.zeros_like(image)]) if self.do_classifier_free_guidance else image
-
-
-PIPELINES: dict[str, type[DiffusionPipeline]] = {
-    "img2img": _Img2Img,
-    "instruct_pix2pix": _InstructPix2Pix,
-    "text_to_image": StableDiffusionPipeline,
+_OPTIONS: dict[Family, dict[str, Any]] = {
+    "sd": {"safety_checker": None, "requires_safety_checker": False},
+    "sdxl": {"add_watermarker": False},
 }
 
 
@@ -78,15 +51,18 @@ class Editor:
     def __init__(self, settings: config.Edit, device: torch.device | None = None) -> None:
         self.settings = settings
         self.device = device or pick_device()
-        dtype = pick_dtype(settings.model.dtype, self.device)
-        self.pipeline = load_pipeline(settings.method, settings.model, dtype).to(self.device)
+        self.method = METHODS[settings.method]
+        self.pipeline = load_pipeline(settings, pick_dtype(settings.model.dtype, self.device)).to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)
         self.pipeline.image_processor = VaeImageProcessor(
             vae_latent_channels=self.pipeline.vae.config.latent_channels  # it leaves these as they are
         )
         if self.device.type == "cuda":
-            self.pipeline.unet.to(memory_format=torch.channels_last)
-        self._embeddings: dict[str, torch.Tensor] = {}
+            for name in {"unet", "controlnet"} & set(self.pipeline.components):
+                getattr(self.pipeline, name).to(memory_format=torch.channels_last)
+        takes = inspect.signature(self.pipeline.__call__).parameters
+        self._size = {name: settings.size for name in ("height", "width") if name in takes}
+        self._embeddings: dict[str, dict[str, torch.Tensor]] = {}
         self._most: int | None = None  # images that fit the device's memory at once, once that is known
 
     @torch.inference_mode()
@@ -95,12 +71,7 @@ class Editor:
 
         images: float (N, 3, S, S) in [0, 1]. A method that does not look at its source gets (N, 0).
         """
-        method, vae = METHODS[self.settings.method], self.pipeline.vae
-        if not method.sees_source:
-            return torch.empty(len(images), 0, device=self.device)
-        pixels = (images * 2 - 1).to(self.device, vae.dtype)
-        latents = retrieve_latents(vae.encode(pixels), sample_mode="argmax")  # no draw: all edits share it
-        return latents * vae.config.scaling_factor if method.scales_latents else latents
+        return self.method.encode(self.pipeline, images.to(self.device), self.settings)
 
     @torch.inference_mode()
     def edit(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
@@ -126,116 +97,47 @@ class Editor:
         return torch.cat(parts)
 
     def _edit(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
-        common = {
-            "prompt_embeds": torch.cat([self._embedding(prompt) for prompt in prompts]),
-            "negative_prompt_embeds": torch.cat([self._embedding("")] * len(prompts)),
-            "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
-            "num_inference_steps": self.settings.steps,
-            "guidance_scale": self.settings.guidance_scale,
-            "output_type": "latent",
-        }
-        if METHODS[self.settings.method].sees_source:
-            common["image"] = sources
-        latents = self.pipeline(**common, **method_parameters(self.settings)).images
-        return self._decode(latents / self.pipeline.vae.config.scaling_factor)
+        embedded = [self._embedding(prompt) for prompt in prompts]
+        latents = self.pipeline(
+            **{name: torch.cat([each[name] for each in embedded]) for name in embedded[0]},
+            **self.method.arguments(self.settings, sources),
+            **self._size,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            num_inference_steps=self.settings.steps,
+            guidance_scale=self.settings.guidance_scale,
+            output_type="latent",
+        ).images
+        return decode(self.pipeline.vae, latents / self.pipeline.vae.config.scaling_factor)
 
-    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Latents to pixels; what half precision cannot hold is decoded once more in float32."""
-        vae = self.pipeline.vae
-        dtype = vae.dtype
-        images = vae.decode(latents).sample.float()
-        broken = ~images.flatten(1).isfinite().all(dim=1)
-        if broken.any() and dtype != torch.float32:
-            vae.to(torch.float32)
-            images[broken] = vae.decode(latents[broken].float()).sample
-            vae.to(dtype)
-        return (images / 2 + 0.5).clamp(0, 1)
-
-    def _embedding(self, prompt: str) -> torch.Tensor:
-        """The text encoder's states of a prompt, (1, tokens, width)."""
+    def _embedding(self, prompt: str) -> dict[str, torch.Tensor]:
         if prompt not in self._embeddings:
-            tokens = self.pipeline.tokenizer(
-                prompt,
-                padding="max_length",
-                max_length=self.pipeline.tokenizer.model_max_length,
-                truncation=True,
-                return_tensors="pt",
-            )
-            self._embeddings[prompt] = self.pipeline.text_encoder(tokens.input_ids.to(self.device))[0]
+            self._embeddings[prompt] = embed(self.pipeline, prompt)
         return self._embeddings[prompt]
 
 
-def load_pipeline(method: str, model: config.Model, dtype: torch.dtype) -> DiffusionPipeline:
-    """The diffusers pipeline of a method, without a safety checker, on the CPU in `dtype`."""
+def load_pipeline(settings: config.Edit, dtype: torch.dtype) -> DiffusionPipeline:
+    """The diffusers pipeline of `edit`, without a safety checker, on the CPU in `dtype`."""
     quiet_libraries()
-    if is_random(model.name):
-        if architecture_of(model.name) != "sd15":
-            raise ValueError(f"{model.name}: the only random editor is random:sd15, for either method")
-        return random_pipeline(method, dtype)
-    return PIPELINES[method].from_pretrained(
-        resolve(model.name),
-        revision=model.revision,
-        dtype=dtype,
-        use_safetensors=True,
-        safety_checker=None,
-        requires_safety_checker=False,
-    )
+    if is_random(settings.model.name):
+        if architecture_of(settings.model.name) != "sd15":
+            raise ValueError(f"{settings.model.name}: the only random editor is random:sd15, for any method")
+        pipeline = random_sd15(settings.method, dtype)
+    else:
+        pipeline = _load(settings, dtype)
+    if settings.scheduler != "own":
+        pipeline.scheduler = SCHEDULERS[settings.scheduler].from_config(pipeline.scheduler.config)
+    return pipeline
 
 
-def random_pipeline(method: str, dtype: torch.dtype) -> DiffusionPipeline:
-    """Stable Diffusion 1.5, or InstructPix2Pix, at its real size with seeded random weights.
-
-    Architecture of stable-diffusion-v1-5: UNet of 860 M parameters (8 input channels instead of 4 for
-    InstructPix2Pix), KL autoencoder with f = 8 and 4 latent channels, the text encoder of CLIP ViT-L/14.
-    Its tokenizer knows bytes only, since the real vocabulary cannot be made up.
-    """
-    with seeded_by_name(f"sd15-{method}"):
-        unet = UNet2DConditionModel(
-            sample_size=64,
-            in_channels=8 if method == "instruct_pix2pix" else 4,
-            out_channels=4,
-            block_out_channels=(320, 640, 1280, 1280),
-            layers_per_block=2,
-            cross_attention_dim=768,
-            attention_head_dim=8,
+def _load(settings: config.Edit, dtype: torch.dtype) -> DiffusionPipeline:
+    model, path = settings.model, resolve(settings.model.name)
+    described = DiffusionPipeline.load_config(path, revision=model.revision)
+    family: Family = "sdxl" if "XL" in described["_class_name"] else "sd"
+    parts: dict[str, Any] = dict(_OPTIONS[family])
+    if settings.method == "controlnet":
+        control = settings.controlnet
+        parts["controlnet"] = ControlNetModel.from_pretrained(
+            resolve(control.name), revision=control.revision, dtype=dtype, use_safetensors=True
         )
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            latent_channels=4,
-            sample_size=512,
-        )
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=49408,
-                hidden_size=768,
-                intermediate_size=3072,
-                num_hidden_layers=12,
-                num_attention_heads=12,
-            )
-        )
-    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
-    schedulers = {
-        "img2img": PNDMScheduler(**betas, skip_prk_steps=True),
-        "instruct_pix2pix": DDIMScheduler(**betas),
-        "text_to_image": PNDMScheduler(**betas, skip_prk_steps=True),
-    }
-    pipeline = PIPELINES[method](
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=_byte_tokenizer(),
-        unet=unet,
-        scheduler=schedulers[method],
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    return pipeline.to(dtype=dtype)
-
-
-def _byte_tokenizer() -> CLIPTokenizer:
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    return CLIPTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[], model_max_length=77)
+    kind = METHODS[settings.method].pipelines[family]
+    return kind.from_pretrained(path, revision=model.revision, dtype=dtype, use_safetensors=True, **parts)

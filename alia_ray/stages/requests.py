@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from alia_ray import tables
 from alia_ray.config import Edit
-from alia_ray.models.methods import method_parameters
+from alia_ray.models.methods import edit_parameters
 from alia_ray.tables import content_id, seed_of
 
 _CLEANED = {"Whip poor Will": "Eastern whip-poor-will", "Geococcyx": "Roadrunner"}  # CUB's two misnomers
@@ -29,18 +29,8 @@ class Plan:
 
 def plan_edits(domains: pa.Table, edit: Edit, seed: int) -> Plan:
     """The plan of a configuration over a domains table."""
-    parameters = {
-        "model": edit.model.name,
-        "revision": edit.model.revision,
-        "dtype": edit.model.dtype,
-        "steps": edit.steps,
-        "guidance_scale": edit.guidance_scale,
-        "size": edit.size,
-        "format": edit.format,
-        **method_parameters(edit),
-    }
     pairs = zip(domains.column("domain_id").to_pylist(), domains.column("prompt").to_pylist(), strict=True)
-    return Plan(tuple(sorted(pairs)), edit.method, json.dumps(parameters, sort_keys=True), seed)
+    return Plan(tuple(sorted(pairs)), edit.method, json.dumps(edit_parameters(edit), sort_keys=True), seed)
 
 
 def class_name(label: str) -> str:

@@ -41,6 +41,7 @@ class Scorer:
                 "confidence": float(probabilities[i].max()),
                 "label_probability": float(own_probability[i]),
                 "label_rank": int((probabilities[i] > own_probability[i]).sum()) + 1,
+                "class_probabilities": probabilities[i].tolist(),
                 "judge_seconds": seconds,
             }
             for i in range(len(labels))

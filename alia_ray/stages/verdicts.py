@@ -11,10 +11,9 @@ p > t_y, and *mislabelled* when c differs from y and p > t. The rules differ in 
 
 and, of our own,
 
-    within_domain   mislabelled when y is far less likely than for the other edits of its class onto its domain. A
-                    classifier that reads the background is wrong about all of them alike, which says nothing of
-                    any; one of them that lost its class still stands out. It needs the whole set of edits, so a
-                    worker that sees a batch leaves it to those who read the table.
+    within_domain   mislabelled when it looks like another class beside the other edits onto its domain
+                    (`within_domain.py`). It needs the whole set of edits, so a worker that sees a batch leaves it
+                    to those who read the table.
 """
 
 from collections import Counter
@@ -25,10 +24,8 @@ import pyarrow as pa
 
 from alia_ray.config import Judge
 from alia_ray.filters import ConfidenceRule, Filter
+from alia_ray.stages.within_domain import lost_class
 from alia_ray.tables import draw_key
-
-OUTLIER, FEWEST = 3.0, 8
-_TINY = 1e-6  # as near to 0 and 1 as a float32 probability can be told from them
 
 Limit = int | Mapping[str, int] | None
 """How many edits may be taken: in all, of each class, or as many as there are."""
@@ -44,7 +41,7 @@ def verdicts(
 ) -> list[str]:
     """One of tables.VERDICTS for each edit; the first filter that drops it names its verdict.
 
-    edits: the score columns of the edits table. thresholds: class name -> t.
+    edits: the score columns of the edits table. thresholds: class name -> t, of every class.
     """
     flags = _flags(edits, thresholds, positives, rule, top_k)
     verdict = np.full(edits.num_rows, "kept", dtype=object)
@@ -72,7 +69,7 @@ def _flags(
     of_predicted = np.array([thresholds.get(name, np.inf) for name in predicted])
     agrees = label == predicted
     if rule == "within_domain":
-        mislabelled = ~agrees & _stands_out(edits)
+        mislabelled = lost_class(edits, sorted(thresholds))
     elif rule == "top_k":
         rank = np.array(edits.column("label_rank").to_pylist(), dtype=float)
         mislabelled = rank > top_k
@@ -83,26 +80,6 @@ def _flags(
         "mislabelled": mislabelled,
         "too_similar": agrees & (confidence > of_label),
     }
-
-
-def _stands_out(edits: pa.Table) -> np.ndarray:
-    """Whether an edit's label is far less likely than is usual for its class and domain.
-
-    Far: its log-odds lie more than OUTLIER robust standard deviations (of the median absolute deviation) below the
-    median. A class and domain with fewer than FEWEST edits have no outliers.
-    """
-    columns = (edits.column(name).to_pylist() for name in ("label", "domain_id"))
-    cells = np.array(["\0".join(map(str, pair)) for pair in zip(*columns, strict=True)], dtype=object)
-    probability = np.array(edits.column("label_probability").to_pylist(), dtype=float).clip(_TINY, 1 - _TINY)
-    odds = np.log(probability / (1 - probability))
-    stands_out = np.zeros(len(cells), dtype=bool)
-    for cell in set(cells):
-        member = (cells == cell) & np.isfinite(odds)
-        if member.sum() >= FEWEST:
-            median = np.median(odds[member])
-            deviation = 1.4826 * np.median(np.abs(odds[member] - median))
-            stands_out |= member & (odds < median - OUTLIER * deviation)
-    return stands_out
 
 
 def judged(edits: pa.Table, thresholds: dict[str, float], judge: Judge) -> list[str]:

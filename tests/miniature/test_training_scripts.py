@@ -1,12 +1,15 @@
 """A few steps of every training script make a folder that the real loaders read."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from alia_ray.config import ConfigError, Model
+from alia_ray.config import ConfigError, Edit, Model
 from alia_ray.miniature.captioner import train_captioner
 from alia_ray.miniature.clip import train_clip
+from alia_ray.miniature.controlnet import train_controlnet
 from alia_ray.miniature.editors import assemble, train_editor
 from alia_ray.miniature.train import train_part
 from alia_ray.miniature.training import seed_everything, to_tensor
@@ -14,6 +17,7 @@ from alia_ray.miniature.vae import build_vae, encode, random_pictures, train_vae
 from alia_ray.models.captioner import load_blip
 from alia_ray.models.clip import ClipJudge
 from alia_ray.models.editor import load_pipeline
+from alia_ray.models.loading import resolve
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +51,18 @@ def test_the_same_seed_makes_the_same_encoder():
 def test_editors(method, vae, tmp_path):
     train_editor(method, tmp_path, steps=2, seed=1, pairs=40)
     assemble(vae, tmp_path)
-    pipeline = load_pipeline(method, Model(name=str(tmp_path)), torch.float32)
+    pipeline = load_pipeline(Edit(method=method, model=Model(name=str(tmp_path))), torch.float32)
     assert pipeline.unet.config.in_channels == (24 if method == "instruct_pix2pix" else 12)
     assert pipeline.vae.dtype == pipeline.unet.dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_controlnet(tmp_path):
+    beneath = resolve("miniature:img2img")
+    train_controlnet(tmp_path, Path(beneath), steps=2, seed=1, pairs=40)
+    settings = Edit(method="controlnet", model=Model(name=beneath), controlnet=Model(name=str(tmp_path)))
+    pipeline = load_pipeline(settings, torch.float32)
+    assert pipeline.controlnet.dtype == pipeline.unet.dtype == torch.float32
 
 
 def test_captioner(tmp_path):

@@ -1,13 +1,26 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionInstructPix2PixPipeline
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    EulerDiscreteScheduler,
+    StableDiffusionInstructPix2PixPipeline,
+    StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from alia_ray.config import load_config
+from alia_ray.config import ConfigError, Edit, Model, load_config, parse_config
 from alia_ray.miniature import dataset
-from alia_ray.miniature.recipes import DEMO, IMG2IMG
-from alia_ray.models.editor import Editor, random_pipeline
+from alia_ray.miniature.recipes import DEMO, EDITING
+from alia_ray.models.editing.controlnet import canny_edges
+from alia_ray.models.editor import SCHEDULERS, Editor
+from alia_ray.models.methods import edit_parameters
+from alia_ray.models.random_diffusion import random_sd15
 
+SOURCE = {"kind": "imagefolder", "path": "photos"}
 TINY = ["edit.steps=4"]
 PROMPTS = [
     "a photo of a tarrel bird in the snow",
@@ -16,10 +29,9 @@ PROMPTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["instruct_pix2pix", "img2img"])
+@pytest.fixture(scope="module", params=list(EDITING))
 def editor(request) -> Editor:
-    overrides = IMG2IMG if request.param == "img2img" else []
-    return Editor(load_config(DEMO, [*overrides, *TINY]).edit)
+    return Editor(load_config(DEMO, [*EDITING[request.param], *TINY]).edit)
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +128,135 @@ def test_what_half_precision_cannot_decode_is_decoded_in_float32(editor, birds, 
     assert (edited_anyway - expected).abs().max() < 0.1
 
 
-@pytest.mark.parametrize(("method", "channels"), [("img2img", 4), ("instruct_pix2pix", 8)])
+@pytest.mark.parametrize("scheduler", list(SCHEDULERS))
+def test_every_scheduler_gives_the_same_edit_in_any_batch(birds, scheduler):
+    """Some draw noise at every step; that too must come from the edit's own generator."""
+    editor = Editor(load_config(DEMO, [*TINY, f"edit.scheduler={scheduler}"]).edit)
+    assert isinstance(editor.pipeline.scheduler, SCHEDULERS[scheduler])
+    together = edited(editor, birds, PROMPTS, [1, 2, 3])
+    alone = torch.cat([edited(editor, birds[i : i + 1], PROMPTS[i : i + 1], [i + 1]) for i in (2, 0, 1)])
+    assert torch.allclose(together, alone[[1, 2, 0]], atol=1e-4)
+    assert together.std() > 0.05
+
+
+def test_the_scheduler_is_part_of_what_an_edit_is():
+    own, other = (load_config(DEMO, [f"edit.scheduler={name}"]).edit for name in ("own", "dpm++"))
+    assert edit_parameters(own) != edit_parameters(other)
+    baseline = load_config(DEMO, ["edit.scheduler=lcm"]).baselines.text_to_image
+    assert baseline.scheduler == "own"  # another model, which may be no consistency model
+
+
+def test_a_preset_fills_in_what_is_not_said():
+    edit = parse_config({"run": {"folder": "r"}, "source": SOURCE, "edit": {"preset": "lcm", "steps": 4}}).edit
+    assert (edit.scheduler, edit.steps, edit.guidance_scale) == ("lcm", 4, 8.0)
+    turbo = parse_config({"run": {"folder": "r"}, "source": SOURCE, "edit": {"preset": "turbo"}}).edit
+    assert (turbo.scheduler, turbo.steps, turbo.guidance_scale) == ("own", 4, 0.0)
+    with pytest.raises(ConfigError, match=r"edit\.preset"):
+        parse_config({"run": {"folder": "r"}, "source": SOURCE, "edit": {"preset": ["lcm"]}})
+
+
+def test_edges_are_white_lines_on_black_where_the_picture_changes():
+    images = torch.zeros(2, 3, 32, 32)
+    images[1, :, 8:24, 8:24] = 1
+    edges = canny_edges(images, (60, 150))
+    assert edges.shape == images.shape
+    assert set(edges.unique().tolist()) == {0.0, 1.0}
+    assert edges[0].sum() == 0
+    assert edges[1, 0, 6:26, 6:26].sum() == edges[1, 0].sum() > 40
+    assert torch.equal(edges[:, 0], edges[:, 2])
+
+
+def small_sdxl(channels: int = 4) -> dict:
+    """The parts of an SDXL pipeline, at a size for tests; weights are random."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=channels,
+        out_channels=4,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        attention_head_dim=(2, 4),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        transformer_layers_per_block=(1, 2),
+        projection_class_embeddings_input_dim=80,  # 6 * 8 + 32
+        cross_attention_dim=64,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        sample_size=16,
+    )
+    words = ["<|startoftext|>", "<|endoftext|>", *(f"{letter}</w>" for letter in "abcdefghijklmnopqrstuvwxyz ")]
+    tokenizer = CLIPTokenizer(vocab={word: n for n, word in enumerate(words)}, merges=[], model_max_length=16)
+    text = CLIPTextConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=37,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=16,
+        projection_dim=32,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    return {
+        "vae": vae,
+        "unet": unet,
+        "text_encoder": CLIPTextModel(text),
+        "text_encoder_2": CLIPTextModelWithProjection(text),
+        "tokenizer": tokenizer,
+        "tokenizer_2": tokenizer,
+        "scheduler": EulerDiscreteScheduler(beta_schedule="scaled_linear", timestep_spacing="leading"),
+    }
+
+
+@pytest.mark.parametrize("method", ["img2img", "instruct_pix2pix", "controlnet", "text_to_image"])
+def test_sdxl_checkpoints_edit_by_every_method_whatever_the_batch(method, birds, tmp_path):
+    parts = small_sdxl(8 if method == "instruct_pix2pix" else 4)
+    StableDiffusionXLPipeline(**parts).save_pretrained(tmp_path / "sdxl")
+    control = ControlNetModel.from_unet(parts["unet"], conditioning_embedding_out_channels=(8, 16))
+    control.save_pretrained(tmp_path / "control")
+    settings = Edit(
+        method=method,
+        model=Model(name=str(tmp_path / "sdxl")),
+        controlnet=Model(name=str(tmp_path / "control")),
+        steps=3,
+        size=48,
+    )
+    editor = Editor(settings)
+    assert "XL" in type(editor.pipeline).__name__
+    together = edited(editor, birds, PROMPTS, [1, 2, 3])
+    assert together.shape == (3, 3, 48, 48)
+    assert together.isfinite().all()
+    alone = edited(editor, birds[2:], PROMPTS[2:], [3])
+    assert torch.allclose(together[2:], alone, atol=1e-4)
+    if method == "controlnet":
+        own = StableDiffusionXLControlNetPipeline(**editor.pipeline.components, add_watermarker=False)
+        own.set_progress_bar_config(disable=True)
+        expected = own(
+            prompt=PROMPTS,
+            image=canny_edges(birds, settings.canny_thresholds),
+            generator=[torch.Generator().manual_seed(seed) for seed in (1, 2, 3)],
+            num_inference_steps=3,
+            guidance_scale=settings.guidance_scale,
+            height=48,
+            width=48,
+            output_type="pt",
+        ).images
+        assert torch.allclose(together, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("method", "channels"), [("img2img", 4), ("instruct_pix2pix", 8), ("controlnet", 4)])
 def test_random_weights_have_the_real_size(method, channels):
     with torch.device("meta"):
-        pipeline = random_pipeline(method, torch.float16)
+        pipeline = random_sd15(method, torch.float16)
     sizes = {
         name: sum(p.numel() for p in getattr(pipeline, name).parameters()) / 1e6
         for name in ("unet", "vae", "text_encoder")
@@ -129,3 +266,6 @@ def test_random_weights_have_the_real_size(method, channels):
     assert sizes["vae"] == pytest.approx(83.7, abs=0.1)
     assert sizes["text_encoder"] == pytest.approx(123.1, abs=0.1)
     assert pipeline.unet.dtype == torch.float16
+    if method == "controlnet":
+        size = sum(p.numel() for p in pipeline.controlnet.parameters()) / 1e6
+        assert size == pytest.approx(361.3, abs=0.1)

@@ -45,43 +45,6 @@ def test_the_first_filter_names_the_verdict():
     assert verdicts(edits(wrong_and_noisy), THRESHOLDS, POSITIVES, ALL, "paper", 1) == ["semantic"]
 
 
-def within_domain(*probabilities: float, domain: str = "d", label: str = "a") -> pa.Table:
-    """Edits of a class onto a domain that a classifier takes for b, but for these probabilities of their label."""
-    count = len(probabilities)
-    columns = {
-        "semantic_text": [BIRD] * count,
-        "label": [label] * count,
-        "domain_id": [domain] * count,
-        "predicted_label": ["b"] * count,
-        "confidence": [1 - p for p in probabilities],
-        "label_probability": list(probabilities),
-        "label_rank": [2] * count,
-        "error": [None] * count,
-    }
-    return pa.table(columns)
-
-
-USUAL = (0.010, 0.012, 0.008, 0.011, 0.009, 0.010, 0.013, 0.007, 0.010)
-
-
-def test_within_a_domain_only_what_stands_out_is_mislabelled_however_biased_the_classifier():
-    table = within_domain(*USUAL, 0.0001)
-    found = verdicts(table, THRESHOLDS, POSITIVES, ("mislabelled",), "within_domain", top_k=1)
-    assert found == ["kept"] * 9 + ["mislabelled"]
-    # the paper's threshold drops them all
-    assert verdicts(table, THRESHOLDS, POSITIVES, ("mislabelled",), "paper", top_k=1) == ["mislabelled"] * 10
-
-
-def test_another_domain_has_its_own_usual():
-    table = pa.concat_tables([within_domain(*USUAL), within_domain(*[0.0001] * 9, domain="e")])
-    assert verdicts(table, THRESHOLDS, POSITIVES, ("mislabelled",), "within_domain", top_k=1) == ["kept"] * 18
-
-
-def test_few_edits_have_no_usual():
-    table = within_domain(0.01, 0.01, 0.0001)
-    assert verdicts(table, THRESHOLDS, POSITIVES, ("mislabelled",), "within_domain", top_k=1) == ["kept"] * 3
-
-
 def candidates(images: int, per_image: int) -> pa.Table:
     rows = [(f"e{i}-{j}", f"i{i}", "ab"[i % 2]) for i in range(images) for j in range(per_image)]
     return pa.table([list(column) for column in zip(*rows, strict=True)], names=["edit_id", "image_id", "label"])

@@ -137,6 +137,7 @@ class Edit(Pool):
     canny_thresholds: tuple[int, int] = Field((100, 200), description="ControlNet: of Canny's hysteresis")
     size: int = Field(512, ge=8, multiple_of=8, description="pixels; sources are resized and cropped to it")
     format: Literal["png", "jpeg", "webp"] = "png"
+    compile: bool = Field(False, description="torch.compile, minutes once for each worker; needs a C++ compiler")
     edits_per_image: Count | Literal["all"] | None = Field(
         None,
         description="an image's prompts are tried until so many edits survive the filters, or all of them are; "
@@ -168,6 +169,9 @@ class Judge(Section):
         description="t of the predicted class (paper) or of the label (code), top_k, or within_domain",
     )
     top_k: int = Field(2, ge=1, description="top_k: mislabelled when the label is not among the k likeliest")
+    safety_checker: Model | None = Field(
+        None, description="drop what it flags, as CompVis/stable-diffusion-safety-checker does; none: ask none"
+    )
 
 
 class Select(Section):

@@ -15,7 +15,15 @@ RANDOM = {
     "baselines.text_to_image.model.name": {"sd15"},
 }
 """The architectures that `random:` knows; `judge.model.name` takes any that open_clip knows."""
-COMMON_CLASSIFIERS = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "shufflenet_v2_x1_0"}
+COMMON_CLASSIFIERS = {
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "shufflenet_v2_x0_5",
+    "shufflenet_v2_x1_0",
+}
 
 
 def check_inputs(settings: Config) -> None:
@@ -27,6 +35,10 @@ def check_inputs(settings: Config) -> None:
     }
     if any(ARMS[name].edits == "text_to_image" for name in _arms(settings)):
         models["baselines.text_to_image.model.name"] = settings.baselines.text_to_image.model
+    if settings.edit.method == "controlnet" and not settings.edit.model.name.startswith("random:"):
+        models["edit.controlnet.name"] = settings.edit.controlnet  # random weights bring their own
+    if settings.judge.safety_checker is not None:
+        models["judge.safety_checker.name"] = settings.judge.safety_checker
     if settings.discover.prompts is None and settings.llm.base_url is None:
         models["llm.model.name"] = settings.llm.model
         if settings.llm.model.name.startswith("random:"):

@@ -29,7 +29,7 @@ from alia_ray.stages.verdicts import Limit, judged, select
 
 _SCORES = (
     *("image_id", "domain_id", "label", "semantic_text", "predicted_label"),
-    *("confidence", "label_probability", "label_rank", "class_probabilities", "error", "image_bytes"),
+    *("confidence", "label_probability", "label_rank", "class_probabilities", "unsafe", "error", "image_bytes"),
 )
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 SPLITS = ("train", "val", "test", "extra")
 """`extra` is real data that training does not see; the arm `real_data` adds it."""
-VERDICTS = ("kept", "semantic", "too_similar", "mislabelled", "error")
+VERDICTS = ("kept", "semantic", "too_similar", "mislabelled", "unsafe", "error")
 
 IMAGES = pa.schema(
     [
@@ -58,6 +58,7 @@ EDITS = pa.schema(
         ("label_probability", pa.float32()),  # its probability of the edit's own label
         ("label_rank", pa.int32()),  # 1: the label is the likeliest class
         ("class_probabilities", pa.list_(pa.float32())),  # of every class, in the order of the sorted names
+        ("unsafe", pa.bool_()),  # what the safety checker says, if one is configured
         ("verdict", pa.string()),  # one of VERDICTS, under the filters configured when it was written
         ("error", pa.string()),
         ("edit_seconds", pa.float32()),  # this edit's share of its batch

@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--size", type=int, help="pixels; none: as the model's configuration says")
     parser.add_argument("--steps", type=int, help="as edit.steps; none: likewise")
+    parser.add_argument("--scheduler", help="as edit.scheduler; none: likewise")
+    parser.add_argument("--compile", action="store_true", help="as edit.compile; one batch size at a time")
     parser.add_argument("--repeats", type=int, default=2, help="how often each is timed, after once that is not")
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
@@ -63,7 +65,9 @@ def configured(options: argparse.Namespace) -> Edit:
         settings = load_config(DEMO, EDITING[options.method]).edit
     else:
         settings = Edit(method=options.method, model=Model(name=options.model, dtype=options.dtype))
-    given = {name: getattr(options, name) for name in ("size", "steps") if getattr(options, name)}
+    given = {name: getattr(options, name) for name in ("size", "steps", "scheduler") if getattr(options, name)}
+    if options.compile:
+        given |= {"compile": True, "batch_size": options.batches[-1]}  # to which smaller batches are padded
     return settings.model_copy(update=given)
 
 

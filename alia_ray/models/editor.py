@@ -57,9 +57,14 @@ class Editor:
         self.pipeline.image_processor = VaeImageProcessor(
             vae_latent_channels=self.pipeline.vae.config.latent_channels  # it leaves these as they are
         )
-        if self.device.type == "cuda":
-            for name in {"unet", "controlnet"} & set(self.pipeline.components):
-                getattr(self.pipeline, name).to(memory_format=torch.channels_last)
+        if settings.compile:
+            self.pipeline.unet.fuse_qkv_projections()
+        for name in {"unet", "controlnet"} & set(self.pipeline.components):  # what runs at every step
+            network = getattr(self.pipeline, name)
+            if self.device.type == "cuda":
+                network.to(memory_format=torch.channels_last)
+            if settings.compile:
+                network.compile(dynamic=False)
         takes = inspect.signature(self.pipeline.__call__).parameters
         self._size = {name: settings.size for name in ("height", "width") if name in takes}
         self._embeddings: dict[str, dict[str, torch.Tensor]] = {}
@@ -86,7 +91,7 @@ class Editor:
         while done < len(prompts):
             part = slice(done, done + most)
             try:
-                parts.append(self._edit(sources[part], prompts[part], seeds[part]))
+                parts.append(self._edit_padded(sources[part], prompts[part], seeds[part]))
                 done += len(prompts[part])
             except torch.OutOfMemoryError:
                 if most == 1:
@@ -95,6 +100,15 @@ class Editor:
                 torch.cuda.empty_cache()
                 say(f"edit: out of memory, going on with {most} images at once; lower edit.batch_size")
         return torch.cat(parts)
+
+    def _edit_padded(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
+        """Edit one batch; what is compiled gets full ones, the last edit repeated, so that it compiles once."""
+        count = len(prompts)
+        full = min(self._most or self.settings.batch_size, self.settings.batch_size)
+        if self.settings.compile and count < full:
+            places = [min(place, count - 1) for place in range(full)]
+            sources, prompts, seeds = sources[places], [prompts[p] for p in places], [seeds[p] for p in places]
+        return self._edit(sources, prompts, seeds)[:count]
 
     def _edit(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
         embedded = [self._embedding(prompt) for prompt in prompts]

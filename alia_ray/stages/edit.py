@@ -48,7 +48,9 @@ def edits_table(settings: Config, classifier: str) -> Table:
     An edit's id covers how it was made, so the fingerprint covers only how it is scored.
     """
     judge = settings.judge
-    fingerprint = config.fingerprint(judge.model, judge.positives, judge.negatives, classifier)
+    fingerprint = config.fingerprint(
+        judge.model, judge.positives, judge.negatives, judge.safety_checker, classifier
+    )
     return RunFolder(settings.run.folder).table("edits", fingerprint)
 
 
@@ -206,7 +208,7 @@ class _EditAndJudge:
 
     def _picture(self, pixels: np.ndarray, verdict: str) -> Future[bytes] | None:
         """An edit that is to be kept as a picture, being encoded beside the device's work."""
-        if verdict != "kept" and (verdict == "error" or not self.edit.keep_rejected):
+        if verdict != "kept" and (verdict in ("error", "unsafe") or not self.edit.keep_rejected):
             return None
         return self.threads.submit(lambda: encode(from_array(pixels), self.edit.format))
 

@@ -1,4 +1,4 @@
-"""Scores of edits: CLIP against the semantic texts, and the base classifier; one object per worker."""
+"""Scores of edits by CLIP, the base classifier and a safety checker, if any; one object per worker."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from alia_ray.config import Judge
 
 
 class Scorer:
-    """Holds the two judges on one device."""
+    """Holds the judges on one device."""
 
     def __init__(self, judge: Judge, classifier_folder: str) -> None:
         from alia_ray.models.classifier import load_classifier
@@ -21,6 +21,11 @@ class Scorer:
         self.positives = len(judge.positives)
         self.clip = ClipJudge(judge.model, judge.positives, judge.negatives, self.device)
         self.classifier = load_classifier(classifier_folder, self.device)
+        self.safety = None
+        if judge.safety_checker is not None:
+            from alia_ray.models.safety import SafetyChecker
+
+            self.safety = SafetyChecker(judge.safety_checker, self.device)
 
     @torch.inference_mode()
     def score(self, images: torch.Tensor, labels: list[str]) -> list[dict[str, Any]]:
@@ -32,6 +37,7 @@ class Scorer:
         probabilities = self.classifier.probabilities(images).cpu()
         own = torch.tensor([classes.index(label) for label in labels])
         own_probability = probabilities.gather(1, own[:, None]).squeeze(1)
+        unsafe = self.safety.flags(images) if self.safety else [None] * len(labels)
         seconds = (time.perf_counter() - started) / len(labels)
         return [
             {
@@ -42,6 +48,7 @@ class Scorer:
                 "label_probability": float(own_probability[i]),
                 "label_rank": int((probabilities[i] > own_probability[i]).sum()) + 1,
                 "class_probabilities": probabilities[i].tolist(),
+                "unsafe": unsafe[i],
                 "judge_seconds": seconds,
             }
             for i in range(len(labels))

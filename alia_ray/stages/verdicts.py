@@ -41,12 +41,15 @@ def verdicts(
 ) -> list[str]:
     """One of tables.VERDICTS for each edit; the first filter that drops it names its verdict.
 
+    What a safety checker flagged is dropped under any filters.
+
     edits: the score columns of the edits table. thresholds: class name -> t, of every class.
     """
     flags = _flags(edits, thresholds, positives, rule, top_k)
     verdict = np.full(edits.num_rows, "kept", dtype=object)
     for name in reversed([name for name in flags if name in filters]):
         verdict[flags[name]] = name
+    verdict[np.array(edits.column("unsafe").to_pylist(), dtype=object) == True] = "unsafe"  # noqa: E712
     failed = np.array([error is not None for error in edits.column("error").to_pylist()], dtype=bool)
     verdict[failed] = "error"
     return verdict.tolist()

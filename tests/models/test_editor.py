@@ -107,6 +107,30 @@ def test_out_of_memory_halves_the_batch_and_changes_no_edit(editor, birds, monke
     assert sizes == [1, 1, 1]  # it remembers
 
 
+def test_padding_leaks_into_no_edit_and_a_network_compiles_once(editor, birds, monkeypatch):
+    expected = edited(editor, birds, PROMPTS, [1, 2, 3])
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    def compile_with_backend(network, **options):
+        network.forward = torch.compile(network.forward, backend=backend, **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_with_backend)
+    compiled = Editor(editor.settings.model_copy(update={"compile": True, "batch_size": 4}))
+    together = edited(compiled, birds, PROMPTS, [1, 2, 3])
+    assert together.shape == expected.shape
+    assert torch.allclose(together, expected, atol=1e-4)
+    made = len(graphs)
+    assert made > 0
+    for size in (1, 2):
+        fewer = edited(compiled, birds[:size], PROMPTS[:size], [1, 2][:size])
+        assert torch.allclose(fewer, expected[:size], atol=1e-4)
+    assert len(graphs) == made
+
+
 def test_what_half_precision_cannot_decode_is_decoded_in_float32(editor, birds, monkeypatch):
     sources = editor.encode(birds)
     expected = editor.edit(sources, PROMPTS, [1, 2, 3])

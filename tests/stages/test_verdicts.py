@@ -10,7 +10,8 @@ POSITIVES = ["a photo of a bird"]
 
 def edits(*rows: tuple) -> pa.Table:
     names = ["semantic_text", "label", "predicted_label", "confidence", "label_rank", "error"]
-    return pa.table([list(column) for column in zip(*rows, strict=True)], names=names)
+    table = pa.table([list(column) for column in zip(*rows, strict=True)], names=names)
+    return table.append_column("unsafe", pa.nulls(table.num_rows, pa.bool_()))
 
 
 BIRD, NOISE = "a photo of a bird", "a photo of noise"
@@ -38,6 +39,14 @@ def test_each_rule_gives_the_verdicts_of_its_definition(filters, rule, expected)
 
 def test_top_k_keeps_an_edit_whose_label_is_among_the_k_likeliest():
     assert verdicts(edits(WRONG_A), THRESHOLDS, POSITIVES, ALL, "top_k", top_k=2) == ["kept"]
+
+
+def test_what_the_safety_checker_flags_is_dropped_under_any_filters():
+    table = edits(GOOD_A, NOISY_A, GOOD_A, FAILED)
+    flagged = table.set_column(6, "unsafe", pa.array([True, True, False, True]))
+    for filters in ((), ALL):
+        found = verdicts(flagged, THRESHOLDS, POSITIVES, filters, "paper", 1)
+        assert found == ["unsafe", "unsafe", "kept", "error"]
 
 
 def test_the_first_filter_names_the_verdict():

@@ -36,6 +36,7 @@ def row(domain: str, label: str, likely: np.ndarray) -> dict:
         "confidence": float(likely.max()),
         "label_rank": 1 + int((likely > likely[CLASSES.index(label)]).sum()),
         "class_probabilities": likely.tolist(),
+        "unsafe": None,
         "error": None,
     }
 

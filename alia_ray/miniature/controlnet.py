@@ -16,7 +16,6 @@ from diffusers import ControlNetModel
 from alia_ray.config import Edit, Model
 from alia_ray.miniature import world
 from alia_ray.miniature.editors import (
-    BATCH,
     EMPTY_TEXT_SHARE,
     TOKENS,
     alpha_sigma,
@@ -31,6 +30,7 @@ from alia_ray.miniature.vae import encode
 from alia_ray.models.editing.controlnet import canny_edges
 from alia_ray.models.editor import load_pipeline
 
+BATCH = 16
 OWN_EDGES_SHARE = 0.4
 
 

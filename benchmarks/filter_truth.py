@@ -82,6 +82,8 @@ def configured(name: str, editor: str, options: argparse.Namespace) -> Config:
         f"source.seed={options.seed}",
         f"discover.prompts={json.dumps(prompts)}",
         "train.arms=[original]",
+        "edit.edits_per_image=all",
+        "edit.keep_rejected=true",
     ]
     return load_config(RECIPE, [*overrides, *WORLDS[name], *EDITORS[editor], *options.set])
 

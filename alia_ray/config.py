@@ -14,11 +14,10 @@ import yaml
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from alia_ray.arms import ARMS
+from alia_ray.edit_config import Edit, Scheduler
 from alia_ray.filters import ConfidenceRule, Filter
-from alia_ray.sections import ConfigError, Section
+from alia_ray.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.source_config import Source
-
-Count = Annotated[int, Field(ge=1)]
 
 
 def _known_arm(name: str) -> str:
@@ -36,28 +35,6 @@ def _has_one_place(prompt: str) -> str:
 ArmName = Annotated[str, AfterValidator(_known_arm)]
 Prompt = Annotated[str, AfterValidator(_has_one_place)]
 Prompts = Annotated[list[Prompt], Field(min_length=1)]
-
-
-class Model(Section):
-    """A model to load.
-
-    `name` is a hub id, a local folder, `miniature:NAME` (small weights that ship with this package), or
-    `random:ARCHITECTURE` (the real architecture and size with seeded random weights).
-    `dtype` "auto" is float16 on a GPU and float32 on a CPU.
-    """
-
-    name: str
-    revision: str | None = None
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-
-
-class Pool(Section):
-    """An actor pool: how many workers, what each holds, and how many rows it works on at once."""
-
-    workers: Count | Literal["auto"] = Field("auto", description="auto: as many as the cluster has room for")
-    gpus_per_worker: float = Field(1.0, gt=0, description="ignored on a cluster without GPUs")
-    cpus_per_worker: float = Field(1.0, gt=0)
-    batch_size: int = Field(16, ge=1)
 
 
 class Run(Section):
@@ -107,52 +84,6 @@ class Discover(Section):
     max_domains: int = Field(9, ge=1, le=9)
     max_tokens: int = Field(1024, ge=16, description="the longest answer of the LLM, in tokens")
     temperature: float = Field(0.0, ge=0)
-
-
-Scheduler = Literal["own", "dpm++", "ddim", "lcm"]
-PRESETS: dict[str, dict[str, Any]] = {
-    "lcm": {"scheduler": "lcm", "steps": 8, "guidance_scale": 8.0},
-    "turbo": {"scheduler": "own", "steps": 4, "guidance_scale": 0.0},
-}
-"""What `edit.preset` fills in: for latent consistency models, and for models distilled by ADD (SD-Turbo)."""
-
-
-class Edit(Pool):
-    """Editing every training image under every prompt (paper, section 3.2)."""
-
-    method: Literal["img2img", "instruct_pix2pix", "controlnet", "text_to_image"] = "img2img"
-    model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
-    preset: Literal["lcm", "turbo"] | None = Field(
-        None, description="scheduler, steps and guidance of a few-step distillation, where they are not given"
-    )
-    scheduler: Scheduler = Field("own", description="own: the checkpoint's")
-    steps: int = Field(50, ge=1, description="Img2Img runs strength × steps of them")
-    strength: float = Field(0.6, gt=0, le=1, description="Img2Img: how much of the image is noised")
-    guidance_scale: float = Field(7.5, ge=0)
-    image_guidance_scale: float = Field(1.2, ge=1, description="InstructPix2Pix: how close to the source")
-    controlnet: Model = Field(
-        Model(name="lllyasviel/sd-controlnet-canny"), description="ControlNet: the network that sees the edges"
-    )
-    controlnet_scale: float = Field(1.0, ge=0, description="ControlNet: how much the edges count")
-    canny_thresholds: tuple[int, int] = Field((100, 200), description="ControlNet: of Canny's hysteresis")
-    size: int = Field(512, ge=8, multiple_of=8, description="pixels; sources are resized and cropped to it")
-    format: Literal["png", "jpeg", "webp"] = "png"
-    compile: bool = Field(False, description="torch.compile, minutes once for each worker; needs a C++ compiler")
-    edits_per_image: Count | Literal["all"] | None = Field(
-        None,
-        description="an image's prompts are tried until so many edits survive the filters, or all of them are; "
-        "none: as many as select.edits_per_image, or all where something draws from all",
-    )
-    keep_rejected: bool = Field(False, description="keep the pictures of rejected edits, beside their scores")
-    drop_prompt_below: float | None = Field(
-        None, ge=0, le=1, description="give up a prompt of whose first 40 edits a smaller share survives"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_preset(cls, given: Any) -> Any:
-        named = given.get("preset") if isinstance(given, dict) else None
-        return {**PRESETS[named], **given} if isinstance(named, str) and named in PRESETS else given
 
 
 class Judge(Section):

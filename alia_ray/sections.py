@@ -1,6 +1,8 @@
-"""What every section of a configuration is, and the error that says what is wrong with one."""
+"""What sections of a configuration are made of, and the error that says what is wrong with one."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ConfigError(ValueError):
@@ -11,3 +13,28 @@ class Section(BaseModel):
     """Plain data that cannot be changed; a key that it does not know is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Model(Section):
+    """A model to load.
+
+    `name` is a hub id, a local folder, `miniature:NAME` (small weights that ship with this package), or
+    `random:ARCHITECTURE` (the real architecture and size with seeded random weights).
+    `dtype` "auto" is float16 on a GPU and float32 on a CPU.
+    """
+
+    name: str
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+
+
+class Pool(Section):
+    """An actor pool: how many workers, what each holds, and how many rows it works on at once."""
+
+    workers: Count | Literal["auto"] = Field("auto", description="auto: as many as the cluster has room for")
+    gpus_per_worker: float = Field(1.0, gt=0, description="ignored on a cluster without GPUs")
+    cpus_per_worker: float = Field(1.0, gt=0)
+    batch_size: int = Field(16, ge=1)

@@ -21,8 +21,9 @@ from alia_ray.config import Config, Judge, Train
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.run_folder import HISTORY, RunFolder, Table
+from alia_ray.stages.attempts import Request, given_up
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.edit import edits_table, wanted_ids
+from alia_ray.stages.edit import edits_table, outcomes, wanted_requests
 from alia_ray.stages.examples import Examples
 from alia_ray.stages.ingest import images_table
 from alia_ray.stages.verdicts import Limit, judged, select
@@ -167,14 +168,29 @@ class State:
 
     def wanted_ids(self, edits: EditSet) -> list[str]:
         """The ids of every edit of a set, made or not."""
-        return wanted_ids(self.edit_settings(edits), self.images, self.prompts_of(edits))
+        return [request.edit_id for request in self._wanted(edits)]
+
+    def _wanted(self, edits: EditSet) -> list[Request]:
+        return wanted_requests(self.edit_settings(edits), self.images, self.prompts_of(edits))
 
     def scored(self, edits: EditSet, *columns: str) -> pa.Table:
-        """The edits of a set that are there: their score columns and `columns`. No verdict: filters give that."""
+        """The edits of a set that are there: their score columns and `columns`. No verdict: filters give that.
+
+        Those under a prompt that is given up do not count, whoever made them: what is selected depends on the
+        configuration alone.
+        """
         names = [name for name in dict.fromkeys(["edit_id", *_SCORES, *columns]) if name != "verdict"]
         rows = self.edits.read(names)
-        wanted = pa.array(self.wanted_ids(edits), pa.string())
+        wanted = pa.array(sorted(set(self.wanted_ids(edits)) - self._given_up(edits)), pa.string())
         return rows.filter(pc.is_in(rows.column("edit_id"), value_set=wanted))
+
+    def _given_up(self, edits: EditSet) -> set[str]:
+        """The edits under prompts of which too few survive, if `edit.drop_prompt_below` is set."""
+        settings = self.edit_settings(edits)
+        if settings.edit.drop_prompt_below is None:
+            return set()
+        survived = outcomes(settings, self.edits, self.thresholds())
+        return given_up(self._wanted(edits), survived, settings.edit.drop_prompt_below)
 
     def wanted_edits(self, *columns: str) -> pa.Table:
         """The discovered edits that this configuration asks for, of those that are there, with verdicts."""

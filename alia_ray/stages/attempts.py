@@ -98,12 +98,10 @@ def still_to_try(
     workers, goes through the same waves.
     """
     if drop_below is not None:
-        pilot = _pilot(requests)
-        if missing := [request for request in pilot if request.edit_id not in survived]:
+        if missing := [request for request in _pilot(requests) if request.edit_id not in survived]:
             return _attempts(missing, survived, None)
-        hopeless = {name for name, share in acceptance(pilot, survived).items() if share < drop_below}
-        tried = {request.edit_id for request in pilot}
-        requests = [r for r in requests if r.domain_id not in hopeless or r.edit_id in tried]
+        dropped = given_up(requests, survived, drop_below)
+        requests = [request for request in requests if request.edit_id not in dropped]
     if per_image is None or limit is None:
         return _attempts(requests, survived, per_image)
     if isinstance(limit, int):
@@ -113,6 +111,14 @@ def still_to_try(
         of_class = [request for request in requests if request.label == label]
         found |= _attempts(_as_far_as_needed(of_class, survived, per_image, most), survived, per_image)
     return found
+
+
+def given_up(requests: Sequence[Request], survived: Mapping[str, bool], below: float) -> set[str]:
+    """The attempts under prompts of whose first TRIES a share below `below` survived, but for those tries."""
+    pilot = _pilot(requests)
+    hopeless = {name for name, share in acceptance(pilot, survived).items() if share < below}
+    tried = {request.edit_id for request in pilot}
+    return {r.edit_id for r in requests if r.domain_id in hopeless and r.edit_id not in tried}
 
 
 def acceptance(requests: Sequence[Request], survived: Mapping[str, bool]) -> dict[str, float]:

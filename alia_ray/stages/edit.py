@@ -25,6 +25,7 @@ from alia_ray.run_folder import RunFolder, Table
 from alia_ray.stages.attempts import (
     Attempt,
     Pending,
+    Request,
     as_table,
     in_order,
     next_batch,
@@ -54,10 +55,11 @@ def edits_table(settings: Config, classifier: str) -> Table:
     return RunFolder(settings.run.folder).table("edits", fingerprint)
 
 
-def wanted_ids(settings: Config, images: Table, domains: pa.Table) -> list[str]:
-    """The ids of all edits that a configuration asks for."""
+def wanted_requests(settings: Config, images: Table, domains: pa.Table) -> list[Request]:
+    """Every edit that a configuration asks for, in the order in which edits are tried and drawn."""
     plan = plan_edits(domains, settings.edit, settings.run.seed)
-    return requests_of(images.read(["image_id", "label", "group", "split"]), plan).column("edit_id").to_pylist()
+    requests = requests_of(images.read(["image_id", "label", "group", "split"]), plan)
+    return in_order(requests, settings.seed)
 
 
 def edit(
@@ -76,7 +78,7 @@ def edit(
     training, beyond which none is looked for. Raises StageError.
     """
     chosen, plan = settings.edit, plan_edits(domains, settings.edit, settings.run.seed)
-    requests = in_order(requests_of(images.read(["image_id", "label", "group", "split"]), plan), settings.seed)
+    requests = wanted_requests(settings, images, domains)
     per_image = None if chosen.edits_per_image == "all" else chosen.edits_per_image
     again = _failed(target) if settings.run.retry_errors else set()
     while True:

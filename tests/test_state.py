@@ -1,0 +1,65 @@
+"""What a run folder holds under a configuration, on tables made by hand."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from alia_ray.arms import BASE
+from alia_ray.config import parse_config
+from alia_ray.llm.discover import domain_rows
+from alia_ray.stages.attempts import TRIES
+from alia_ray.stages.edit import wanted_requests
+from alia_ray.state import State
+from alia_ray.tables import EDITS, IMAGES
+
+PROMPTS = ["a photo of a {} by the sea", "a photo of a {} in a wood"]
+
+
+def state(folder: Path, **edit: object) -> State:
+    settings = {
+        "run": {"folder": str(folder)},
+        "source": {"kind": "imagefolder", "path": "photos"},
+        "discover": {"prompts": PROMPTS},
+        "edit": edit,
+    }
+    return State(parse_config(settings))
+
+
+def fill(state: State, images: int) -> dict[str, str]:
+    """Images, and an edit of each under every prompt; those by the sea are paintings in the first tries only.
+
+    Returns edit_id -> its prompt's domain.
+    """
+    rows = [{"image_id": f"{n:032x}", "label": "cat", "split": "train", "group": "cat"} for n in range(images)]
+    rows.append({"image_id": "val", "label": "cat", "split": "val", "group": "cat"})
+    state.images.commit(pa.Table.from_pylist(rows, schema=IMAGES))
+    domains = domain_rows(PROMPTS, [], state.settings.discover.prefix, 0)
+    state.domains_table().commit(pa.Table.from_pylist(domains, schema=state.domains_table().schema))
+    state.folder.write_json({"cat": 0.9}, *state.arm_path(BASE), "thresholds.json")
+    sea = next(row["domain_id"] for row in domains if row["prompt"].endswith("sea"))
+    requests = wanted_requests(state.edit_settings("discovered"), state.images, state.domains())
+    tries = [request.edit_id for request in requests if request.domain_id == sea][:TRIES]
+    made = [
+        {
+            "edit_id": request.edit_id,
+            "image_id": request.image_id,
+            "domain_id": request.domain_id,
+            "label": request.label,
+            "semantic_text": "a painting" if request.edit_id in tries else "a photo",
+            "image_bytes": 10,
+        }
+        for request in requests
+    ]
+    state.edits.commit(pa.Table.from_pylist(made, schema=EDITS))
+    return {request.edit_id: "sea" if request.domain_id == sea else "wood" for request in requests}
+
+
+def test_edits_under_a_prompt_that_is_given_up_are_not_selected_whoever_made_them(tmp_path):
+    every = state(tmp_path)
+    place = fill(every, images=TRIES + 30)
+    assert {place[edit_id] for edit_id in every.selected()} == {"sea", "wood"}
+    dropping = state(tmp_path, drop_prompt_below=0.1)
+    chosen = dropping.selected()
+    assert {place[edit_id] for edit_id in chosen} == {"wood"}
+    assert len(chosen) == TRIES + 30
+    assert dropping.wanted_edits().num_rows == TRIES + 30 + TRIES  # its tries are told of

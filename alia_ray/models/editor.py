@@ -6,6 +6,7 @@ source is encoded once for all its edits.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -74,9 +75,13 @@ class Editor:
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """What `edit` takes of its sources, on the editor's device; encode once, edit under many prompts.
 
-        images: float (N, 3, S, S) in [0, 1]. A method that does not look at its source gets (N, 0).
+        images: float (N, 3, S, S) in [0, 1]. A method that does not look at its source gets (N, 0). Memory that
+        does not do: as in `edit`.
         """
-        return self.method.encode(self.pipeline, images.to(self.device), self.settings)
+        return self._in_parts(
+            len(images),
+            lambda part: self.method.encode(self.pipeline, images[part].to(self.device), self.settings),
+        )
 
     @torch.inference_mode()
     def edit(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
@@ -86,17 +91,22 @@ class Editor:
         as NaN, decoded in float32 as well, stays NaN. Where the device's memory does not do, the batch is halved
         from then on. Raises torch.OutOfMemoryError where it does not do for one image.
         """
-        most = self._most or len(prompts)
+        return self._in_parts(
+            len(prompts), lambda part: self._edit_padded(sources[part], prompts[part], seeds[part])
+        )
+
+    def _in_parts(self, count: int, run: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+        """What `run` makes of `count` images, as many at once as fit the device's memory."""
+        most = self._most or count
         parts, done = [], 0
-        while done < len(prompts):
-            part = slice(done, done + most)
+        while done < count:
             try:
-                parts.append(self._edit_padded(sources[part], prompts[part], seeds[part]))
-                done += len(prompts[part])
+                parts.append(run(slice(done, done + most)))
+                done += most
             except torch.OutOfMemoryError:
                 if most == 1:
                     raise
-                self._most = most = -(-min(most, len(prompts)) // 2)
+                self._most = most = -(-min(most, count) // 2)
                 torch.cuda.empty_cache()
                 say(f"edit: out of memory, going on with {most} images at once; lower edit.batch_size")
         return torch.cat(parts)

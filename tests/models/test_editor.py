@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,19 @@ def test_out_of_memory_halves_the_batch_and_changes_no_edit(editor, birds, monke
     sizes.clear()
     edited(editor, birds, PROMPTS, [1, 2, 3])
     assert sizes == [1, 1, 1]  # it remembers
+
+
+def test_encoding_halves_its_batch_too(editor, birds, monkeypatch):
+    expected, encode = editor.encode(birds), editor.method.encode
+
+    def small_device(pipeline, images, settings):
+        if len(images) > 1:
+            raise torch.OutOfMemoryError("no room")
+        return encode(pipeline, images, settings)
+
+    monkeypatch.setattr(editor, "method", replace(editor.method, encode=small_device))
+    monkeypatch.setattr(editor, "_most", None)
+    assert torch.allclose(editor.encode(birds), expected, atol=1e-5)
 
 
 def test_padding_leaks_into_no_edit_and_a_network_compiles_once(editor, birds, monkeypatch):

@@ -20,6 +20,7 @@ VARIANTS: dict[str, Variant] = {
     "unfiltered": Variant(),
     "semantic": Variant(("semantic",)),
     "too_similar": Variant(("too_similar",)),
+    "mislabelled_paper": Variant(("mislabelled",), "paper"),
     "confidence_paper": Variant(_CONFIDENCE, "paper"),
     "confidence_code": Variant(_CONFIDENCE, "code"),
     "confidence_top_k": Variant(_CONFIDENCE, "top_k"),

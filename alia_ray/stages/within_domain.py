@@ -19,12 +19,13 @@ def lost_class(edits: pa.Table, classes: list[str]) -> np.ndarray:
     """Whether an edit looks like another class than its label's, beside the others onto its domain: bool (N,).
 
     edits: the columns domain_id, label and class_probabilities; the latter follow `classes`, and are null where an
-    edit failed.
+    edit failed. Edits of other labels, and of classes with fewer than FEWEST edits onto a domain, are left alone.
     """
     domains = np.array(edits.column("domain_id").to_pylist(), dtype=object)
-    labels = np.array([classes.index(label) for label in edits.column("label").to_pylist()], dtype=int)
+    places = {name: place for place, name in enumerate(classes)}
+    labels = np.array([places.get(label, -1) for label in edits.column("label").to_pylist()], dtype=int)
     logits = _logits(edits, len(classes))
-    is_known = np.isfinite(logits).all(axis=1)
+    is_known = np.isfinite(logits).all(axis=1) & (labels >= 0)
     lost = np.zeros(len(labels), dtype=bool)
     for domain in set(domains):
         of_domain = (domains == domain) & is_known

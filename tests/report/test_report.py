@@ -301,6 +301,7 @@ def test_filter_variants_count_what_each_rule_keeps(folder):
         "unfiltered": 6,
         "semantic": 5,
         "too_similar": 5,
+        "mislabelled_paper": 4,
         "confidence_paper": 3,
         "confidence_code": 4,
         "confidence_top_k": 4,

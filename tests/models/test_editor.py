@@ -122,8 +122,9 @@ def test_encoding_halves_its_batch_too(editor, birds, monkeypatch):
     assert torch.allclose(editor.encode(birds), expected, atol=1e-5)
 
 
-def test_padding_leaks_into_no_edit_and_a_network_compiles_once(editor, birds, monkeypatch):
-    expected = edited(editor, birds, PROMPTS, [1, 2, 3])
+def test_padding_leaks_into_no_edit_and_a_network_compiles_once(birds, monkeypatch):
+    settings = load_config(DEMO, TINY).edit
+    expected = edited(Editor(settings), birds, PROMPTS, [1, 2, 3])
     graphs = []
 
     def backend(graph, _):
@@ -134,7 +135,7 @@ def test_padding_leaks_into_no_edit_and_a_network_compiles_once(editor, birds, m
         network.forward = torch.compile(network.forward, backend=backend, **options)
 
     monkeypatch.setattr(torch.nn.Module, "compile", compile_with_backend)
-    compiled = Editor(editor.settings.model_copy(update={"compile": True, "batch_size": 4}))
+    compiled = Editor(settings.model_copy(update={"compile": True, "batch_size": 4}))
     together = edited(compiled, birds, PROMPTS, [1, 2, 3])
     assert together.shape == expected.shape
     assert torch.allclose(together, expected, atol=1e-4)

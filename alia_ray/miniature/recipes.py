@@ -25,5 +25,18 @@ CONTROLNET = [
 ]
 """The same for ControlNet on Canny edges."""
 
-EDITING = {"instruct_pix2pix": [], "img2img": IMG2IMG, "controlnet": CONTROLNET}
+TEXT_TO_IMAGE = [
+    "edit.method=text_to_image",
+    "edit.model.name=miniature:img2img",
+    "edit.steps=24",
+    "edit.guidance_scale=2.5",
+]
+"""The same for images from nothing but their prompts."""
+
+EDITING: dict[str, list[str]] = {
+    "instruct_pix2pix": [],
+    "img2img": IMG2IMG,
+    "controlnet": CONTROLNET,
+    "text_to_image": TEXT_TO_IMAGE,
+}
 """The overrides of each method."""

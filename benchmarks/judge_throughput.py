@@ -11,14 +11,13 @@ judges the editor's tensor where it lies, in batches, and encodes the texts once
 import argparse
 from pathlib import Path
 
-import numpy as np
-import open_clip
 import torch
 from measuring import Loop, compare, write
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from alia_ray.config import Model, Pixels, load_config
-from alia_ray.images import from_array
+from alia_ray.images import from_array, to_array
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import Classifier, build_classifier
 from alia_ray.models.clip import LOGIT_SCALE, ClipJudge, load_clip
@@ -61,7 +60,7 @@ def edits(count: int, size: int, device: torch.device) -> torch.Tensor:
 def one_image_loop(clip: ClipJudge, classifier: Classifier, options: argparse.Namespace) -> Loop:
     """Judges as many as our largest batch, but at most 8."""
     _, tokenizer = load_clip(Model(name=options.clip), clip.dtype)
-    transform = open_clip.image_transform_v2(open_clip.PreprocessCfg(**clip.preprocessing), is_train=False)
+    transform = image_transform_v2(PreprocessCfg(**clip.preprocessing), is_train=False)
     shown = edits(min(max(options.batches), 8), options.size, torch.device("cpu")).numpy()
     pictures = [from_array(pixels) for pixels in shown]
 
@@ -82,7 +81,7 @@ def one_image_loop(clip: ClipJudge, classifier: Classifier, options: argparse.Na
 
 def one(picture: Image.Image) -> torch.Tensor:
     """A picture as the classifier takes it."""
-    return torch.from_numpy(np.asarray(picture)).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(to_array(picture))[None]
 
 
 def ours(clip: ClipJudge, classifier: Classifier, batch: int, size: int) -> Loop:

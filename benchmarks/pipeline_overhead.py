@@ -28,7 +28,7 @@ from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.loading import pick_device
 from alia_ray.pipeline import run_discovery, run_edit, run_ingest, run_train_base
 from alia_ray.stages.attempts import as_table, in_order, still_to_try, with_attempts
-from alia_ray.stages.edit import _EditAndJudge
+from alia_ray.stages.edit import EditAndJudge
 from alia_ray.stages.requests import plan_edits, requests_of
 from alia_ray.state import State
 
@@ -97,7 +97,7 @@ def bare_loop(state: State, count: int) -> float:
     images = state.images.read(["image_id", "image", "label", "group", "split"])
     requests = in_order(requests_of(images.drop_columns("image"), plan), settings.seed)
     images = with_attempts(images, as_table(still_to_try(requests, {}, None))).slice(0, count)
-    worker = _EditAndJudge(
+    worker = EditAndJudge(
         settings.edit, settings.judge, plan, state.folder.uri(*state.arm_path(BASE)), state.thresholds()
     )
     torch.set_num_threads(max(1, int(settings.edit.cpus_per_worker)))  # as Ray gives it

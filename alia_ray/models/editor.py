@@ -22,7 +22,7 @@ from diffusers.image_processor import VaeImageProcessor
 
 from alia_ray import config
 from alia_ray.models.editing import METHODS
-from alia_ray.models.editing.embedding import embed
+from alia_ray.models.editing.embedding import embed, embed_nothing
 from alia_ray.models.editing.method import Family
 from alia_ray.models.editing.vae import decode
 from alia_ray.models.loading import architecture_of, is_random, pick_device, pick_dtype, quiet_libraries, resolve
@@ -35,7 +35,6 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     "lcm": LCMScheduler,
 }
 """By the names of `edit.scheduler`; "own" is the checkpoint's."""
-
 
 _OPTIONS: dict[Family, dict[str, Any]] = {
     "sd": {"safety_checker": None, "requires_safety_checker": False},
@@ -69,6 +68,7 @@ class Editor:
         takes = inspect.signature(self.pipeline.__call__).parameters
         self._size = {name: settings.size for name in ("height", "width") if name in takes}
         self._embeddings: dict[str, dict[str, torch.Tensor]] = {}
+        self._nothing: dict[str, torch.Tensor] | None = None
         self._most: int | None = None  # images that fit the device's memory at once, once that is known
 
     @torch.inference_mode()
@@ -134,8 +134,10 @@ class Editor:
         return decode(self.pipeline.vae, latents / self.pipeline.vae.config.scaling_factor)
 
     def _embedding(self, prompt: str) -> dict[str, torch.Tensor]:
+        if self._nothing is None:
+            self._nothing = embed_nothing(self.pipeline)
         if prompt not in self._embeddings:
-            self._embeddings[prompt] = embed(self.pipeline, prompt)
+            self._embeddings[prompt] = embed(self.pipeline, prompt) | self._nothing
         return self._embeddings[prompt]
 
 

@@ -129,7 +129,7 @@ def _edit_images(
             source=images.path,
             columns=["image_id", "image", "label", "group", "split"],
             prepare=_missing(ray.put(as_table(todo))),
-            worker=_EditAndJudge,
+            worker=EditAndJudge,
             worker_args=(settings.edit, settings.judge, plan, classifier_folder, thresholds),
             target=target,
             batch_size=at_once * settings.edit.batch_size,
@@ -153,7 +153,7 @@ def _missing(todo: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
     return prepare
 
 
-class _EditAndJudge:
+class EditAndJudge:
     """Takes images with what is to be tried of each, and returns a row for every attempt that it made."""
 
     def __init__(

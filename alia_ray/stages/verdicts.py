@@ -49,7 +49,7 @@ def verdicts(
     verdict = np.full(edits.num_rows, "kept", dtype=object)
     for name in reversed([name for name in flags if name in filters]):
         verdict[flags[name]] = name
-    verdict[np.array(edits.column("unsafe").to_pylist(), dtype=object) == True] = "unsafe"  # noqa: E712
+    verdict[np.array([bool(flag) for flag in edits.column("unsafe").to_pylist()], dtype=bool)] = "unsafe"
     failed = np.array([error is not None for error in edits.column("error").to_pylist()], dtype=bool)
     verdict[failed] = "error"
     return verdict.tolist()

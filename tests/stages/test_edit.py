@@ -13,7 +13,7 @@ from alia_ray.miniature import dataset
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages.attempts import as_table, in_order, still_to_try, with_attempts
-from alia_ray.stages.edit import _EditAndJudge
+from alia_ray.stages.edit import EditAndJudge
 from alia_ray.stages.requests import Plan, plan_edits, requests_of
 from alia_ray.tables import DOMAINS
 
@@ -35,12 +35,12 @@ def plan(settings) -> Plan:
 
 
 @pytest.fixture
-def worker(settings, plan, tmp_path_factory) -> _EditAndJudge:
+def worker(settings, plan, tmp_path_factory) -> EditAndJudge:
     """With a base classifier that has learnt nothing."""
     folder = str(tmp_path_factory.mktemp("base"))
     network = build_classifier("shufflenet_v2_x0_5", "none", len(CLASSES))
     save_classifier(folder, network, CLASSES, "shufflenet_v2_x0_5", Pixels(image_size=48))
-    return _EditAndJudge(settings.edit, settings.judge, plan, folder, dict.fromkeys(CLASSES, 0.9))
+    return EditAndJudge(settings.edit, settings.judge, plan, folder, dict.fromkeys(CLASSES, 0.9))
 
 
 def images(plan: Plan, count: int) -> pa.Table:

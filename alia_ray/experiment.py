@@ -5,8 +5,6 @@ base classifier) is made once, since each lies under what it depends on. Run aga
 repeats nothing that was finished.
 """
 
-import csv
-import io
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -14,17 +12,17 @@ import pyarrow.parquet as pq
 from alia_ray import pipeline
 from alia_ray.arms import ARMS, BASE, Arm
 from alia_ray.cluster import Cluster
-from alia_ray.comparison import METRICS, Outcome, compare
+from alia_ray.comparison import Outcome, compare
 from alia_ray.config import Config, Experiment, as_yaml
 from alia_ray.plan import arms_of, check_fits
 from alia_ray.progress import say
-from alia_ray.report.comparison import as_markdown
+from alia_ray.report.comparison import as_csv, as_markdown, seeds_as_csv
 from alia_ray.run_folder import HISTORY
 from alia_ray.state import State
 
 
 def run_experiment(settings: Config, cluster: Cluster) -> None:
-    """Every arm of every seed, then experiment.json, .md, .csv and the report. Raises ConfigError, StageError."""
+    """Every arm of every seed, their comparison, and the report. Raises ConfigError and StageError."""
     arms = arms_of(settings)
     states = draws(settings, arms)
     check_fits(states[0].settings, cluster)
@@ -73,7 +71,7 @@ def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
 
 
 def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> None:
-    """Gather what the arms left: experiment.json, .md and .csv."""
+    """Gather what the arms left: experiment.json, .md, .csv, and experiment_seeds.csv."""
     chosen = settings.experiment or Experiment()
     outcomes = [_outcome(state, arm) for state in states for arm in arms]
     controls = {arm.control_of.name: arm.name for arm in arms if arm.control_of}
@@ -91,8 +89,9 @@ def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> 
     folder, text = states[0].folder, as_markdown(result)
     folder.write_json(result, "experiment.json")
     folder.write_bytes(text.encode(), "experiment.md")
-    folder.write_bytes(_as_csv(compared).encode(), "experiment.csv")
-    say(f"\n{text}\nexperiment: {folder.file('experiment.json')}, .md and .csv")
+    folder.write_bytes(as_csv(result).encode(), "experiment.csv")
+    folder.write_bytes(seeds_as_csv(result).encode(), "experiment_seeds.csv")
+    say(f"\n{text}\nexperiment: {folder.file('experiment.json')}, .md, .csv and experiment_seeds.csv")
 
 
 def _outcome(state: State, arm: Arm) -> Outcome:
@@ -112,13 +111,3 @@ def _outcome(state: State, arm: Arm) -> Outcome:
     with state.folder.fs.open_input_file(state.folder.file(*path, "predictions.parquet")) as file:
         predictions = pq.read_table(file)
     return Outcome(arm.name, state.settings.seed, facts, state.arm_json(arm, "metrics.json"), predictions)
-
-
-def _as_csv(compared: dict[str, dict[str, Any]]) -> str:
-    """A row for each arm and seed."""
-    columns = ["arm", "seed", "added", "epochs", "best_epoch", *METRICS, "last_loss", "seconds", "classifier"]
-    sink = io.StringIO()
-    writer = csv.DictWriter(sink, columns, extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows({"arm": arm, **row} for arm, values in compared.items() for row in values["seeds"])
-    return sink.getvalue()

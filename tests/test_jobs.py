@@ -118,7 +118,7 @@ def test_every_arm_of_an_experiment_has_every_seed_with_equal_amounts(experiment
     assert added["alia_too_similar"] == added["alia_too_similar_control"]
     assert all(count <= 8 for count in added["alia_too_similar"])
     assert (experiment / "experiment.md").read_text().count("| real_data |") == 1
-    assert len((experiment / "experiment.csv").read_text().splitlines()) == 1 + 5 * 2
+    assert len((experiment / "experiment_seeds.csv").read_text().splitlines()) == 1 + 5 * 2
     assert "Experiment</h2>" in (experiment / "report.html").read_text()
 
 

@@ -1,5 +1,8 @@
-"""The comparison of an experiment: its tables, as plain rows for Markdown and for the page, and its charts."""
+"""The comparison of an experiment: its tables, for Markdown, for the page and as CSV, and its charts."""
 
+import csv
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +52,46 @@ def as_markdown(result: dict[str, Any]) -> str:
         lines = [table.columns, ["---"] * len(table.columns), *table.rows]
         parts += [f"{table.heading}:", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
     return "\n\n".join(parts) + "\n"
+
+
+def as_csv(result: dict[str, Any]) -> str:
+    """A row for each arm and metric. Shares are in [0, 1]; a cell is empty where there is no such number."""
+    rows = []
+    for name, arm in result["arms"].items():
+        for metric, mean in arm["mean"].items():
+            row = {"arm": name, "amount": arm["amount"], "metric": metric, "mean": mean, "std": arm["std"][metric]}
+            row |= _ends(arm["interval"], metric, "")
+            for kind in ("difference", "control"):
+                if arm[kind] is not None:
+                    row[f"{kind}_to"] = arm[kind]["to"]
+                    row[kind] = arm[kind]["mean"].get(metric)
+                    row |= _ends(arm[kind]["interval"], metric, f"{kind}_")
+            rows.append(row)
+    columns = ["arm", "amount", "metric", "mean", "std", "low", "high"]
+    for kind in ("difference", "control"):
+        columns += [f"{kind}_to", kind, f"{kind}_low", f"{kind}_high"]
+    return _csv(columns, rows)
+
+
+def seeds_as_csv(result: dict[str, Any]) -> str:
+    """A row for each arm and seed."""
+    metrics = list(result["arms"]["original"]["mean"])
+    columns = ["arm", "seed", "added", "epochs", "best_epoch", *metrics, "last_loss", "seconds", "classifier"]
+    return _csv(columns, [{"arm": name, **row} for name, arm in result["arms"].items() for row in arm["seeds"]])
+
+
+def _ends(intervals: dict[str, list[float]], metric: str, prefix: str) -> dict[str, float]:
+    """The ends of a metric's interval, if it has one."""
+    low_high = intervals.get(metric)
+    return {} if low_high is None else {f"{prefix}low": low_high[0], f"{prefix}high": low_high[1]}
+
+
+def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return sink.getvalue()
 
 
 def charts_of_arms(result: dict[str, Any]) -> list[tuple[str, IntervalChart]]:

@@ -1,9 +1,10 @@
 """The tables and charts of an experiment."""
 
+import csv
 import re
 from typing import Any
 
-from alia_ray.report.comparison import as_markdown, charts_of_amounts, charts_of_arms, tables
+from alia_ray.report.comparison import as_csv, as_markdown, charts_of_amounts, charts_of_arms, seeds_as_csv, tables
 
 METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy")
 
@@ -55,6 +56,25 @@ def test_markdown_rows_have_as_many_cells_as_their_header():
     for block in re.findall(r"(?:^\|.*\|\n?)+", as_markdown(RESULT), re.MULTILINE):
         assert len({line.count("|") for line in block.strip().splitlines()}) == 1
     assert "a fresh draw of every split for each" in as_markdown(RESULT)
+
+
+def test_csv_says_what_the_json_says_a_row_for_each_arm_and_metric():
+    rows = {(row["arm"], row["metric"]): row for row in csv.DictReader(as_csv(RESULT).splitlines())}
+    assert len(rows) == len(RESULT["arms"]) * len(METRICS)
+    row = rows["alia", "worst_group_accuracy"]
+    assert (row["mean"], row["std"], row["low"], row["high"]) == ("0.7", "0.012", str(0.7 - 0.1), str(0.7 + 0.1))
+    assert (row["difference_to"], row["difference"], row["difference_low"]) == ("original", "0.1", "0.05")
+    assert (row["control_to"], row["control"], row["control_high"]) == ("alia_control", "0.1", "0.2")
+    assert (rows["original", "accuracy"]["difference"], rows["alia@2", "accuracy"]["amount"]) == ("", "2")
+
+
+def test_csv_of_seeds_has_a_row_for_each_training_asked_for():
+    rows = list(csv.DictReader(seeds_as_csv(RESULT).splitlines()))
+    assert [(row["arm"], row["seed"], row["added"]) for row in rows[:2]] == [
+        ("original", "0", "10"),
+        ("original", "1", "12"),
+    ]
+    assert len(rows) == 2 * len(RESULT["arms"])
 
 
 def test_the_charts_place_values_between_the_ends_of_their_intervals():

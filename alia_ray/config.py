@@ -162,7 +162,11 @@ class Train(Pixels):
     arms: list[ArmName] = Field(["original", "alia"])
     seed: int | None = Field(None, description="of the weights, the batches and the draw of edits; none: run.seed")
     architecture: str = "resnet50"
-    weights: Literal["imagenet", "none"] = "imagenet"
+    weights: str = Field(
+        "imagenet",
+        description="what training starts from: imagenet, none, or the folder of a classifier of the same "
+        "architecture, as a run leaves them under classifiers/; its last layer is left out",
+    )
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(128, ge=1, description="over all workers")
     learning_rate: float = Field(0.001, gt=0)

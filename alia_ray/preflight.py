@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from alia_ray.arms import ARMS
-from alia_ray.config import Config, ConfigError, Model
+from alia_ray.config import Config, ConfigError, Model, Train
+from alia_ray.run_folder import CLASSIFIER, RunFolder
 from alia_ray.sources import list_images
 
 WEIGHTS = Path(__file__).parent / "miniature" / "weights"
@@ -49,6 +50,7 @@ def check_inputs(settings: Config) -> None:
         _check_model(key, model)
     _check_clip(settings.judge.model)
     _check_classifier(settings.train.architecture)
+    _check_weights(settings.train)
     _check_trackers(settings.train.trackers)
     _check_extra(settings, set(list_images(settings.source).column("split").to_pylist()))
 
@@ -97,6 +99,26 @@ def _check_classifier(architecture: str) -> None:
         near = get_close_matches(architecture, ARCHITECTURES)
         hint = f"did you mean {' or '.join(near)}?" if near else "see torchvision.models.list_models()"
         raise ConfigError(f"train.architecture: torchvision has no classifier {architecture!r}; {hint}")
+
+
+def _check_weights(train: Train) -> None:
+    """Refuse a classifier to start from that is not there, or of another architecture."""
+    if train.weights in ("imagenet", "none"):
+        return
+    folder = train.weights
+    if folder.startswith("miniature:"):
+        _check_model("train.weights", Model(name=folder))
+        folder = str(WEIGHTS / folder.removeprefix("miniature:"))
+    description = RunFolder(folder).read_json(CLASSIFIER)
+    if description is None:
+        raise ConfigError(
+            f"train.weights: there is no {CLASSIFIER} in {train.weights}; give imagenet, none, or the folder of a "
+            "classifier that alia-ray trained"
+        )
+    if description["architecture"] != train.architecture:
+        raise ConfigError(
+            f"train.weights: {train.weights} holds a {description['architecture']}; set train.architecture to it"
+        )
 
 
 def _check_model(key: str, model: Model) -> None:

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from alia_ray import tables
 
 HISTORY = "history.json"  # of a classifier; written last, so it marks a finished training
+CLASSIFIER = "classifier.json"  # what a classifier is; its tensors lie beside it
 
 
 def filesystem(path: str) -> tuple[pafs.FileSystem, str]:

@@ -8,6 +8,7 @@ import torch
 
 from alia_ray.config import ConfigError
 from alia_ray.miniature.captioner import train_captioner
+from alia_ray.miniature.classifier import train_classifier
 from alia_ray.miniature.clip import train_clip
 from alia_ray.miniature.controlnet import train_controlnet
 from alia_ray.miniature.editors import assemble, train_editor
@@ -40,6 +41,7 @@ RECIPES = {
     ),
     "captioner": Recipe(lambda out, steps: train_captioner(out / "captioner", steps=steps, seed=31), 1500),
     "clip": Recipe(lambda out, steps: train_clip(out / "clip", steps=steps, seed=41, vae=out / "vae"), 2500),
+    "classifier": Recipe(lambda out, steps: train_classifier(out / "classifier", steps=steps, seed=51), 2000),
     "llm": Recipe(lambda out, steps: train_llm(out / "llm", steps=steps, seed=17), 5000),
 }
 """In this order: the VAE comes before what decodes with it. Steps and seeds are those of the shipped weights."""

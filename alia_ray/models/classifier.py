@@ -4,6 +4,7 @@ A saved classifier is a folder with `model.safetensors` and `classifier.json`, o
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -14,8 +15,8 @@ from torchvision.transforms.v2 import functional as image_ops
 
 from alia_ray.config import Pixels
 from alia_ray.images import decode_rgb, fit_square
-from alia_ray.models.loading import pick_device
-from alia_ray.run_folder import RunFolder
+from alia_ray.models.loading import pick_device, resolve
+from alia_ray.run_folder import CLASSIFIER, RunFolder
 
 # Their training mode returns auxiliary outputs beside the logits.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
@@ -25,7 +26,7 @@ ARCHITECTURES = tuple(
 """The names that `build_classifier` knows."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]
-_TENSORS, _DESCRIPTION = "model.safetensors", "classifier.json"
+_TENSORS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -67,22 +68,30 @@ def _resize(images: torch.Tensor, size: list[int]) -> torch.Tensor:
 def build_classifier(architecture: str, weights: str, num_classes: int) -> torch.nn.Module:
     """A torchvision classifier with a new last layer of `num_classes` outputs, on the CPU.
 
-    weights: "none" draws all of it from torch's generator; "imagenet" takes everything but the last layer from
-    the first weights torchvision published for it (for ResNets those of the paper).
-    Raises ValueError for an unknown architecture or kind of weights, and OSError when the ImageNet weights are
-    neither cached nor to be downloaded.
+    weights: "none" draws all of it from torch's generator. Else everything but the last layer comes from the
+    first weights torchvision published for it ("imagenet", for ResNets those of the paper), or from a saved
+    classifier: its folder, or `miniature:NAME`.
+    Raises ValueError for an unknown architecture or a classifier of another one, FileNotFoundError where there is
+    none, and OSError when the ImageNet weights are neither cached nor to be downloaded.
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"train.architecture: {architecture!r} is none of {', '.join(ARCHITECTURES)}")
-    if weights not in ("imagenet", "none"):
-        raise ValueError(f"train.weights: {weights!r} is neither 'imagenet' nor 'none'")
     model = torchvision.models.get_model(architecture, weights=None, num_classes=num_classes)
-    if weights == "imagenet":
+    if weights != "none":
         last_layer = list(model.state_dict())[-1].rpartition(".")[0] + "."
-        pretrained = _imagenet_weights(architecture)
-        body = {name: value for name, value in pretrained.items() if not name.startswith(last_layer)}
+        known = _imagenet_weights(architecture) if weights == "imagenet" else _saved_weights(weights, architecture)
+        body = {name: value for name, value in known.items() if not name.startswith(last_layer)}
         model.load_state_dict(body, strict=False)
     return model
+
+
+def _saved_weights(name: str, architecture: str) -> dict[str, torch.Tensor]:
+    """The tensors of a saved classifier, which must be of the architecture."""
+    source = RunFolder(resolve(name))
+    description = _description(source)
+    if description["architecture"] != architecture:
+        raise ValueError(f"train.weights: {name} holds a {description['architecture']}, not a {architecture}")
+    return _tensors(source)
 
 
 def _imagenet_weights(architecture: str) -> dict[str, torch.Tensor]:
@@ -105,7 +114,7 @@ def save_classifier(
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     target.write_bytes(safetensors.torch.save(tensors), _TENSORS)
     description = {"architecture": architecture, "classes": list(classes), "pixels": pixels.model_dump()}
-    target.write_json(description, _DESCRIPTION)
+    target.write_json(description, CLASSIFIER)
 
 
 def load_classifier(folder: str, device: torch.device | None = None) -> Classifier:
@@ -115,14 +124,24 @@ def load_classifier(folder: str, device: torch.device | None = None) -> Classifi
     """
     device = device or pick_device()
     source = RunFolder(folder)
-    description = source.read_json(_DESCRIPTION)
-    if description is None:
-        raise FileNotFoundError(f"there is no classifier in {folder}")
+    description = _description(source)
     model = build_classifier(description["architecture"], "none", len(description["classes"]))
-    with source.fs.open_input_stream(source.file(_TENSORS)) as stream:
-        model.load_state_dict(safetensors.torch.load(stream.read()))
+    model.load_state_dict(_tensors(source))
     model = model.to(device, memory_format=torch.channels_last).eval()
     return Classifier(model, description["classes"], Pixels(**description["pixels"]))
+
+
+def _description(source: RunFolder) -> dict[str, Any]:
+    """What a saved classifier is. Raises FileNotFoundError when the folder holds none."""
+    description = source.read_json(CLASSIFIER)
+    if description is None:
+        raise FileNotFoundError(f"there is no classifier in {source.file()}")
+    return description
+
+
+def _tensors(source: RunFolder) -> dict[str, torch.Tensor]:
+    with source.fs.open_input_stream(source.file(_TENSORS)) as stream:
+        return safetensors.torch.load(stream.read())
 
 
 def prepare(images: torch.Tensor, pixels: Pixels) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 
 from alia_ray.config import ConfigError, Edit, Model
 from alia_ray.miniature.captioner import train_captioner
+from alia_ray.miniature.classifier import ARCHITECTURE, train_classifier
 from alia_ray.miniature.clip import train_clip
 from alia_ray.miniature.controlnet import train_controlnet
 from alia_ray.miniature.editors import assemble, train_editor
@@ -15,6 +16,7 @@ from alia_ray.miniature.train import train_part
 from alia_ray.miniature.training import seed_everything, to_tensor
 from alia_ray.miniature.vae import build_vae, encode, random_pictures, train_vae
 from alia_ray.models.captioner import load_blip
+from alia_ray.models.classifier import build_classifier
 from alia_ray.models.clip import ClipJudge
 from alia_ray.models.editor import load_pipeline
 from alia_ray.models.loading import resolve
@@ -77,6 +79,14 @@ def test_clip(vae, tmp_path):
         torch.rand(2, 3, 48, 48)
     )
     assert np.isfinite(scores.numpy()).all()
+
+
+def test_classifier(tmp_path):
+    train_classifier(tmp_path, steps=2, seed=1, pictures=40)
+    network = build_classifier(ARCHITECTURE, str(tmp_path), 2)
+    assert all(
+        parameter.dtype == torch.float32 and parameter.isfinite().all() for parameter in network.parameters()
+    )
 
 
 def test_an_unknown_part_is_refused(tmp_path):

@@ -40,7 +40,7 @@ def test_the_last_layer_has_the_classes(architecture):
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"train\.architecture: 'resnet19' is none of alexnet, "):
         build_classifier("resnet19", "none", 2)
-    with pytest.raises(ValueError, match=r"train\.weights: 'places' is neither"):
+    with pytest.raises(FileNotFoundError, match=r"there is no classifier in .*places"):
         build_classifier("resnet18", "places", 2)
 
 
@@ -55,6 +55,17 @@ def test_imagenet_weights_fill_all_but_the_last_layer(monkeypatch, tmp_path):
     for name, value in built.items():
         assert torch.equal(value, fresh[name] if name.startswith("fc.") else published[name])
     assert not torch.equal(built["fc.weight"], published["fc.weight"])
+
+
+def test_a_saved_classifier_fills_all_but_the_last_layer_of_another_of_its_architecture(tmp_path):
+    saved = build_classifier("shufflenet_v2_x0_5", "none", 7)
+    save_classifier(str(tmp_path), saved, list("abcdefg"), "shufflenet_v2_x0_5", Pixels(image_size=32))
+    built = build_classifier("shufflenet_v2_x0_5", str(tmp_path), 2).state_dict()
+    assert built["fc.weight"].shape[0] == 2
+    for name, value in saved.state_dict().items():
+        assert name.startswith("fc.") or torch.equal(built[name], value)
+    with pytest.raises(ValueError, match=r"train\.weights: .* holds a shufflenet_v2_x0_5, not a resnet18"):
+        build_classifier("resnet18", str(tmp_path), 2)
 
 
 def test_missing_imagenet_weights_say_what_to_do(monkeypatch, tmp_path):

@@ -117,7 +117,8 @@ def _check_weights(train: Train) -> None:
         )
     if description["architecture"] != train.architecture:
         raise ConfigError(
-            f"train.weights: {train.weights} holds a {description['architecture']}; set train.architecture to it"
+            f"train.weights: {train.weights} holds a {description['architecture']}; set train.architecture to it, "
+            "or train.weights to imagenet or none"
         )
 
 

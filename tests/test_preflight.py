@@ -14,7 +14,10 @@ from alia_ray.preflight import check_inputs
         ("judge.model.name=openai/clip-vit-large-patch14", r"judge\.model\.name: .* is no folder"),
         ("llm.model.name=random:llama", r"llm\.model\.name: random weights say nothing"),
         ("train.weights=nowhere", r"train\.weights: there is no classifier\.json in nowhere"),
-        ("train.weights=miniature:classifier", r"train\.weights: .* holds a shufflenet_v2_x0_5; set train\.arch"),
+        (
+            "train.architecture=resnet18",
+            r"train\.weights: .* holds a shufflenet_v2_x0_5; set train\.architecture to it",
+        ),
         ("train.architecture=resnet51", r"train\.architecture: .*did you mean resnet"),
     ],
 )
@@ -49,6 +52,4 @@ def test_the_demo_and_models_at_real_size_pass():
         "edit.model.name=random:sd15",
         "judge.model.name=random:ViT-L-14",
     )
-    check_inputs(load_config(DEMO, [*names, "train.architecture=mobilenet_v3_small"]))
-    small = ["train.weights=miniature:classifier", "train.architecture=shufflenet_v2_x0_5"]
-    check_inputs(load_config(DEMO, small))
+    check_inputs(load_config(DEMO, [*names, "train.architecture=mobilenet_v3_small", "train.weights=none"]))

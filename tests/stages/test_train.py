@@ -18,6 +18,7 @@ from alia_ray.errors import StageError
 from alia_ray.images import encode
 from alia_ray.miniature import dataset
 from alia_ray.models.classifier import load_classifier
+from alia_ray.models.loading import resolve
 from alia_ray.stages import train_loop
 from alia_ray.stages.examples import Examples, load, shard
 from alia_ray.stages.train import Training, _lanes, check_trainable, train_classifiers
@@ -193,6 +194,16 @@ def test_one_worker_and_two_agree_within_noise(whole, splits, tmp_path):
     alone, both = (history_of(folder) for folder in (tmp_path / "alone", whole / "first"))
     assert alone["val_class_balanced_accuracy"] == pytest.approx(both["val_class_balanced_accuracy"], abs=0.2)
     assert alone["epochs"][-1]["loss"] == pytest.approx(both["epochs"][-1]["loss"], abs=0.25)
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_the_classifier_that_weights_names(ray_cluster, splits, tmp_path):
+    known = {"architecture": "shufflenet_v2_x0_5", "weights": "miniature:classifier"}
+    fit(tmp_path, splits, "known", **known, epochs=1, learning_rate=1e-9, workers=1)
+    shipped, trained = weights_of(Path(resolve("miniature:classifier"))), weights_of(tmp_path / "known")
+    kernels = [name for name, value in shipped.items() if value.ndim == 4]
+    assert kernels
+    assert all(torch.allclose(trained[name], shipped[name].float(), atol=1e-6) for name in kernels)
 
 
 def test_lanes_end_at_about_the_same_time():

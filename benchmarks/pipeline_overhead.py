@@ -2,11 +2,15 @@
 
     python benchmarks/pipeline_overhead.py --out overhead.json
 
-Both decode, edit, judge and encode every image under every prompt, in the same batches, on one worker. The stage
-is timed on few images and on many, and the difference is its steady state: what starting Ray's workers and loading
-the models costs is paid once, and shown beside it. A worker that is called here reads its images from memory and
-throws its rows away; through Ray they are read from and committed to the run folder. Rounds alternate, and the
-median counts.
+Both decode, edit, judge and encode every image under every prompt, in the same batches, on one worker. Timed is
+the steady state: through Ray the time between the first block that was committed and the last one, by the clock of
+the run folder; in the loop every batch but the first. What starting Ray's workers and loading the models costs is
+paid once, and shown beside it. A worker that is called here has its images in memory and throws its rows away;
+through Ray they are read from and committed to the run folder.
+
+A machine's rate drifts, so every pass through Ray stands between two loops and is compared with their mean; the
+median of the rounds counts. Beside it: the share of the steady state in which Ray's worker was at work, which
+needs no loop to compare with.
 """
 
 import argparse
@@ -15,8 +19,11 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from measuring import name_of, write
 
@@ -30,46 +37,40 @@ from alia_ray.pipeline import run_discovery, run_edit, run_ingest, run_train_bas
 from alia_ray.stages.attempts import as_table, in_order, still_to_try, with_attempts
 from alia_ray.stages.edit import EditAndJudge
 from alia_ray.stages.requests import plan_edits, requests_of
+from alia_ray.stages.streaming import ROWS_PER_BLOCK
 from alia_ray.state import State
 
 
 def main() -> None:
     """Time both in turn, print the table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", nargs=2, type=int, default=[64, 256], metavar=("FEW", "MANY"))
-    parser.add_argument("--prompts", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--blocks", type=int, default=4, help=f"of {ROWS_PER_BLOCK} images; the first is not timed"
+    )
+    parser.add_argument("--prompts", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], help="override of the demo's configuration")
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
-    few, many = options.images
-    edits = (many - few) * options.prompts
-    rounds = []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(options.rounds):
-            states = [prepared(f"{folder}/{number}-{images}", images, options) for images in options.images]
-            with joined(states[0].settings.run) as cluster:
-                short, long = (through_ray(state, cluster) for state in states)
-            bare = bare_loop(states[1], many - few)
-            rounds.append(
-                {"ray": long - short, "bare": bare, "started": short - few / (many - few) * (long - short)}
-            )
-            print(
-                f"round {number + 1}: {edits} edits, {long - short:.1f} s through Ray and {bare:.1f} s in a loop; "
-                f"{rounds[-1]['started']:.1f} s until the workers run",
-                flush=True,
-            )
-    ratios = {"ray_over_bare": statistics.median(each["ray"] / each["bare"] for each in rounds)}
+        state = configured(folder, options)
+        with joined(state.settings.run) as cluster:
+            for stage in (run_ingest, run_discovery, run_train_base):
+                stage(state, cluster)
+            print("| round | ms an edit through Ray | in a loop | ratio | worker at work | until it runs |")
+            print("|---|---|---|---|---|---|")
+            rounds = measured(state, cluster, options.rounds)
+    ratios = {"ray_over_bare": statistics.median(each["ratio"] for each in rounds)}
     print(f"{name_of(pick_device())}: ray_over_bare {ratios['ray_over_bare']:.3f}, the median of {len(rounds)}")
-    write(options.out, {"device": name_of(pick_device()), "edits": edits, "rows": rounds, "ratios": ratios})
+    write(options.out, {"device": name_of(pick_device()), "rows": rounds, "ratios": ratios})
 
 
-def prepared(folder: str, images: int, options: argparse.Namespace) -> State:
+def configured(folder: str, options: argparse.Namespace) -> State:
     """A run of so many training images, one worker and prompts that are given."""
     prompts = [f"a photo of a {{}} bird {place}" for place in list(world.BACKGROUNDS.values())[: options.prompts]]
     overrides = [
         f"run.folder={folder}",
-        f"source.train={images}",
+        f"source.train={options.blocks * ROWS_PER_BLOCK}",
         "source.val=16",
         "source.test=16",
         f"discover.prompts={json.dumps(prompts)}",
@@ -81,34 +82,70 @@ def prepared(folder: str, images: int, options: argparse.Namespace) -> State:
     return State(load_config(DEMO, [*overrides, *options.set]))
 
 
-def through_ray(state: State, cluster: Cluster) -> float:
-    """Seconds of the edit stage."""
-    for stage in (run_ingest, run_discovery, run_train_base):
-        stage(state, cluster)
-    started = time.perf_counter()
+def measured(state: State, cluster: Cluster, rounds: int) -> list[dict[str, float]]:
+    """A row for each pass through Ray, between two loops."""
+    loop = BareLoop(state)
+    before, rows = loop.seconds_per_edit(), []
+    for number in range(1, rounds + 1):
+        through_ray = pass_through_ray(state, cluster)
+        after = loop.seconds_per_edit()
+        bare = (before + after) / 2
+        row = {**through_ray, "bare": bare, "ratio": through_ray["ray"] / bare}
+        print(
+            f"| {number} | {1e3 * row['ray']:.1f} | {1e3 * bare:.1f} | {row['ratio']:.3f} | "
+            f"{100 * row['at_work']:.1f} % | {row['started']:.1f} s |",
+            flush=True,
+        )
+        rows.append(row)
+        before = after
+    return rows
+
+
+def pass_through_ray(state: State, cluster: Cluster) -> dict[str, float]:
+    """Make all edits anew: seconds an edit, the worker's own share of them, and seconds until it was running."""
+    state.edits.clear()
+    began = time.time()
     run_edit(state, cluster)
-    return time.perf_counter() - started
+    first, *blocks = sorted((commit(state, path) for path in state.edits.files()), key=lambda block: block["at"])
+    seconds, edits = blocks[-1]["at"] - first["at"], sum(block["edits"] for block in blocks)
+    per_edit = seconds / edits
+    return {
+        "ray": per_edit,
+        "at_work": sum(block["at_work"] for block in blocks) / seconds,
+        "started": first["at"] - began - first["edits"] * per_edit,
+    }
 
 
-def bare_loop(state: State, count: int) -> float:
-    """Seconds of the stage's worker over the first `count` images, after one batch that is not timed."""
-    settings = state.edit_settings("discovered")
-    plan = plan_edits(state.domains(), settings.edit, settings.run.seed)
-    images = state.images.read(["image_id", "image", "label", "group", "split"])
-    requests = in_order(requests_of(images.drop_columns("image"), plan), settings.seed)
-    images = with_attempts(images, as_table(still_to_try(requests, {}, None))).slice(0, count)
-    worker = EditAndJudge(
-        settings.edit, settings.judge, plan, state.folder.uri(*state.arm_path(BASE)), state.thresholds()
-    )
-    torch.set_num_threads(max(1, int(settings.edit.cpus_per_worker)))  # as Ray gives it
-    size = settings.edit.batch_size
-    batches = [images.slice(start, size) for start in range(0, count, size)]
-    worker(batches[0])
-    started = time.perf_counter()
-    made: list[pa.Table] = [worker(batch) for batch in batches]
-    seconds = time.perf_counter() - started
-    assert sum(rows.num_rows for rows in made) == count * len(plan.domains)
-    return seconds
+def commit(state: State, path: str) -> dict[str, Any]:
+    """When a file of the edits table was committed, how many edits it holds, and the worker's seconds for them."""
+    fs = state.folder.fs
+    rows = pq.read_table(path, filesystem=fs, columns=["edit_seconds", "judge_seconds"])
+    at_work = sum(pc.sum(column).as_py() for column in rows.columns)
+    return {"at": fs.get_file_info(path).mtime_ns / 1e9, "edits": rows.num_rows, "at_work": at_work}
+
+
+class BareLoop:
+    """The stage's worker, and all its batches in memory."""
+
+    def __init__(self, state: State) -> None:
+        settings = state.edit_settings("discovered")
+        plan = plan_edits(state.domains(), settings.edit, settings.run.seed)
+        images = state.images.read(["image_id", "image", "label", "group", "split"])
+        requests = in_order(requests_of(images.drop_columns("image"), plan), settings.seed)
+        images = with_attempts(images, as_table(still_to_try(requests, {}, None)))
+        size = settings.edit.batch_size
+        self.batches = [images.slice(start, size) for start in range(0, images.num_rows, size)]
+        torch.set_num_threads(max(1, int(settings.edit.cpus_per_worker)))  # as Ray gives it
+        base = state.folder.uri(*state.arm_path(BASE))
+        self.worker = EditAndJudge(settings.edit, settings.judge, plan, base, state.thresholds())
+
+    def seconds_per_edit(self) -> float:
+        """Of every batch but the first."""
+        first, *others = self.batches
+        self.worker(first)
+        started = time.perf_counter()
+        made: list[pa.Table] = [self.worker(batch) for batch in others]
+        return (time.perf_counter() - started) / sum(rows.num_rows for rows in made)
 
 
 if __name__ == "__main__":

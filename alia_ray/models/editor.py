@@ -100,15 +100,14 @@ class Editor:
         most = self._most or count
         parts, done = [], 0
         while done < count:
-            try:
-                parts.append(run(slice(done, done + most)))
+            made = _unless_out_of_memory(run, slice(done, done + most), may_fail=most > 1)
+            if made is not None:
+                parts.append(made)
                 done += most
-            except torch.OutOfMemoryError:
-                if most == 1:
-                    raise
-                self._most = most = -(-min(most, count) // 2)
-                torch.cuda.empty_cache()
-                say(f"edit: out of memory, going on with {most} images at once; lower edit.batch_size")
+                continue
+            self._most = most = -(-min(most, count) // 2)
+            torch.cuda.empty_cache()
+            say(f"edit: out of memory, going on with {most} images at once; lower edit.batch_size")
         return torch.cat(parts)
 
     def _edit_padded(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
@@ -139,6 +138,18 @@ class Editor:
         if prompt not in self._embeddings:
             self._embeddings[prompt] = embed(self.pipeline, prompt) | self._nothing
         return self._embeddings[prompt]
+
+
+def _unless_out_of_memory(
+    run: Callable[[slice], torch.Tensor], part: slice, may_fail: bool
+) -> torch.Tensor | None:
+    """What `run` makes of a part, or None. Outside it no traceback holds on to the device's memory any more."""
+    try:
+        return run(part)
+    except torch.OutOfMemoryError:
+        if may_fail:
+            return None
+        raise
 
 
 def load_pipeline(settings: config.Edit, dtype: torch.dtype) -> DiffusionPipeline:

@@ -147,9 +147,16 @@ def export(
 
 @miniature.command("train")
 def miniature_train(
-    part: Annotated[str, typer.Argument(help="vae, instruct_pix2pix, img2img, captioner, clip, llm, or all")],
+    part: Annotated[
+        str,
+        typer.Argument(
+            help="vae, instruct_pix2pix, img2img, controlnet, captioner, clip, classifier, llm, or all"
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Where the weights go.")] = Path("build/miniature"),
-    steps: Annotated[int | None, typer.Option(help="Fewer steps than the shipped weights had.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps; none: as many as the shipped weights had.")
+    ] = None,
 ) -> None:
     """Train the small models again, as the shipped ones were (see docs/miniature.md)."""
     with _exit_codes():

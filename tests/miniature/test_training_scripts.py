@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from alia_ray.cli import app
 from alia_ray.config import ConfigError, Edit, Model
 from alia_ray.miniature.captioner import train_captioner
 from alia_ray.miniature.classifier import ARCHITECTURE, train_classifier
 from alia_ray.miniature.clip import train_clip
 from alia_ray.miniature.controlnet import train_controlnet
 from alia_ray.miniature.editors import assemble, train_editor
-from alia_ray.miniature.train import train_part
+from alia_ray.miniature.train import RECIPES, train_part
 from alia_ray.miniature.training import seed_everything, to_tensor
 from alia_ray.miniature.vae import build_vae, encode, random_pictures, train_vae
 from alia_ray.models.captioner import load_blip
@@ -92,3 +94,8 @@ def test_classifier(tmp_path):
 def test_an_unknown_part_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="instruct_pix2pix"):
         train_part("nothing", tmp_path)
+
+
+def test_the_help_names_every_part():
+    told = CliRunner().invoke(app, ["miniature", "train", "--help"], terminal_width=200).output
+    assert all(name in told for name in RECIPES)

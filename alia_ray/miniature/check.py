@@ -83,7 +83,7 @@ def _edits(count: int) -> list[Figure]:
     backgrounds = train_background_judge()
     classes = train_class_judge()
     figures = []
-    bars = {"instruct_pix2pix": (0.98, 0.95), "img2img": (0.85, 0.85), "controlnet": (0.95, 0.65)}
+    bars = {"instruct_pix2pix": (0.98, 0.95), "img2img": (0.85, 0.85), "controlnet": (0.95, 0.80)}
     for method, (background_bar, class_bar) in bars.items():
         edited, labels, wanted = _edit(load_config(DEMO, EDITING[method]), count)
         shown = backgrounds(edited).argmax(1)

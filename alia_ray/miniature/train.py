@@ -37,7 +37,7 @@ RECIPES = {
     "instruct_pix2pix": Recipe(_make_editor("instruct_pix2pix", seed=21), 6500),
     "img2img": Recipe(_make_editor("img2img", seed=22), 8000),
     "controlnet": Recipe(
-        lambda out, steps: train_controlnet(out / "controlnet", out / "img2img", steps=steps, seed=23), 3000
+        lambda out, steps: train_controlnet(out / "controlnet", out / "img2img", steps=steps, seed=23), 9000
     ),
     "captioner": Recipe(lambda out, steps: train_captioner(out / "captioner", steps=steps, seed=31), 1500),
     "clip": Recipe(lambda out, steps: train_clip(out / "clip", steps=steps, seed=41, vae=out / "vae"), 2500),

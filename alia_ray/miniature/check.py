@@ -171,7 +171,8 @@ def _domains(count: int) -> list[Figure]:
     pictures, _, _ = _birds(count, training)
     captions = Captioner(settings.caption.model).caption(pictures)
     with joined(settings.run):
-        found = {domain["prompt"] for domain in run_discover(captions, list(dataset.CLASSES), settings).domains}
+        (discovery,) = run_discover([captions], list(dataset.CLASSES), settings)
+    found = {domain["prompt"] for domain in discovery.domains}
     expected = {f"{settings.discover.prefix} {world.BACKGROUNDS[place]}" for place in training}
     overlap = len(found & expected) / len(found | expected)
     return [Figure("LLM: discovered domains against the training backgrounds (Jaccard)", overlap, 1.0)]

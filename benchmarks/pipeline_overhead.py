@@ -34,9 +34,9 @@ from alia_ray.miniature import world
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.loading import pick_device
 from alia_ray.pipeline import run_discovery, run_edit, run_ingest, run_train_base
-from alia_ray.stages.attempts import as_table, in_order, still_to_try, with_attempts
-from alia_ray.stages.edit import EditAndJudge
-from alia_ray.stages.requests import plan_edits, requests_of
+from alia_ray.stages.attempts import as_table, still_to_try, with_attempts
+from alia_ray.stages.edit import EditAndJudge, wanted_requests
+from alia_ray.stages.requests import plan_edits
 from alia_ray.stages.streaming import ROWS_PER_BLOCK
 from alia_ray.state import State
 
@@ -131,7 +131,7 @@ class BareLoop:
         settings = state.edit_settings("discovered")
         plan = plan_edits(state.domains(), settings.edit, settings.run.seed)
         images = state.images.read(["image_id", "image", "label", "group", "split"])
-        requests = in_order(requests_of(images.drop_columns("image"), plan), settings.seed)
+        requests = wanted_requests(settings, state.images, state.domains())
         images = with_attempts(images, as_table(still_to_try(requests, {}, None)))
         size = settings.edit.batch_size
         self.batches = [images.slice(start, size) for start in range(0, images.num_rows, size)]

@@ -100,14 +100,19 @@ class Editor:
         most = self._most or count
         parts, done = [], 0
         while done < count:
-            made = _unless_out_of_memory(run, slice(done, done + most), may_fail=most > 1)
-            if made is not None:
-                parts.append(made)
-                done += most
+            made = None
+            try:
+                made = run(slice(done, done + most))
+            except torch.OutOfMemoryError:
+                if most == 1:
+                    raise
+            if made is None:  # not in the handler: the error's traceback holds on to the device's memory
+                self._most = most = -(-min(most, count) // 2)
+                torch.cuda.empty_cache()
+                say(f"edit: out of memory, going on with {most} images at once; lower edit.batch_size")
                 continue
-            self._most = most = -(-min(most, count) // 2)
-            torch.cuda.empty_cache()
-            say(f"edit: out of memory, going on with {most} images at once; lower edit.batch_size")
+            parts.append(made)
+            done += most
         return torch.cat(parts)
 
     def _edit_padded(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
@@ -138,18 +143,6 @@ class Editor:
         if prompt not in self._embeddings:
             self._embeddings[prompt] = embed(self.pipeline, prompt) | self._nothing
         return self._embeddings[prompt]
-
-
-def _unless_out_of_memory(
-    run: Callable[[slice], torch.Tensor], part: slice, may_fail: bool
-) -> torch.Tensor | None:
-    """What `run` makes of a part, or None. Outside it no traceback holds on to the device's memory any more."""
-    try:
-        return run(part)
-    except torch.OutOfMemoryError:
-        if may_fail:
-            return None
-        raise
 
 
 def load_pipeline(settings: config.Edit, dtype: torch.dtype) -> DiffusionPipeline:

@@ -1,3 +1,4 @@
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +121,23 @@ def test_encoding_halves_its_batch_too(editor, birds, monkeypatch):
     monkeypatch.setattr(editor, "method", replace(editor.method, encode=small_device))
     monkeypatch.setattr(editor, "_most", None)
     assert torch.allclose(editor.encode(birds), expected, atol=1e-5)
+
+
+def test_what_ran_out_of_memory_is_gone_before_a_smaller_batch_is_tried(editor, birds, monkeypatch):
+    held, freed = [], []
+
+    def small_device(_, images, __):
+        on_device = images.clone()
+        if len(images) > 1:
+            held.append(weakref.ref(on_device))
+            raise torch.OutOfMemoryError("no room")
+        return on_device
+
+    monkeypatch.setattr(editor, "method", replace(editor.method, encode=small_device))
+    monkeypatch.setattr(editor, "_most", None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(held[-1]() is None))
+    editor.encode(birds)
+    assert freed == [True, True]  # for 3 images and for 2
 
 
 def test_padding_leaks_into_no_edit_and_a_network_compiles_once(birds, monkeypatch):

@@ -54,8 +54,8 @@ def experiment(config: ConfigPath, overrides: Overrides = None) -> None:
     """Compare arms over seeds and amounts in one run folder: tables, intervals, plots. Run it again to resume."""
     with _exit_codes():
         settings = _load(config, overrides)
-        from alia_ray.cluster import joined
-        from alia_ray.experiment import run_experiment
+        from alia_ray.cluster.joining import joined
+        from alia_ray.experiment.run import run_experiment
 
         with joined(settings.run) as cluster:
             run_experiment(settings, cluster)
@@ -66,8 +66,8 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     """Say which pools would run where, how many rows each stage has, and what cannot be scheduled."""
     with _exit_codes():
         settings = _load(config, overrides)
-        from alia_ray.cluster import joined
-        from alia_ray.plan import describe
+        from alia_ray.checks.plan import describe
+        from alia_ray.cluster.joining import joined
 
         with joined(settings.run) as cluster:
             typer.echo(describe(settings, cluster))
@@ -136,8 +136,8 @@ def export(
     """
     with _exit_codes():
         settings = _load(config, overrides)
-        from alia_ray.cluster import joined
-        from alia_ray.export import plan_export, write_export
+        from alia_ray.cluster.joining import joined
+        from alia_ray.export.plan import plan_export, write_export
 
         planned = plan_export(_state(settings), out, format, arm, added_only)
         no_gpus = settings.run.model_copy(update={"gpus": None, "accelerator": "cpu"})
@@ -195,7 +195,7 @@ def _exit_codes() -> Iterator[None]:
 
 
 def _load(path: Path, overrides: list[str] | None) -> Config:
-    from alia_ray.preflight import check_inputs
+    from alia_ray.checks.inputs import check_inputs
 
     settings = load_config(path, overrides)
     check_inputs(settings)
@@ -203,7 +203,7 @@ def _load(path: Path, overrides: list[str] | None) -> Config:
 
 
 def _run(settings: Config) -> None:
-    from alia_ray.cluster import joined
+    from alia_ray.cluster.joining import joined
     from alia_ray.pipeline import run_all
 
     with joined(settings.run) as cluster:
@@ -211,7 +211,7 @@ def _run(settings: Config) -> None:
 
 
 def _run_stages(settings: Config, stages: list[str]) -> None:
-    from alia_ray.cluster import joined
+    from alia_ray.cluster.joining import joined
     from alia_ray.pipeline import STAGES
 
     state = _state(settings)

@@ -13,25 +13,25 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alia_ray.arms import BASE, Arm, EditSet
-from alia_ray.cluster import Cluster
+from alia_ray.checks.plan import check_fits
+from alia_ray.cluster.joining import Cluster
 from alia_ray.config import Config, as_yaml
+from alia_ray.config.arms import BASE, Arm, EditSet
+from alia_ray.edits.attempts import TRIES
 from alia_ray.errors import StageError
-from alia_ray.plan import check_fits
 from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
 from alia_ray.report.sections import acceptance, edit_costs
-from alia_ray.run_folder import HISTORY, Table
-from alia_ray.stages.attempts import TRIES
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
-from alia_ray.stages.evaluate import evaluate_classifier, score_training_set
 from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge
-from alia_ray.stages.train import Training, train_classifiers
 from alia_ray.state import State
+from alia_ray.store.run_folder import HISTORY, Table
+from alia_ray.training.evaluation import evaluate_classifier, score_training_set
+from alia_ray.training.lanes import Training, train_classifiers
 
 
 def run_all(settings: Config, cluster: Cluster) -> None:

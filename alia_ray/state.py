@@ -15,18 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
-from alia_ray import config, tables
-from alia_ray.arms import ARMS, BASE, Arm, EditSet
+from alia_ray import config
 from alia_ray.config import Config, Judge, Train
+from alia_ray.config.arms import ARMS, BASE, Arm, EditSet
+from alia_ray.edits.attempts import Request, given_up
+from alia_ray.edits.verdicts import Limit, judged, select
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
-from alia_ray.run_folder import HISTORY, RunFolder, Table
-from alia_ray.stages.attempts import Request, given_up
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import edits_table, outcomes, wanted_requests
-from alia_ray.stages.examples import Examples
 from alia_ray.stages.ingest import images_table
-from alia_ray.stages.verdicts import Limit, judged, select
+from alia_ray.store import tables
+from alia_ray.store.run_folder import HISTORY, RunFolder, Table
+from alia_ray.training.examples import Examples
 
 _SCORES = (
     *("image_id", "domain_id", "label", "semantic_text", "predicted_label"),

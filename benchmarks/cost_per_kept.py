@@ -20,15 +20,15 @@ import torch
 from measuring import name_of, write
 
 from alia_ray.config import load_config
+from alia_ray.edits.attempts import Pending, in_order, next_batch, still_to_try
+from alia_ray.edits.requests import plan_edits, requests_of
+from alia_ray.edits.verdicts import select
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset, world
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.clip import ClipJudge
 from alia_ray.models.editor import Editor
-from alia_ray.stages.attempts import Pending, in_order, next_batch, still_to_try
-from alia_ray.stages.requests import plan_edits, requests_of
-from alia_ray.stages.verdicts import select
-from alia_ray.tables import DOMAINS
+from alia_ray.store.tables import DOMAINS
 
 SEED = 0
 

@@ -23,14 +23,14 @@ import pyarrow.compute as pc
 import torch
 from PIL import Image
 
-from alia_ray.arms import BASE
-from alia_ray.cluster import Cluster, joined
+from alia_ray.cluster.joining import Cluster, joined
 from alia_ray.config import Config, load_config
-from alia_ray.filters import VARIANTS
+from alia_ray.config.arms import BASE
+from alia_ray.config.filters import VARIANTS
+from alia_ray.edits.verdicts import verdicts
 from alia_ray.miniature import dataset, judges, world
 from alia_ray.miniature.recipes import IMG2IMG
 from alia_ray.pipeline import evaluate_arms, run_discovery, run_edit, run_ingest, run_judge, run_train_base
-from alia_ray.stages.verdicts import verdicts
 from alia_ray.state import State
 
 PLACES = {"biased": ("forest", "meadow", "lake", "beach"), "places": ("forest", "lake", "snow", "desert")}

@@ -27,16 +27,16 @@ import pyarrow.parquet as pq
 import torch
 from measuring import name_of, write
 
-from alia_ray.arms import BASE
-from alia_ray.cluster import Cluster, joined
+from alia_ray.cluster.joining import Cluster, joined
 from alia_ray.config import load_config
+from alia_ray.config.arms import BASE
+from alia_ray.edits.attempts import as_table, still_to_try, with_attempts
+from alia_ray.edits.requests import plan_edits
 from alia_ray.miniature import world
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.loading import pick_device
 from alia_ray.pipeline import run_discovery, run_edit, run_ingest, run_train_base
-from alia_ray.stages.attempts import as_table, still_to_try, with_attempts
 from alia_ray.stages.edit import EditAndJudge, wanted_requests
-from alia_ray.stages.requests import plan_edits
 from alia_ray.stages.streaming import ROWS_PER_BLOCK
 from alia_ray.state import State
 

@@ -24,14 +24,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from alia_ray.cluster import joined
+from alia_ray.cluster.joining import joined
 from alia_ray.config import Pixels, Run, Train
 from alia_ray.images import encode
 from alia_ray.miniature import dataset
 from alia_ray.models.classifier import build_classifier, prepare
 from alia_ray.models.loading import pick_device
-from alia_ray.stages.examples import Examples
-from alia_ray.stages.train import Training, train_classifiers
+from alia_ray.training.examples import Examples
+from alia_ray.training.lanes import Training, train_classifiers
 
 STORED = 256  # pixels of the pictures that are read
 CORES = os.cpu_count() or 1

@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 from ray.exceptions import RayTaskError
 
-from alia_ray.arms import BASE
-from alia_ray.cluster import available
+from alia_ray.cluster.joining import available
 from alia_ray.config import Config, load_config
+from alia_ray.config.arms import BASE
 from alia_ray.errors import StageError
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.pipeline import STAGES, run_all
-from alia_ray.stages.evaluate import evaluate_classifier
 from alia_ray.state import State
-from alia_ray.tables import SCHEMAS
+from alia_ray.store.tables import SCHEMAS
+from alia_ray.training.evaluation import evaluate_classifier
 
 pytestmark = pytest.mark.slow
 SMALL = [

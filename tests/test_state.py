@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from alia_ray.arms import BASE
 from alia_ray.config import parse_config
+from alia_ray.config.arms import BASE
+from alia_ray.edits.attempts import TRIES
 from alia_ray.llm.discover import domain_rows
-from alia_ray.stages.attempts import TRIES
 from alia_ray.stages.edit import wanted_requests
 from alia_ray.state import State
-from alia_ray.tables import EDITS, IMAGES
+from alia_ray.store.tables import EDITS, IMAGES
 
 PROMPTS = ["a photo of a {} by the sea", "a photo of a {} in a wood"]
 

@@ -12,7 +12,7 @@ from alia_ray.llm import prompts
 from alia_ray.llm.captions import clean_captions, pack_captions, sample_captions, words_of
 from alia_ray.llm.client import Answer, Client
 from alia_ray.llm.prompts import Message
-from alia_ray.tables import content_id
+from alia_ray.store.tables import content_id
 
 REQUESTS_AT_ONCE = 8
 SLACK_TOKENS = 8  # captions are counted one by one, and together may differ by a token or two

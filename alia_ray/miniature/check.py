@@ -162,7 +162,7 @@ def _decoded_noise(count: int) -> torch.Tensor:
 
 def _domains(count: int) -> list[Figure]:
     """Whether BLIP → vLLM gives exactly the training backgrounds."""
-    from alia_ray.cluster import joined
+    from alia_ray.cluster.joining import joined
     from alia_ray.models.captioner import Captioner
     from alia_ray.stages.discover import run_discover
 

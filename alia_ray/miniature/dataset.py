@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from alia_ray.miniature import world
-from alia_ray.tables import seed_of
+from alia_ray.store.tables import seed_of
 
 Task = Literal["biased", "places"]
 

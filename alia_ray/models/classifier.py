@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as image_ops
 from alia_ray.config import Pixels
 from alia_ray.images import decode_rgb, fit_square
 from alia_ray.models.loading import pick_device, resolve
-from alia_ray.run_folder import CLASSIFIER, RunFolder
+from alia_ray.store.run_folder import CLASSIFIER, RunFolder
 
 # Their training mode returns auxiliary outputs beside the logits.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from alia_ray import tables
 from alia_ray.config import Judge
-from alia_ray.run_folder import Table
+from alia_ray.store import tables
+from alia_ray.store.run_folder import Table
 
 
 @dataclass(frozen=True)

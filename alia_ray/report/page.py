@@ -8,8 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from alia_ray.report import charts, comparison, samples, sections
 from alia_ray.report.inputs import ReportInputs
-from alia_ray.run_folder import RunFolder
-from alia_ray.tables import VERDICTS
+from alia_ray.store.run_folder import RunFolder
+from alia_ray.store.tables import VERDICTS
 
 
 def build_report(folder: RunFolder, inputs: ReportInputs) -> str:

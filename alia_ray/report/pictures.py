@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from PIL import Image, ImageDraw, ImageFont
 
-from alia_ray import tables
 from alia_ray.images import decode_rgb
-from alia_ray.run_folder import Table
+from alia_ray.store import tables
+from alia_ray.store.run_folder import Table
 
 LARGEST = 192  # pixels of a thumbnail's longer side
 TINY = 96  # a picture smaller than this is enlarged with hard pixel edges

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.pictures import read_images, thumbnail
 from alia_ray.report.sections import shuffled
-from alia_ray.tables import VERDICTS
+from alia_ray.store.tables import VERDICTS
 
 CAPTIONED = 12  # images shown with their caption
 SOURCES = 6  # images shown under every domain

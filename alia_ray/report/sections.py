@@ -7,14 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alia_ray.arms import ARMS, BASE
-from alia_ray.filters import VARIANTS, Variant
+from alia_ray.config.arms import ARMS, BASE
+from alia_ray.config.filters import VARIANTS, Variant
+from alia_ray.edits.verdicts import judged, verdicts
 from alia_ray.llm.captions import words_of
 from alia_ray.llm.discover import content_words
 from alia_ray.report.charts import Chart, line_chart
 from alia_ray.report.inputs import ReportInputs
-from alia_ray.stages.verdicts import judged, verdicts
-from alia_ray.tables import EDITS, SPLITS, VERDICTS, content_id
+from alia_ray.store.tables import EDITS, SPLITS, VERDICTS, content_id
 
 CAPTIONS_PER_DOMAIN = 3
 KEYS_PER_REASON = 3

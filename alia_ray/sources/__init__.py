@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from alia_ray.sections import ConfigError
-from alia_ray.source_config import Source
+from alia_ray.config.sections import ConfigError
+from alia_ray.config.source import Source
 from alia_ray.sources import (
     csv_table,
     cub,

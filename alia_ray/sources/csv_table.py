@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from alia_ray.source_config import CsvTable
+from alia_ray.config.source import CsvTable
 from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column
 from alia_ray.sources.listing import LISTING, assign_splits
 

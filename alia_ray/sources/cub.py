@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from alia_ray.config import ConfigError
-from alia_ray.source_config import Cub
+from alia_ray.config.source import Cub
 from alia_ray.sources.files import Content, check_inside, read_files, read_list
 from alia_ray.sources.listing import LISTING, assign_splits
 

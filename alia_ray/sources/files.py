@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from alia_ray.config import ConfigError
-from alia_ray.run_folder import filesystem
+from alia_ray.store.run_folder import filesystem
 
 Content = bytes | OSError
 """An image's encoded bytes, or why they cannot be read."""

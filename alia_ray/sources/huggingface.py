@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
-from alia_ray.run_folder import filesystem
-from alia_ray.source_config import HuggingFace
+from alia_ray.config.source import HuggingFace
 from alia_ray.sources.files import Content
 from alia_ray.sources.listing import LISTING, assign_splits
+from alia_ray.store.run_folder import filesystem
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -4,10 +4,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
-from alia_ray.run_folder import filesystem
-from alia_ray.source_config import ImageFolder
+from alia_ray.config.source import ImageFolder
 from alia_ray.sources.files import Content, read_files
 from alia_ray.sources.listing import IMAGE_ENDINGS, LISTING, SPLIT_NAMES, assign_splits
+from alia_ray.store.run_folder import filesystem
 
 
 def list_images(source: ImageFolder) -> pa.Table:

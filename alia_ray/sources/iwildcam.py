@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from alia_ray.config import ConfigError
-from alia_ray.source_config import IWildCam
+from alia_ray.config.source import IWildCam
 from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column
 from alia_ray.sources.listing import LISTING
 

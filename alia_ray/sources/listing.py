@@ -5,7 +5,7 @@ import math
 import pyarrow as pa
 
 from alia_ray.config import ConfigError
-from alia_ray.tables import content_id
+from alia_ray.store.tables import content_id
 
 LISTING = pa.schema(
     [

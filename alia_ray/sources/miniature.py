@@ -3,9 +3,9 @@
 import pyarrow as pa
 from PIL import Image
 
+from alia_ray.config.source import MiniatureWorld
 from alia_ray.images import encode
 from alia_ray.miniature import dataset
-from alia_ray.source_config import MiniatureWorld
 from alia_ray.sources.files import Content
 from alia_ray.sources.listing import LISTING
 

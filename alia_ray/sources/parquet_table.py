@@ -8,10 +8,10 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from alia_ray.config import ConfigError
-from alia_ray.run_folder import filesystem
-from alia_ray.source_config import ParquetTable
+from alia_ray.config.source import ParquetTable
 from alia_ray.sources.files import Content
 from alia_ray.sources.listing import LISTING, assign_splits
+from alia_ray.store.run_folder import filesystem
 
 
 def list_images(source: ParquetTable) -> pa.Table:

@@ -9,7 +9,7 @@ from collections import Counter
 import pyarrow as pa
 
 from alia_ray.config import ConfigError
-from alia_ray.source_config import Waterbirds
+from alia_ray.config.source import Waterbirds
 from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column
 from alia_ray.sources.listing import LISTING
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
-from alia_ray.run_folder import filesystem
-from alia_ray.source_config import WebDataset
+from alia_ray.config.source import WebDataset
 from alia_ray.sources.files import Content
 from alia_ray.sources.listing import LISTING, SPLIT_NAMES, assign_splits
+from alia_ray.store.run_folder import filesystem
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # the sample's key, and what kind of member it is

@@ -4,12 +4,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from alia_ray import config, tables
-from alia_ray.cluster import Cluster, place
+from alia_ray import config
+from alia_ray.cluster.joining import Cluster, place
 from alia_ray.config import Caption, Config
 from alia_ray.images import decode_rgb
-from alia_ray.run_folder import RunFolder, Table
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
+from alia_ray.store import tables
+from alia_ray.store.run_folder import RunFolder, Table
 
 _ROW = pa.schema([*tables.CAPTIONS, pa.field("error", pa.string())])
 

@@ -7,7 +7,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from alia_ray.cluster import available, check_llm
+from alia_ray.cluster.joining import available, check_llm
 from alia_ray.config import Config, ConfigError, Llm
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import Discovery, discover_domains, given_domains

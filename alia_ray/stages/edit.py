@@ -17,12 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from alia_ray import config, tables
-from alia_ray.cluster import Cluster, place
+from alia_ray import config
+from alia_ray.cluster.joining import Cluster, place
 from alia_ray.config import Config, Edit, Judge
-from alia_ray.images import decode_rgb, encode, fit_square, from_array, to_array
-from alia_ray.run_folder import RunFolder, Table
-from alia_ray.stages.attempts import (
+from alia_ray.edits.attempts import (
     Attempt,
     Pending,
     Request,
@@ -32,9 +30,12 @@ from alia_ray.stages.attempts import (
     still_to_try,
     with_attempts,
 )
-from alia_ray.stages.requests import Plan, plan_edits, requests_of
+from alia_ray.edits.requests import Plan, plan_edits, requests_of
+from alia_ray.edits.verdicts import Limit, judged
+from alia_ray.images import decode_rgb, encode, fit_square, from_array, to_array
 from alia_ray.stages.streaming import COMPLETES, Pass, run_pass
-from alia_ray.stages.verdicts import Limit, judged
+from alia_ray.store import tables
+from alia_ray.store.run_folder import RunFolder, Table
 
 if TYPE_CHECKING:
     import torch

@@ -8,16 +8,16 @@ import pyarrow.parquet as pq
 import ray
 
 from alia_ray import config
-from alia_ray.cluster import Cluster, place
+from alia_ray.cluster.joining import Cluster, place
 from alia_ray.config import Config, Pool
+from alia_ray.config.source import Source
 from alia_ray.images import DecodeError, plain_rgb
 from alia_ray.progress import say
-from alia_ray.run_folder import RunFolder, Table
-from alia_ray.source_config import Source
 from alia_ray.sources import list_images, read_images
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
 from alia_ray.stages.twins import twins
-from alia_ray.tables import ERRORS, IMAGES, content_id
+from alia_ray.store.run_folder import RunFolder, Table
+from alia_ray.store.tables import ERRORS, IMAGES, content_id
 
 POOL = Pool(batch_size=64)
 _ROW = pa.schema([*IMAGES, pa.field("error", pa.string())])

@@ -8,13 +8,13 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import ray
 
-from alia_ray.cluster import Cluster, place
+from alia_ray.cluster.joining import Cluster, place
 from alia_ray.config import Config, Judge
 from alia_ray.images import decode_rgb, to_array
-from alia_ray.run_folder import Table
 from alia_ray.stages.edit import with_verdicts
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
-from alia_ray.tables import EDITS
+from alia_ray.store.run_folder import Table
+from alia_ray.store.tables import EDITS
 
 
 def judge(

@@ -18,12 +18,12 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 
-from alia_ray import tables
-from alia_ray.cluster import Placement
+from alia_ray.cluster.joining import Placement
 from alia_ray.config import Run
 from alia_ray.errors import StageError
 from alia_ray.progress import Progress
-from alia_ray.run_folder import Table
+from alia_ray.store import tables
+from alia_ray.store.run_folder import Table
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose

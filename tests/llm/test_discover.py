@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from alia_ray import config, tables
+from alia_ray import config
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import caption_budget, check_prompts, discover_domains, domain_rows, given_domains
+from alia_ray.store import tables
 
 PREFIX = "a photo of a {} bird"
 CAPTIONS = [

@@ -18,7 +18,7 @@ def judge(kinds: int) -> torch.nn.Module:
 def test_every_figure_is_measured_and_a_low_one_fails_the_check(tmp_path, monkeypatch, ray_cluster):
     monkeypatch.setattr(checking, "train_background_judge", lambda: judge(8))
     monkeypatch.setattr(checking, "train_class_judge", lambda: judge(2))
-    monkeypatch.setattr("alia_ray.cluster.joined", nullcontext)  # the session's Ray is there, and stays
+    monkeypatch.setattr("alia_ray.cluster.joining.joined", nullcontext)  # the session's Ray is there, and stays
     assert not check(tmp_path / "figures.json", 16)
     figures = {figure["name"]: figure["value"] for figure in json.loads((tmp_path / "figures.json").read_text())}
     assert len(figures) == 14

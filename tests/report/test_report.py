@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from alia_ray import tables
 from alia_ray.config import Judge
 from alia_ray.images import encode
 from alia_ray.report.charts import line_chart
@@ -14,7 +13,8 @@ from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report, duration, points
 from alia_ray.report.pictures import picture_grid, read_images, thumbnail
 from alia_ray.report.sections import edit_rows, filter_variants, grouped_errors
-from alia_ray.run_folder import RunFolder, Table
+from alia_ray.store import tables
+from alia_ray.store.run_folder import RunFolder, Table
 
 SCRIPT = "<script>alert(1)</script>"
 BREAKOUT = '"><img src=x onerror=alert(1)>'

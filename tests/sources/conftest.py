@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from alia_ray.config.source import Source
 from alia_ray.images import decode_rgb, encode
-from alia_ray.source_config import Source
 from alia_ray.sources import read_images
 
 

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from alia_ray.cluster import available
+from alia_ray.cluster.joining import available
 from alia_ray.config import ConfigError, parse_config
-from alia_ray.source_config import Cub
+from alia_ray.config.source import Cub
 from alia_ray.sources import list_images
 from alia_ray.stages.ingest import ingest
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alia_ray.config import ConfigError
-from alia_ray.source_config import HuggingFace
+from alia_ray.config.source import HuggingFace
 from alia_ray.sources import huggingface, list_images, read_images
 
 

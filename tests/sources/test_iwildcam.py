@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from alia_ray.config import ConfigError
-from alia_ray.source_config import IWildCam
+from alia_ray.config.source import IWildCam
 from alia_ray.sources import list_images
 from alia_ray.sources.iwildcam import CLASSES, WILDS_CODES
 

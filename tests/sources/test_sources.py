@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from alia_ray.config import ConfigError
+from alia_ray.config.source import CsvTable, ImageFolder, MiniatureWorld, ParquetTable
 from alia_ray.images import decode_rgb, encode
-from alia_ray.source_config import CsvTable, ImageFolder, MiniatureWorld, ParquetTable
 from alia_ray.sources import list_images, read_images
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from alia_ray.config import ConfigError
-from alia_ray.source_config import Waterbirds
+from alia_ray.config.source import Waterbirds
 from alia_ray.sources import list_images, waterbirds
 
 HEADER = "img_id,img_filename,y,split,place,place_filename\n"

@@ -10,7 +10,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from alia_ray.config import ConfigError
-from alia_ray.source_config import WebDataset
+from alia_ray.config.source import WebDataset
 from alia_ray.sources import list_images, read_images, webdataset
 
 

@@ -7,15 +7,15 @@ import torch
 from PIL import Image
 
 from alia_ray.config import Config, Pixels, load_config
+from alia_ray.edits.attempts import as_table, in_order, still_to_try, with_attempts
+from alia_ray.edits.requests import Plan, plan_edits, requests_of
 from alia_ray.images import encode
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import build_classifier, save_classifier
-from alia_ray.stages.attempts import as_table, in_order, still_to_try, with_attempts
 from alia_ray.stages.edit import EditAndJudge
-from alia_ray.stages.requests import Plan, plan_edits, requests_of
-from alia_ray.tables import DOMAINS
+from alia_ray.store.tables import DOMAINS
 
 pytestmark = pytest.mark.slow
 PROMPTS = [f"a photo of a {{}} bird {place}" for place in ("in the snow", "at night", "on a beach")]

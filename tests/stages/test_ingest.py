@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alia_ray.cluster import available
+from alia_ray.cluster.joining import available
 from alia_ray.config import Config, parse_config
 from alia_ray.images import decode_rgb
-from alia_ray.run_folder import Table
 from alia_ray.stages.ingest import images_table, ingest
+from alia_ray.store.run_folder import Table
 
 
 def settings(tmp_path, **run) -> Config:

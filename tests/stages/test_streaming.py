@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from alia_ray.cluster import Placement
+from alia_ray.cluster.joining import Placement
 from alia_ray.config import Run
 from alia_ray.errors import StageError
-from alia_ray.run_folder import RunFolder, Table
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
-from alia_ray.tables import CAPTIONS
+from alia_ray.store.run_folder import RunFolder, Table
+from alia_ray.store.tables import CAPTIONS
 
 ROWS = 150
 

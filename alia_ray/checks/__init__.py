@@ -1,0 +1,1 @@
+"""What is refused before it starts, and the plan."""

@@ -1,0 +1,74 @@
+"""What a run would do, before it takes a GPU: pools, rows and disk."""
+
+from collections import Counter
+
+from alia_ray.cluster.joining import Cluster, Placement, check_llm, check_trainers, place
+from alia_ray.config import Config, Experiment, Pool
+from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
+from alia_ray.sources import list_images
+
+BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
+"""Encoded bytes per RGB pixel of a photograph, roughly; for the disk estimate only."""
+
+
+def check_fits(settings: Config, cluster: Cluster) -> None:
+    """Raise ConfigError for a stage that the cluster could never schedule, before the first one starts."""
+    if settings.discover.prompts is None:
+        place("caption", settings.caption, cluster)
+        if settings.llm.base_url is None:
+            check_llm(settings.llm, cluster)
+    place("edit", settings.edit, cluster)
+    check_trainers(settings.train, cluster)
+
+
+def describe(settings: Config, cluster: Cluster) -> str:
+    """A plan as text. Raises ConfigError when a stage cannot be scheduled."""
+    check_fits(settings, cluster)
+    splits = Counter(list_images(settings.source).column("split").to_pylist())
+    prompts = settings.discover.prompts
+    domains = len(prompts) if prompts else settings.discover.max_domains
+    attempts = splits["train"] * domains
+    tries_all = settings.edit.edits_per_image == "all" or settings.draws_from_all
+    most = "" if prompts and tries_all else "at most "
+    gigabytes = attempts * settings.edit.size**2 * BYTES_PER_PIXEL[settings.edit.format] / 1e9
+    lines = [
+        f"cluster   {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs",
+        f"images    {sum(splits.values())}: " + ", ".join(f"{n} {split}" for split, n in sorted(splits.items())),
+        f"caption   {splits['train'] if not prompts else 0} images, {_pool('caption', settings.caption, cluster)}",
+        f"discover  {'your prompts' if prompts else f'at most {domains} prompts from {settings.llm.model.name}'}",
+        f"edit      {most}{attempts} edits of {settings.edit.size}² pixels with {settings.edit.method}, "
+        f"{_pool('edit', settings.edit, cluster)}; {most}about {gigabytes:.2f} GB as {settings.edit.format}",
+        f"train     {len(settings.train.arms)} arms ({', '.join(settings.train.arms)}) of "
+        f"{settings.train.epochs} epochs, {settings.train.workers} workers",
+        *_experiment(settings),
+        f"folder    {settings.run.folder}",
+    ]
+    return "\n".join(lines)
+
+
+def _experiment(settings: Config) -> list[str]:
+    """The line of an experiment, if there is one; arms that come to the same are trained once."""
+    if settings.experiment is None:
+        return []
+    arms, seeds = len(arms_of(settings)), len(settings.experiment.seeds)
+    return [f"compare   {arms} arms × {seeds} seeds: at most {arms * seeds} trainings"]
+
+
+def arms_of(settings: Config) -> list[Arm]:
+    """The arms that are compared: those named, the control of each filtered one, and those of other amounts."""
+    chosen = settings.experiment or Experiment()
+    has_extra = "extra" in list_images(settings.source).column("split").to_pylist()
+    names = chosen.arms or [name for name, arm in ARMS.items() if has_extra or not arm.real]
+    named = [BASE, *(ARMS[name] for name in names if name != BASE.name)]
+    amounts = [with_amount(ARMS[name], amount) for name in chosen.amount_arms for amount in chosen.amounts]
+    return [*named, *(control(arm) for arm in named if _is_filtered(arm, settings)), *amounts]
+
+
+def _is_filtered(arm: Arm, settings: Config) -> bool:
+    return arm.edits is not None and bool(arm.variant.filters if arm.variant else settings.judge.filters)
+
+
+def _pool(stage: str, pool: Pool, cluster: Cluster) -> str:
+    placement: Placement = place(stage, pool, cluster)
+    on = f"{placement.num_gpus:g} GPU" if placement.num_gpus else f"{placement.num_cpus:g} CPU"
+    return f"{placement.workers} workers of {on}, batches of {pool.batch_size}"

@@ -1,0 +1,350 @@
+"""What a run is: one pydantic model per stage. A YAML file is these and nothing else.
+
+Every mistake in a configuration becomes a `ConfigError` of one sentence that names the key and says what to
+change; nothing here imports torch or Ray, so a mistake is found before anything starts.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+
+from alia_ray.config.arms import ARMS
+from alia_ray.config.edit import Edit, Scheduler
+from alia_ray.config.filters import ConfidenceRule, Filter
+from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
+from alia_ray.config.source import Source
+
+
+def _known_arm(name: str) -> str:
+    if name not in ARMS:
+        raise ValueError(f"there is no arm {name!r}; there are {', '.join(ARMS)}")
+    return name
+
+
+def _has_one_place(prompt: str) -> str:
+    if prompt.count("{}") != 1:
+        raise ValueError(f"the prompt {prompt!r} needs exactly one {{}}, where the class name goes")
+    return prompt
+
+
+ArmName = Annotated[str, AfterValidator(_known_arm)]
+Prompt = Annotated[str, AfterValidator(_has_one_place)]
+Prompts = Annotated[list[Prompt], Field(min_length=1)]
+
+
+class Run(Section):
+    """Where a run lies and how it meets the cluster."""
+
+    folder: str = Field(description="the run folder; any path that pyarrow's filesystems know")
+    seed: int = 0
+    address: str | None = Field(None, description="Ray address; none joins a running cluster or starts Ray here")
+    accelerator: Literal["auto", "gpu", "cpu"] = "auto"
+    gpus: int | None = Field(None, ge=1, description="wait for so many, and ask an autoscaling cluster for them")
+    gpu_timeout_s: float = Field(1800, gt=0, description="how long to wait for run.gpus")
+    max_error_rate: float = Field(0.05, ge=0, le=1, description="a stage with a larger share of errors fails")
+    retry_errors: bool = Field(False, description="try rows again that failed in an earlier run")
+
+    @model_validator(mode="after")
+    def _gpus_are_used(self) -> "Run":
+        if self.gpus and self.accelerator == "cpu":
+            raise ValueError("gpus waits for GPUs that accelerator='cpu' would not use; drop one of them")
+        return self
+
+
+class Caption(Pool):
+    """BLIP over the training images (paper, section 3.1)."""
+
+    model: Model = Model(name="Salesforce/blip-image-captioning-large")
+    prefix: str | None = Field(None, description="conditional captioning: every caption goes on from this text")
+    max_new_tokens: int = Field(20, ge=1)
+
+
+class Llm(Section):
+    """The language model that discovers the domains: a vLLM server the run starts, or `base_url`."""
+
+    model: Model = Model(name="Qwen/Qwen2.5-7B-Instruct")
+    base_url: str | None = Field(None, description="an OpenAI-compatible server that already runs, http://…/v1")
+    max_model_len: int = Field(8192, ge=256, description="the context window in tokens")
+    gpus: int = Field(1, ge=1, description="GPUs of the server (tensor parallel); ignored without GPUs")
+    startup_timeout_s: float = Field(900, gt=0)
+    request_timeout_s: float = Field(300, gt=0)
+
+
+class Discover(Section):
+    """Summarising captions into fewer than ten class-agnostic prompts (paper, section 3.1)."""
+
+    prompts: Prompts | None = Field(None, description="your own prompts, each with {}; skips the LLM")
+    prefix: Prompt = Field("a photo of a {}", description="the form of every prompt; {} is the class's place")
+    captions: Count | Literal["all"] = Field(200, description="how many captions the LLM reads")
+    max_domains: int = Field(9, ge=1, le=9)
+    max_tokens: int = Field(1024, ge=16, description="the longest answer of the LLM, in tokens")
+    temperature: float = Field(0.0, ge=0)
+
+
+class Judge(Section):
+    """Scores of every edit, and the filters over them (paper, section 3.3)."""
+
+    model: Model = Model(name="hf-hub:timm/vit_large_patch14_clip_224.openai")
+    positives: list[str] = Field(["a photo"], min_length=1)
+    negatives: list[str] = Field(
+        ["a photo of an object", "a photo of geometric shapes", "an image", "a painting"], min_length=1
+    )
+    filters: list[Filter] = Field(["semantic"], description="which of the verdicts drop an edit")
+    confidence_rule: ConfidenceRule = Field(
+        "paper",
+        description="t of the predicted class (paper) or of the label (code), top_k, or within_domain",
+    )
+    top_k: int = Field(2, ge=1, description="top_k: mislabelled when the label is not among the k likeliest")
+    safety_checker: Model | None = Field(
+        None, description="drop what it flags, as CompVis/stable-diffusion-safety-checker does; none: ask none"
+    )
+
+
+class Select(Section):
+    """Which surviving edits are added to the training set."""
+
+    edits_per_image: Count | Literal["all"] = 1
+    num_extra: Count | Literal["all", "extra"] = Field(
+        "all",
+        description="how many edits at most are added; extra: as many of each class as the split `extra` has",
+    )
+    class_balanced: bool = Field(False, description="num_extra is shared equally among the classes")
+
+
+class TextToImage(Section):
+    """Images from nothing but the user's prompts, the baseline; what is not said here is as in `edit`."""
+
+    model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
+    scheduler: Scheduler = "own"
+    steps: int = Field(50, ge=1)
+    guidance_scale: float = Field(7.5, ge=0)
+
+
+class Baselines(Section):
+    """What the arms need that ALIA is compared with."""
+
+    user_prompts: Prompts = Field(["a photo of a {}"], description="of alia_user_prompts and text_to_image")
+    text_to_image: TextToImage = TextToImage()
+
+
+class Crop(Section):
+    """A part of each image: it is squeezed to a square of `square` pixels, of which a rectangle is kept."""
+
+    square: int = Field(448, ge=8)
+    top: int = Field(0, ge=0)
+    left: int = Field(0, ge=0)
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _lies_inside(self) -> "Crop":
+        if self.top + self.height > self.square or self.left + self.width > self.square:
+            raise ValueError(f"the rectangle must lie within the square of {self.square} pixels")
+        return self
+
+
+class Pixels(Section):
+    """What a classifier sees of an image."""
+
+    image_size: int = Field(224, ge=8)
+    crop: Crop | None = Field(None, description="cut this out first, as iWildCam's camera banner wants it")
+    normalise: bool = Field(True, description="to ImageNet's mean and deviation")
+
+
+class Train(Pixels):
+    """Fine-tuning the classifier, data-parallel on Ray Train (paper, section 4)."""
+
+    arms: list[ArmName] = Field(["original", "alia"])
+    seed: int | None = Field(None, description="of the weights, the batches and the draw of edits; none: run.seed")
+    architecture: str = "resnet50"
+    weights: str = Field(
+        "imagenet",
+        description="what training starts from: imagenet, none, or the folder of a classifier of the same "
+        "architecture, as a run leaves them under classifiers/; its last layer is left out",
+    )
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(128, ge=1, description="over all workers")
+    learning_rate: float = Field(0.001, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    workers: int = Field(1, ge=1)
+    cpus_per_worker: float = Field(1.0, gt=0)
+    max_failures: int = Field(2, ge=0, description="how often a lost worker is replaced")
+    trackers: list[Literal["wandb", "mlflow"]] = Field(
+        [], description="beside TensorBoard's files; must be installed"
+    )
+    equal_steps: bool = Field(
+        False, description="every arm takes as many steps as the original: fewer epochs where images were added"
+    )
+
+    @property
+    def pixels(self) -> Pixels:
+        """What the classifier sees of an image."""
+        return Pixels(image_size=self.image_size, crop=self.crop, normalise=self.normalise)
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> "Train":
+        if self.batch_size % self.workers:
+            raise ValueError(
+                f"batch_size={self.batch_size} is over all workers, so it must be a multiple of "
+                f"workers={self.workers}"
+            )
+        return self
+
+
+class Experiment(Section):
+    """`alia-ray experiment`: arms × seeds × amounts over one run folder."""
+
+    arms: list[ArmName] | None = Field(
+        None,
+        description="what is compared, each filtered arm beside its control; none: all that the source can feed",
+    )
+    seeds: list[int] = Field([0, 1, 2], min_length=1, description="each is a train.seed of its own")
+    fresh_draws: bool = Field(False, description="the miniature: paint every split anew for each seed")
+    amounts: list[Annotated[float, Field(gt=0)]] = Field(
+        [], description="edits for each training image at which `amount_arms` are trained as well"
+    )
+    amount_arms: list[ArmName] = Field(["alia"])
+
+    @model_validator(mode="after")
+    def _amounts_are_of_edits(self) -> "Experiment":
+        for name in self.amount_arms:
+            if ARMS[name].edits is None:
+                raise ValueError(f"amount_arms: {name} adds no edits, so there is no amount of them; leave it out")
+        return self
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: Run
+    source: Source
+    caption: Caption = Caption()
+    llm: Llm = Llm()
+    discover: Discover = Discover()
+    edit: Edit = Edit()
+    judge: Judge = Judge()
+    select: Select = Select()
+    baselines: Baselines = Baselines()
+    train: Train = Train()
+    experiment: Experiment | None = None
+
+    @property
+    def draws_from_all(self) -> bool:
+        """Whether something needs every edit to be tried, the rejected ones too.
+
+        That is an arm with filters of its own, a filter that compares edits with each other, or taking all.
+        """
+        compares = "mislabelled" in self.judge.filters and self.judge.confidence_rule == "within_domain"
+        return self.has_other_filters or compares or self.select.edits_per_image == "all"
+
+    @property
+    def has_other_filters(self) -> bool:
+        """Whether an arm draws from the discovered edits by other filters than those of `judge`."""
+        return any(ARMS[name].edits == "discovered" and ARMS[name].variant for name in self.train.arms)
+
+    @property
+    def seed(self) -> int:
+        """Of the trainings and of the draw of edits."""
+        return self.run.seed if self.train.seed is None else self.train.seed
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> "Config":
+        if "original" not in self.train.arms:
+            raise ValueError("train.arms must contain 'original': its classifier is the one that judges edits")
+        if self.edit.method == "img2img" and int(self.edit.steps * self.edit.strength) < 1:
+            raise ValueError("edit.steps × edit.strength must be at least 1, or Img2Img runs no step")
+        sought, added = self.edit.edits_per_image, self.select.edits_per_image
+        if isinstance(sought, int) and (self.draws_from_all or sought < added):
+            raise ValueError(
+                f"edit.edits_per_image: {sought} edits do not do for select.edits_per_image={added} and "
+                "the filters that are configured or compared; leave it out"
+            )
+        if self.experiment and self.experiment.fresh_draws and not hasattr(self.source, "seed"):
+            raise ValueError("experiment.fresh_draws: only the miniature can be drawn anew; leave it out")
+        return self
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read a YAML file, apply `stage.key=value` overrides (values are YAML), and check it.
+
+    Raises ConfigError for a missing file, broken YAML, an unknown key or an impossible value.
+    """
+    try:
+        text = Path(path).read_text()
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror or error}") from error
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold the sections of a run (run, source, …), not {type(tree).__name__}")
+    for override in overrides or []:
+        _override(tree, override)
+    return parse_config(tree)
+
+
+def parse_config(tree: dict[str, Any]) -> Config:
+    """Check a configuration given as plain data. Raises ConfigError with one sentence."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_sentences(error)) from error
+
+
+def as_yaml(settings: Config) -> str:
+    """A configuration as the YAML that `load_config` reads, every default spelled out."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", override, re.DOTALL)
+    if not match:
+        raise ConfigError(f"--set takes stage.key=value, not {override!r}")
+    *parents, key = match[1].split(".")
+    node = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"--set {match[1]}: {parent} holds a value, not a section")
+    try:
+        node[key] = yaml.safe_load(match[2])
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {match[1]}: {match[2]!r} is not valid YAML") from error
+
+
+_UNION_TAGS = {
+    *("imagefolder", "parquet", "csv", "miniature", "cub", "iwildcam", "waterbirds", "huggingface", "webdataset"),
+    *("constrained-int", "float", "str"),
+}
+
+
+def _sentences(error: ValidationError) -> str:
+    """One clause for each key; a value that fits none of several types is told what each would be."""
+    of_key: dict[str, list[str]] = {}
+    for problem in error.errors():
+        parts = [str(part) for part in problem["loc"] if str(part) not in _UNION_TAGS]
+        of_key.setdefault(".".join(part for part in parts if not part.startswith("literal[")), []).append(
+            _complaint(problem)
+        )
+    return "; ".join(f"{key}: {', or '.join(said)}" if key else ", or ".join(said) for key, said in of_key.items())
+
+
+def _complaint(problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "is not a known key; remove it or correct its spelling"
+    if problem["type"] == "missing":
+        return "is missing; set it"
+    return problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+
+
+def fingerprint(*parts: Any) -> str:
+    """Twelve hex digits over plain data or config sections: the same for the same content, everywhere."""
+    plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,232 @@
+"""Which edits are still to be tried: of each image its prompts in a seeded random order, until enough survive.
+
+`verdicts.select` draws the survivors of an image in the order of their `draw_key`. Trying its prompts in that
+order and stopping at the k-th survivor therefore ends with the same edits as trying all and drawing k survivors.
+With a limit on how many edits are added, the attempts of a class are gone through in that order as far as needed.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alia_ray.edits.verdicts import Limit
+from alia_ray.store.tables import draw_key
+
+TRIES = 40  # attempts after which a prompt's acceptance is believed
+_LEAST_ACCEPTANCE = 0.05  # what a wave reckons with at the least, so that it stays bounded
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One image under one prompt, to be made or made already."""
+
+    edit_id: str
+    survived: bool | None = None  # None: not made yet
+
+
+@dataclass
+class Pending:
+    """An image that is being edited."""
+
+    place: int  # the caller's own number of it
+    attempts: deque[Attempt]  # in the order in which they are tried
+    wanted: int  # survivors that are still missing
+    under_way: int = 0
+
+    def settle(self, survived: bool) -> None:
+        """An attempt of a batch has come to its end."""
+        self.under_way -= 1
+        self.wanted -= survived
+
+
+def next_batch(pending: Sequence[Pending], size: int) -> list[tuple[Pending, Attempt]]:
+    """At most `size` attempts to make at once, none in vain: an image with w survivors missing tries w at a time.
+
+    Empty when nothing is left to try.
+    """
+    batch: list[tuple[Pending, Attempt]] = []
+    for image in pending:
+        while len(batch) < size and image.attempts and image.under_way < image.wanted:
+            attempt = image.attempts.popleft()
+            if attempt.survived:
+                image.wanted -= 1
+            else:
+                image.under_way += 1
+                batch.append((image, attempt))
+    return batch
+
+
+# ---------------------------------------------------------------------- what a pass has to do
+
+
+@dataclass(frozen=True)
+class Request:
+    """The part of an edit request that its turn depends on."""
+
+    edit_id: str
+    image_id: str
+    domain_id: str
+    label: str
+    key: str
+
+
+def in_order(requests: pa.Table, seed: int) -> list[Request]:
+    """Requests as they are drawn."""
+    columns = (requests.column(name).to_pylist() for name in ("edit_id", "image_id", "domain_id", "label"))
+    rows = [Request(*row, key=draw_key(seed, row[0])) for row in zip(*columns, strict=True)]
+    return sorted(rows, key=lambda request: request.key)
+
+
+def still_to_try(
+    requests: Sequence[Request],
+    survived: Mapping[str, bool],
+    per_image: int | None,
+    limit: Limit = None,
+    drop_below: float | None = None,
+) -> dict[str, list[Attempt]]:
+    """image_id -> what the next wave tries of it, in order; empty when nothing is missing.
+
+    requests: all of a run, as `in_order` gives them. survived: edit_id -> whether it survived, of those made.
+    per_image: how many survivors an image needs; None: every attempt is made, whatever the limit.
+    drop_below: first every prompt is tried on TRIES images; those of which a smaller share survives are given up.
+
+    What a wave tries depends on the outcomes of the earlier ones alone, so a run that was killed, or had other
+    workers, goes through the same waves.
+    """
+    if drop_below is not None:
+        if missing := [request for request in _pilot(requests) if request.edit_id not in survived]:
+            return _attempts(missing, survived, None)
+        dropped = given_up(requests, survived, drop_below)
+        requests = [request for request in requests if request.edit_id not in dropped]
+    if per_image is None or limit is None:
+        return _attempts(requests, survived, per_image)
+    if isinstance(limit, int):
+        return _attempts(_as_far_as_needed(requests, survived, per_image, limit), survived, per_image)
+    found: dict[str, list[Attempt]] = {}
+    for label, most in limit.items():
+        of_class = [request for request in requests if request.label == label]
+        found |= _attempts(_as_far_as_needed(of_class, survived, per_image, most), survived, per_image)
+    return found
+
+
+def given_up(requests: Sequence[Request], survived: Mapping[str, bool], below: float) -> set[str]:
+    """The attempts under prompts of whose first TRIES a share below `below` survived, but for those tries."""
+    pilot = _pilot(requests)
+    hopeless = {name for name, share in acceptance(pilot, survived).items() if share < below}
+    tried = {request.edit_id for request in pilot}
+    return {r.edit_id for r in requests if r.domain_id in hopeless and r.edit_id not in tried}
+
+
+def acceptance(requests: Sequence[Request], survived: Mapping[str, bool]) -> dict[str, float]:
+    """domain_id -> the share of its made attempts that survived."""
+    made: dict[str, list[bool]] = {}
+    for request in requests:
+        if request.edit_id in survived:
+            made.setdefault(request.domain_id, []).append(survived[request.edit_id])
+    return {domain: sum(outcomes) / len(outcomes) for domain, outcomes in made.items()}
+
+
+def _pilot(requests: Sequence[Request]) -> list[Request]:
+    """The first TRIES attempts of each prompt."""
+    of_domain: dict[str, list[Request]] = {}
+    for request in requests:
+        of_domain.setdefault(request.domain_id, []).append(request)
+    return [request for found in of_domain.values() for request in found[:TRIES]]
+
+
+def _attempts(
+    requests: Sequence[Request], survived: Mapping[str, bool], per_image: int | None
+) -> dict[str, list[Attempt]]:
+    """The attempts of each image that lacks some, up to the last that can be needed; without rejected ones."""
+    of_image: dict[str, list[Attempt]] = {}
+    for request in requests:
+        of_image.setdefault(request.image_id, []).append(Attempt(request.edit_id, survived.get(request.edit_id)))
+    found = {}
+    for image_id, attempts in of_image.items():
+        needed = _until_survivors(attempts, len(attempts) if per_image is None else per_image)
+        if any(attempt.survived is None for attempt in needed):
+            found[image_id] = [attempt for attempt in needed if attempt.survived is not False]
+    return found
+
+
+def _until_survivors(attempts: list[Attempt], wanted: int) -> list[Attempt]:
+    """The attempts up to the one that is known to be the `wanted`-th survivor."""
+    survivors = 0
+    for number, attempt in enumerate(attempts, start=1):
+        survivors += attempt.survived is True
+        if survivors == wanted:
+            return attempts[:number]
+    return attempts
+
+
+def _as_far_as_needed(
+    requests: list[Request], survived: Mapping[str, bool], per_image: int, limit: int
+) -> list[Request]:
+    """The shortest part of `requests`, from the first on, of which `limit` survive, as far as is known."""
+    reach, tried, kept = 0, 0, 0
+    while kept < limit and reach < len(requests):
+        share = max(kept / tried, _LEAST_ACCEPTANCE) if tried else 1.0
+        reach = _further(requests, survived, per_image, reach, math.ceil((limit - kept) / share))
+        if _attempts(requests[:reach], survived, per_image):
+            break
+        tried, kept = _tally(requests[:reach], survived, per_image)
+    return requests[:reach]
+
+
+def _further(requests: list[Request], survived: Mapping[str, bool], per_image: int, reach: int, more: int) -> int:
+    """How far beyond `reach` to go for `more` attempts, if every one of those survived."""
+    kept: Counter[str] = Counter()
+    for number, request in enumerate(requests):
+        if number < reach:
+            kept[request.image_id] += bool(survived.get(request.edit_id))
+        elif kept[request.image_id] < per_image:
+            kept[request.image_id] += 1
+            more -= 1
+            if more == 0:
+                return number + 1
+    return len(requests)
+
+
+def _tally(requests: list[Request], survived: Mapping[str, bool], per_image: int) -> tuple[int, int]:
+    """How many attempts the images needed, and how many of those survived."""
+    kept: Counter[str] = Counter()
+    tried = 0
+    for request in requests:
+        if kept[request.image_id] < per_image:
+            tried += 1
+            kept[request.image_id] += bool(survived.get(request.edit_id))
+    return tried, kept.total()
+
+
+MISSING = pa.schema(
+    [("image_id", pa.string()), ("attempts", pa.list_(pa.string())), ("survived", pa.list_(pa.bool_()))]
+)
+"""`still_to_try` as a table: its edit_ids in order, and of each whether it has survived already (or null)."""
+
+
+def as_table(todo: Mapping[str, list[Attempt]]) -> pa.Table:
+    """What is to be tried, as a table of schema MISSING."""
+    rows = [
+        {
+            "image_id": image_id,
+            "attempts": [attempt.edit_id for attempt in attempts],
+            "survived": [attempt.survived for attempt in attempts],
+        }
+        for image_id, attempts in todo.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=MISSING)
+
+
+def with_attempts(images: pa.Table, todo: pa.Table) -> pa.Table:
+    """The images that have something to try, with the columns `attempts` and `survived` of `todo`."""
+    place = pc.index_in(images.column("image_id"), value_set=todo.column("image_id"))
+    is_wanted = pc.is_valid(place)
+    rows = todo.take(place.filter(is_wanted)).select(["attempts", "survived"])
+    images = images.filter(is_wanted)
+    for name in rows.column_names:
+        images = images.append_column(name, rows.column(name))
+    return images

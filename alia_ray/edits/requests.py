@@ -1,0 +1,68 @@
+"""What is to be edited: every training image under every domain's prompt, with ids and seeds from content."""
+
+import json
+import re
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alia_ray.config import Edit
+from alia_ray.models.methods import edit_parameters
+from alia_ray.store import tables
+from alia_ray.store.tables import content_id, seed_of
+
+_CLEANED = {"Whip poor Will": "Eastern whip-poor-will", "Geococcyx": "Roadrunner"}  # CUB's two misnomers
+_LINEAGE = ("edit_id", "image_id", "domain_id", "label", "group", "prompt", "method", "parameters", "seed")
+REQUEST = pa.schema([tables.EDITS.field(name) for name in _LINEAGE] + [("source_image", pa.binary())])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything an edit request is made of, beside the image."""
+
+    domains: tuple[tuple[str, str], ...]  # (domain_id, prompt with {})
+    method: str
+    parameters: str  # JSON
+    seed: int
+
+
+def plan_edits(domains: pa.Table, edit: Edit, seed: int) -> Plan:
+    """The plan of a configuration over a domains table."""
+    pairs = zip(domains.column("domain_id").to_pylist(), domains.column("prompt").to_pylist(), strict=True)
+    return Plan(tuple(sorted(pairs)), edit.method, json.dumps(edit_parameters(edit), sort_keys=True), seed)
+
+
+def class_name(label: str) -> str:
+    """A label as a prompt says it: "001.Black_footed_Albatross" becomes "Black footed Albatross"."""
+    words = re.sub(r"[\d_.]+", " ", label).split()
+    name = " ".join(words)
+    return _CLEANED.get(name, name)
+
+
+def requests_of(images: pa.Table, plan: Plan) -> pa.Table:
+    """Every request for the training images among `images`, a table of schema REQUEST.
+
+    `images` needs image_id, label, group and split; without a column `image`, source_image is null.
+    """
+    made = []
+    training = images.filter(pc.equal(images.column("split"), "train"))
+    for image in training.to_pylist():
+        for domain_id, template in plan.domains:
+            prompt = template.replace("{}", class_name(image["label"]))
+            seed = seed_of(image["image_id"], prompt, str(plan.seed))
+            made.append(
+                {
+                    "edit_id": content_id(image["image_id"], prompt, plan.method, plan.parameters, str(seed)),
+                    "image_id": image["image_id"],
+                    "domain_id": domain_id,
+                    "label": image["label"],
+                    "group": image["group"],
+                    "prompt": prompt,
+                    "method": plan.method,
+                    "parameters": plan.parameters,
+                    "seed": seed,
+                    "source_image": image.get("image"),
+                }
+            )
+    return pa.Table.from_pylist(made, schema=REQUEST)

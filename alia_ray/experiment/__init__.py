@@ -1,0 +1,1 @@
+"""Arms × seeds × amounts over one run folder, and the statistics."""

@@ -1,0 +1,113 @@
+"""Arms × seeds × amounts over one run folder.
+
+Every draw of the data goes through the pipeline's stages once; what arms share (captions, domains, edits, the
+base classifier) is made once, since each lies under what it depends on. Run again after a kill, an experiment
+repeats nothing that was finished.
+"""
+
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from alia_ray import pipeline
+from alia_ray.checks.plan import arms_of, check_fits
+from alia_ray.cluster.joining import Cluster
+from alia_ray.config import Config, Experiment, as_yaml
+from alia_ray.config.arms import ARMS, BASE, Arm
+from alia_ray.experiment.statistics import Outcome, compare
+from alia_ray.progress import say
+from alia_ray.report.comparison import as_csv, as_markdown, seeds_as_csv
+from alia_ray.state import State
+from alia_ray.store.run_folder import HISTORY
+
+
+def run_experiment(settings: Config, cluster: Cluster) -> None:
+    """Every arm of every seed, their comparison, and the report. Raises ConfigError and StageError."""
+    arms = arms_of(settings)
+    states = draws(settings, arms)
+    check_fits(states[0].settings, cluster)
+    states[0].folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
+    _make_edits(states, arms, cluster)
+    trainings = [(state, arm) for state in states for arm in arms]
+    pipeline.train_arms(trainings, cluster)
+    pipeline.evaluate_arms(trainings, cluster)
+    write_comparison(settings, states, arms)
+    pipeline.run_report(states[0])
+
+
+def draws(settings: Config, arms: list[Arm]) -> list[State]:
+    """The state of each seed: its trainings, and with `fresh_draws` its pictures, are its own."""
+    chosen = settings.experiment or Experiment()
+    states = []
+    for seed in chosen.seeds:
+        names = list(dict.fromkeys([*(arm.name for arm in arms if arm.name in ARMS), *chosen.amount_arms]))
+        changes: dict[str, Any] = {
+            "train": settings.train.model_copy(update={"seed": seed, "arms": names}),
+            # filters and amounts are compared over the same edits, so all are made, and rejected ones kept
+            "edit": settings.edit.model_copy(update={"edits_per_image": "all", "keep_rejected": True}),
+        }
+        if chosen.fresh_draws:
+            changes["source"] = settings.source.model_copy(update={"seed": seed})
+        states.append(State(settings.model_copy(update=changes)))
+    return states
+
+
+def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
+    """Everything before the arms are trained, each stage for all draws before the next one."""
+    for state in states:
+        pipeline.run_ingest(state, cluster)
+    if any(arm.edits == "discovered" for arm in arms):
+        for state in states:
+            pipeline.run_caption(state, cluster)
+        pipeline.discover_all(states)
+    pipeline.train_arms([(state, BASE) for state in states], cluster)
+    if any(arm.edits for arm in arms):
+        for stage in (pipeline.run_train_base, pipeline.run_judge, pipeline.run_edit):
+            for state in states:
+                stage(state, cluster)
+
+
+# -------------------------------------------------------------------- the comparison
+
+
+def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> None:
+    """Gather what the arms left: experiment.json, .md, .csv, and experiment_seeds.csv."""
+    chosen = settings.experiment or Experiment()
+    outcomes = [_outcome(state, arm) for state in states for arm in arms]
+    controls = {arm.control_of.name: arm.name for arm in arms if arm.control_of}
+    compared = compare(outcomes, BASE.name, controls)
+    for arm in arms:
+        compared[arm.name]["amount"] = arm.amount
+    result = {
+        "seeds": chosen.seeds,
+        "fresh_draws": chosen.fresh_draws,
+        "equal_steps": settings.train.equal_steps,
+        "num_extra": settings.select.num_extra,
+        "test_images": outcomes[0].predictions.num_rows,
+        "arms": compared,
+    }
+    folder, text = states[0].folder, as_markdown(result)
+    folder.write_json(result, "experiment.json")
+    folder.write_bytes(text.encode(), "experiment.md")
+    folder.write_bytes(as_csv(result).encode(), "experiment.csv")
+    folder.write_bytes(seeds_as_csv(result).encode(), "experiment_seeds.csv")
+    say(f"\n{text}\nexperiment: {folder.file('experiment.json')}, .md, .csv and experiment_seeds.csv")
+
+
+def _outcome(state: State, arm: Arm) -> Outcome:
+    """What an arm's training and test left in the run folder."""
+    history, path = state.arm_json(arm, HISTORY), state.arm_path(arm)
+    epochs = history["epochs"]
+    last_quarter = [record["val_class_balanced_accuracy"] for record in epochs[-max(1, len(epochs) // 4) :]]
+    facts = {
+        "added": history["train_images"] - len(state.ids_of("train")),
+        "epochs": len(epochs),
+        "best_epoch": history["best_epoch"],
+        "last_loss": epochs[-1]["loss"],
+        "val_last_quarter": [min(last_quarter), max(last_quarter)],
+        "seconds": history["seconds"],
+        "classifier": "/".join(path),
+    }
+    with state.folder.fs.open_input_file(state.folder.file(*path, "predictions.parquet")) as file:
+        predictions = pq.read_table(file)
+    return Outcome(arm.name, state.settings.seed, facts, state.arm_json(arm, "metrics.json"), predictions)

@@ -1,0 +1,197 @@
+"""The run folder: where each table lies, what is done, and what may be resumed.
+
+    RUN/
+      config.yaml                          the configuration, resolved
+      images/FINGERPRINT/part-*.parquet    and captions/, domains/, edits/, errors/ alike
+      classifiers/FINGERPRINT/             a classifier, its history, its test metrics
+      stages/STAGE.json                    rows, errors and seconds of each stage
+      metrics.json, report.html
+
+A table's fingerprint covers everything its rows depend on, so a changed setting starts a new table beside
+the old one and never mixes with it, while batch and pool sizes do not matter. Rows are committed in whole
+files: written under a hidden name, then renamed. A file's name comes from the ids in it, so a task that runs
+twice writes the same file twice. To resume is to ask which ids are missing.
+"""
+
+import json
+import posixpath
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from alia_ray.store import tables
+
+HISTORY = "history.json"  # of a classifier; written last, so it marks a finished training
+CLASSIFIER = "classifier.json"  # what a classifier is; its tensors lie beside it
+
+
+def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
+    """The pyarrow filesystem of a path or URI ("s3://…", "gs://…", "runs/demo"), and the path on it."""
+    if "://" in path:
+        return pafs.FileSystem.from_uri(path)
+    return pafs.LocalFileSystem(), posixpath.abspath(path)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder. Cheap to send to a worker: it holds nothing but the path."""
+
+    path: str
+
+    @property
+    def fs(self) -> pafs.FileSystem:
+        """The filesystem the folder is on."""
+        return filesystem(self.path)[0]
+
+    def file(self, *parts: str) -> str:
+        """The path of something in the folder, on `fs`."""
+        return posixpath.join(filesystem(self.path)[1], *parts)
+
+    def uri(self, *parts: str) -> str:
+        """The path of something in the folder with its scheme, for those who find the filesystem again."""
+        return posixpath.join(self.path if "://" in self.path else self.file(), *parts)
+
+    def table(self, name: str, fingerprint: str) -> "Table":
+        """The table `name` under the settings that `fingerprint` stands for."""
+        return Table(self, name, fingerprint)
+
+    def write_json(self, value: Any, *parts: str) -> None:
+        """Write JSON in one step: a reader sees the old file or the new one."""
+        self.write_bytes((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), *parts)
+
+    def read_json(self, *parts: str) -> Any:
+        """The value of a JSON file, or None where there is none."""
+        path = self.file(*parts)
+        if self.fs.get_file_info(path).type != pafs.FileType.File:
+            return None
+        with self.fs.open_input_stream(path) as stream:
+            return json.loads(stream.read())
+
+    def write_bytes(self, content: bytes, *parts: str) -> None:
+        """Write a file in one step."""
+        with self.writing(*parts) as stream:
+            stream.write(content)
+
+    @contextmanager
+    def writing(self, *parts: str) -> Iterator[pa.NativeFile]:
+        """A stream into a file that appears, whole, when the block ends without an exception."""
+        path = self.file(*parts)
+        hidden = _hidden_name(path)
+        self.fs.create_dir(posixpath.dirname(path), recursive=True)
+        with self.fs.open_output_stream(hidden) as stream:
+            yield stream
+        self.fs.move(hidden, path)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table under one fingerprint: a folder of Parquet files, each committed whole."""
+
+    folder: RunFolder
+    name: str
+    fingerprint: str
+
+    @property
+    def path(self) -> str:
+        """The folder of its files, on the run folder's filesystem."""
+        return self.folder.file(self.name, self.fingerprint)
+
+    @property
+    def uri(self) -> str:
+        """The folder of its files with its scheme."""
+        return self.folder.uri(self.name, self.fingerprint)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its Arrow schema."""
+        return tables.SCHEMAS[self.name]
+
+    def errors(self, stage: str) -> "Table":
+        """The errors table of a stage that fills this one."""
+        return self.folder.table("errors", f"{stage}-{self.fingerprint}")
+
+    def commit(self, rows: pa.Table) -> None:
+        """Add rows as one file that appears at once; the same ids give the same file."""
+        if not rows.num_rows:
+            return
+        key = tables.KEYS[self.name]
+        self._write(rows, tables.content_id(*sorted(rows.column(key).to_pylist())))
+
+    def create(self) -> None:
+        """Make sure that there is a table to read, if one without rows."""
+        if not self.exists():
+            self._write(self.schema.empty_table(), "empty")
+
+    def discard(self, ids: set[str]) -> None:
+        """Take rows out. Where this is killed, some may be left, and doing it again takes them out."""
+        key, fs = tables.KEYS[self.name], self.folder.fs
+        for path in self.files():
+            if ids.isdisjoint(pq.read_table(path, columns=[key], filesystem=fs).column(0).to_pylist()):
+                continue
+            rows = pq.read_table(path, filesystem=fs)
+            unwanted = pc.is_in(rows.column(key), value_set=pa.array(sorted(ids), pa.string()))
+            self.commit(rows.filter(pc.invert(unwanted)))
+            fs.delete_file(path)
+
+    def clear(self) -> None:
+        """Delete every row."""
+        for path in self.files():
+            self.folder.fs.delete_file(path)
+
+    def _write(self, rows: pa.Table, name: str) -> None:
+        path = posixpath.join(self.path, f"part-{name}.parquet")
+        self.folder.fs.create_dir(self.path, recursive=True)
+        hidden = _hidden_name(path)
+        pq.write_table(rows.select(self.schema.names).cast(self.schema), hidden, filesystem=self.folder.fs)
+        self.folder.fs.move(hidden, path)
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """Its rows, each id once, ordered by id, so that a reader never depends on who wrote what when.
+
+        Where an id failed once and was made later, the row without an error counts.
+        """
+        order = [name for name in (tables.KEYS[self.name], "error") if name in self.schema.names]
+        wanted = columns or self.schema.names
+        if not self.exists():
+            return self.schema.empty_table().select(wanted)
+        stored = ds.dataset(self.path, filesystem=self.folder.fs, schema=self.schema)
+        rows = stored.to_table(columns=list(dict.fromkeys([*order, *wanted])))
+        rows = rows.sort_by([(name, "ascending", "at_start") for name in order])
+        return first_of_each(rows, order[0]).select(wanted)
+
+    def ids(self) -> set[str]:
+        """The ids that are committed."""
+        return set(self.read([tables.KEYS[self.name]]).column(0).to_pylist())
+
+    def exists(self) -> bool:
+        """Whether any file has been committed."""
+        return bool(self.files())
+
+    def files(self) -> list[str]:
+        """The committed files, in the order of their names."""
+        selector = pafs.FileSelector(self.path, allow_not_found=True)
+        names = [info.path for info in self.folder.fs.get_file_info(selector)]
+        return sorted(name for name in names if posixpath.basename(name).startswith("part-"))
+
+
+def first_of_each(rows: pa.Table, key: str) -> pa.Table:
+    """`rows`, sorted by `key`, without the repetitions of a key."""
+    keys = rows.column(key).combine_chunks()
+    if len(keys) < 2:
+        return rows
+    new = pc.not_equal(keys[1:], keys[:-1])
+    return rows.filter(pa.concat_arrays([pa.array([True]), new]))
+
+
+def _hidden_name(path: str) -> str:
+    """A name beside `path` that dataset readers skip."""
+    head, tail = posixpath.split(path)
+    return posixpath.join(head, f".{tail}.{uuid.uuid4().hex}.tmp")

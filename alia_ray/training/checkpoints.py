@@ -1,0 +1,59 @@
+"""The checkpoints of a training, on any filesystem: after every epoch the last one and the best one are there.
+
+    OUT/checkpoints/000012.safetensors   weights and momentum after epoch 12
+    OUT/checkpoints/state.json           the records of all epochs; written after the tensors it speaks of
+
+So whatever dies at whatever moment, `state.json` and the tensors of its last and best epoch belong together.
+"""
+
+import posixpath
+from typing import Any
+
+import pyarrow.fs as pafs
+import safetensors.torch
+import torch
+
+from alia_ray.store.run_folder import RunFolder
+
+SCORE = "val_class_balanced_accuracy"
+CHECKPOINTS, _STATE = "checkpoints", "state.json"
+
+Tensors = dict[str, torch.Tensor]
+
+
+def best_epoch(history: list[dict[str, Any]]) -> int:
+    """The epoch of the highest validation score; of equal ones the latest."""
+    return max(history, key=lambda record: (record[SCORE], record["epoch"]))["epoch"]
+
+
+def save_checkpoint(folder: RunFolder, tensors: Tensors, state: dict[str, Any]) -> None:
+    """Keep the tensors after the last epoch of `state["history"]`, and drop those no longer needed."""
+    history = state["history"]
+    on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    folder.write_bytes(safetensors.torch.save(on_cpu), CHECKPOINTS, _tensors_of(len(history)))
+    folder.write_json(state, CHECKPOINTS, _STATE)
+    needed = {_tensors_of(len(history)), _tensors_of(best_epoch(history)), _STATE}
+    for info in folder.fs.get_file_info(pafs.FileSelector(folder.file(CHECKPOINTS))):
+        if posixpath.basename(info.path) not in needed:
+            folder.fs.delete_file(info.path)
+
+
+def last_state(folder: RunFolder) -> dict[str, Any] | None:
+    """What was saved with the last checkpoint; None before the first one."""
+    return folder.read_json(CHECKPOINTS, _STATE)
+
+
+def tensors_after(folder: RunFolder, epoch: int) -> Tensors:
+    """The tensors of the last or the best epoch."""
+    with folder.fs.open_input_stream(folder.file(CHECKPOINTS, _tensors_of(epoch))) as stream:
+        return safetensors.torch.load(stream.read())
+
+
+def drop_checkpoints(folder: RunFolder) -> None:
+    """Delete them all; harmless where there are none."""
+    if folder.fs.get_file_info(folder.file(CHECKPOINTS)).type == pafs.FileType.Directory:
+        folder.fs.delete_dir(folder.file(CHECKPOINTS))
+
+
+def _tensors_of(epoch: int) -> str:
+    return f"{epoch:06d}.safetensors"

@@ -1,0 +1,122 @@
+"""Labelled examples of a table, by id: how they are shared out among workers and read into memory."""
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from alia_ray.config import Pixels
+from alia_ray.store.run_folder import filesystem
+
+if TYPE_CHECKING:
+    import torch
+
+ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of a table: a folder of Parquet files with the columns `key`, image, label and group."""
+
+    table: str  # a local path or a URI; relative paths are resolved where they are read
+    key: str
+    ids: tuple[str, ...]
+
+    def resolved(self) -> "Examples":
+        """The same examples under a path that means the same in a worker's working directory."""
+        return self if "://" in self.table else replace(self, table=filesystem(self.table)[1])
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Decoded examples in memory."""
+
+    pixels: "torch.Tensor"  # uint8 (N, 3, S, S)
+    labels: list[str]
+    groups: list[str]
+
+
+def count(examples: Sequence[Examples]) -> int:
+    """How many different examples there are."""
+    return sum(len(set(source.ids)) for source in examples)
+
+
+def shard(examples: Sequence[Examples], rank: int, world: int, seed: int = 0) -> list[Examples]:
+    """The part of one of `world` workers: the sorted ids, permuted by `seed`, every `world`-th from `rank` on.
+
+    Parts differ by at most one example and do not depend on the order of the ids. A part's ids are sorted.
+    """
+    items = [(number, key) for number, source in enumerate(examples) for key in sorted(set(source.ids))]
+    random.Random(seed).shuffle(items)
+    mine = sorted(items[rank::world])
+    return [
+        replace(source, ids=tuple(key for at, key in mine if at == number))
+        for number, source in enumerate(examples)
+    ]
+
+
+def load(examples: Sequence[Examples], pixels: Pixels, threads: int) -> Loaded:
+    """Read and decode examples, in the order of their ids, with a few threads.
+
+    Raises ValueError when an id is not in its table, and alia_ray.images.DecodeError for broken bytes.
+    """
+    import torch  # not above: the driver shares out ids and needs none
+
+    parts = [_load_table(source, pixels, threads) for source in examples if source.ids]
+    if not parts:
+        return Loaded(torch.empty((0, 3, pixels.image_size, pixels.image_size), dtype=torch.uint8), [], [])
+    return Loaded(
+        torch.cat([part.pixels for part in parts]) if len(parts) > 1 else parts[0].pixels,
+        [label for part in parts for label in part.labels],
+        [group for part in parts for group in part.groups],
+    )
+
+
+def _load_table(examples: Examples, pixels: Pixels, threads: int) -> Loaded:
+    import torch
+
+    from alia_ray.models.classifier import pixels_for_training
+
+    places = {key: place for place, key in enumerate(examples.ids)}
+    decoded = torch.empty((len(places), 3, pixels.image_size, pixels.image_size), dtype=torch.uint8)
+    labels: list[str | None] = [None] * len(places)
+    groups: list[str | None] = [None] * len(places)
+
+    def decode(place: int, encoded: bytes) -> None:
+        decoded[place] = pixels_for_training(encoded, pixels)
+
+    fs, path = filesystem(examples.table)
+    batches = ds.dataset(path, filesystem=fs, format="parquet").to_batches(
+        columns=[examples.key, "image", "label", "group"],
+        filter=pc.field(examples.key).isin(list(places)),
+        batch_size=ROWS_AT_ONCE,
+    )
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in batches:
+            under_way = []
+            for row in batch.to_pylist():
+                place = places[row[examples.key]]
+                if labels[place] is None:  # a table may hold an id twice; the first counts
+                    labels[place], groups[place] = row["label"], row["group"]
+                    under_way.append(pool.submit(decode, place, row["image"]))
+            for done in under_way:
+                done.result()
+    missing = [key for key, place in places.items() if labels[place] is None]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(places)} ids are not in {examples.table}; the first is {missing[0]}"
+        )
+    return Loaded(decoded, labels, groups)
+
+
+def class_indices(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """The place of each label in `classes`. Raises ValueError for a label that is not there."""
+    places = {name: place for place, name in enumerate(classes)}
+    unknown = sorted(set(labels) - set(places))
+    if unknown:
+        raise ValueError(f"the label {unknown[0]!r} is none of the classes {', '.join(classes)}")
+    return [places[label] for label in labels]

@@ -1,0 +1,175 @@
+"""train: examples -> classifiers, data-parallel on Ray Train (paper, section 4).
+
+    OUT/
+      model.safetensors, classifier.json   the weights of the best epoch by validation, and what they are
+      history.json                         one record per epoch; written last, so it marks a finished training
+      checkpoints/                         the last and the best epoch, while training is under way
+      tensorboard/                         the same records as TensorBoard's event files
+
+Trainings are shared out among *lanes*, as many as the cluster has room for. A lane is one run of Ray Train whose
+workers train one job after the other: starting a worker group costs half a minute of imports, and more than a
+small training itself.
+
+The test split never comes here: the epoch is chosen by class-balanced accuracy on validation examples.
+"""
+
+import posixpath
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ray
+import ray.train
+
+from alia_ray.cluster.joining import Cluster, check_trainers, trainings_at_once
+from alia_ray.config import ConfigError, Train
+from alia_ray.config.arms import Augment
+from alia_ray.errors import StageError
+from alia_ray.progress import say
+from alia_ray.store.run_folder import HISTORY, RunFolder
+from alia_ray.training.examples import Examples, count
+
+if TYPE_CHECKING:
+    from alia_ray.training.loop import Job
+
+_PLACEMENT_MINUTES = 30  # Ray Train waits a minute at a time for other work to free what the workers need
+
+
+@dataclass(frozen=True)
+class Training:
+    """One classifier to train into the folder `out`, which must stand for everything else that is said here.
+
+    A training into the same `out` that was interrupted goes on after its last whole epoch; a finished one is not
+    repeated. `name` is for the person.
+    """
+
+    name: str
+    out: str
+    train: tuple[Examples, ...]
+    val: tuple[Examples, ...]
+    classes: tuple[str, ...]
+    settings: Train
+    augment: Augment
+    seed: int
+
+
+def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
+    """Train what is not finished, side by side where the cluster has room. All take the same workers.
+
+    `history.json` of each: {"name", "architecture", "augment", "seed", "workers", "train_images", "val_images",
+    "best_epoch", "val_class_balanced_accuracy", "load_seconds", "seconds", "images_per_second", "epochs":
+    [{"epoch", "loss", "seconds", "images_per_second", "input_share", "val_accuracy",
+    "val_class_balanced_accuracy"}]}.
+    `load_seconds` are those of reading and decoding, which is done once; `seconds` those of training alone, and
+    `input_share` is the part of them that went into preparing batches.
+
+    Raises ConfigError for what cannot be trained or scheduled, before anything starts, and StageError when a lane
+    fails, after the others are done.
+    """
+    for training in trainings:
+        check_trainable(training, cluster)
+    todo = [each for each in trainings if RunFolder(each.out).read_json(HISTORY) is None]
+    if not todo:
+        return
+    lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster))
+    jobs = _jobs(todo)
+    pool = ThreadPoolExecutor(len(lanes))
+    try:
+        futures = [pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster) for lane in lanes]
+        errors = [error for future in futures if (error := future.exception())]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
+    if errors:
+        raise errors[0]
+
+
+def check_trainable(training: Training, cluster: Cluster) -> None:
+    """Raise ConfigError for a training that could never start, instead of waiting for ever."""
+    check_trainers(training.settings, cluster)
+    images, workers = count(training.train), training.settings.workers
+    if images < workers:
+        raise ConfigError(f"train.workers: {images} training images for {workers} workers; lower it")
+    if not count(training.val):
+        raise ConfigError("source: there is no validation image to choose an epoch by; set a val_fraction")
+
+
+def _lanes(trainings: Sequence[Training], most: int) -> list[list[Training]]:
+    """Share trainings out so that lanes end at about the same time: the longest first, to the emptiest lane."""
+    lanes: list[list[Training]] = [[] for _ in range(min(most, len(trainings)))]
+    for training in sorted(trainings, key=_work, reverse=True):
+        min(lanes, key=lambda lane: sum(map(_work, lane))).append(training)
+    return lanes
+
+
+def _work(training: Training) -> int:
+    """Images seen in all."""
+    return count(training.train) * training.settings.epochs
+
+
+def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
+    """The trainings as the workers get them, by folder; those of one seed share their first weights."""
+    from alia_ray.training.loop import Job, first_weights  # not above: torch takes seconds to import
+
+    weights: dict[tuple[int, int], ray.ObjectRef] = {}
+    jobs = {}
+    for each in trainings:
+        start = (each.seed, len(each.classes))
+        if start not in weights:
+            weights[start] = ray.put(first_weights(each.settings, len(each.classes), each.seed))
+        jobs[each.out] = Job(
+            name=each.name,
+            out=RunFolder(each.out).uri(),
+            train=tuple(source.resolved() for source in each.train),
+            val=tuple(source.resolved() for source in each.val),
+            classes=each.classes,
+            settings=each.settings,
+            augment=each.augment,
+            seed=each.seed,
+            weights=weights[start],
+        )
+    return jobs
+
+
+def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster) -> None:
+    """Run the workers of a lane under Ray Train. Raises StageError with the reason of the first that failed."""
+    from ray.train.torch import TorchTrainer
+
+    from alia_ray.training import loop
+
+    for training in lane:
+        say(f"train {training.name}: {count(training.train)} images, {training.settings.epochs} epochs")
+    settings, folder = lane[0].settings, RunFolder(posixpath.dirname(RunFolder(lane[0].out).uri()))
+    notes = f".lane-{uuid.uuid4().hex}"  # where Ray Train keeps its own; nothing that we need again
+    trainer = TorchTrainer(
+        loop.run,
+        train_loop_config={"jobs": [ray.put(job) for job in jobs]},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=settings.workers,
+            use_gpu=bool(cluster.gpus),
+            resources_per_worker={"CPU": settings.cpus_per_worker, **({"GPU": 1} if cluster.gpus else {})},
+        ),
+        run_config=ray.train.RunConfig(
+            name=notes,
+            storage_path=folder.file(),
+            storage_filesystem=folder.fs,
+            failure_config=ray.train.FailureConfig(
+                max_failures=settings.max_failures * len(lane), controller_failure_limit=_PLACEMENT_MINUTES
+            ),
+            logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        unfinished = (each.name for each in lane if RunFolder(each.out).read_json(HISTORY) is None)
+        raise StageError(f"train {next(unfinished, lane[-1].name)}: {_reason(error)}") from error
+    finally:
+        folder.fs.delete_dir(folder.file(notes))
+
+
+def _reason(error: ray.train.TrainingFailedError) -> str:
+    """The first lost worker's own error, or Ray Train's."""
+    failures = getattr(error, "worker_failures", {})
+    return str(failures[min(failures)] if failures else error)

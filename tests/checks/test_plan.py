@@ -1,0 +1,45 @@
+import pytest
+
+from alia_ray.checks.plan import describe
+from alia_ray.cluster.joining import Cluster
+from alia_ray.config import ConfigError, load_config
+from alia_ray.miniature.recipes import DEMO
+from alia_ray.pipeline import run_all
+
+
+def test_a_plan_counts_rows_pools_and_disk():
+    plan = describe(load_config(DEMO), Cluster(cpus=16, gpus=4))
+    assert "320 images, 4 workers of 1 GPU" in plan
+    assert "at most 2880 edits of 48² pixels with instruct_pix2pix" in plan
+    assert "GB" in plan
+
+
+def test_given_prompts_make_the_plan_exact():
+    settings = load_config(DEMO, ["discover.prompts=['a {} at sea', 'a {} on land']"])
+    plan = describe(settings, Cluster(cpus=3, gpus=0))
+    assert "edit      640 edits" in plan
+    assert "caption   0 images" in plan
+
+
+def test_the_plan_of_an_experiment_counts_its_trainings():
+    settings = load_config(DEMO, ["experiment={arms: [cutmix, alia], seeds: [0, 1], amounts: [2]}"])
+    plan = describe(settings, Cluster(cpus=3, gpus=0))
+    assert "compare   5 arms × 2 seeds: at most 10 trainings" in plan
+
+
+@pytest.mark.parametrize(
+    ("override", "cluster"),
+    [
+        ("edit.workers=9", Cluster(cpus=3, gpus=0)),
+        ("caption.workers=9", Cluster(cpus=64, gpus=8)),
+        ("train.workers=4", Cluster(cpus=3, gpus=0)),
+        ("train.workers=4", Cluster(cpus=64, gpus=2)),
+        ("llm.gpus=4", Cluster(cpus=64, gpus=2)),
+    ],
+)
+def test_what_can_never_be_scheduled_is_refused_before_the_first_stage(tmp_path, override, cluster):
+    settings = load_config(DEMO, [override, f"run.folder={tmp_path / 'run'}"])
+    for refuse in (describe, run_all):
+        with pytest.raises(ConfigError, match=override.partition("=")[0].replace(".", r"\.")):
+            refuse(settings, cluster)
+    assert not (tmp_path / "run").exists()

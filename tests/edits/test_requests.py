@@ -1,0 +1,58 @@
+import pyarrow as pa
+import pytest
+
+from alia_ray.config import Edit
+from alia_ray.edits.requests import class_name, plan_edits, requests_of
+
+DOMAINS = pa.table({"domain_id": ["d1", "d2"], "prompt": ["a photo of a {} at sea", "a photo of a {} in snow"]})
+IMAGES = pa.table(
+    {
+        "image_id": ["i1", "i2", "i3"],
+        "label": ["001.Black_footed_Albatross", "cat", "cat"],
+        "group": ["g", "g", "g"],
+        "split": ["train", "train", "test"],
+    }
+)
+
+
+def ids(edit: Edit, seed: int = 0, domains: pa.Table = DOMAINS) -> list[str]:
+    return requests_of(IMAGES, plan_edits(domains, edit, seed)).column("edit_id").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("001.Black_footed_Albatross", "Black footed Albatross"),
+        ("105.Whip_poor_Will", "Eastern whip-poor-will"),
+        ("110.Geococcyx", "Roadrunner"),
+        ("zebra", "zebra"),
+    ],
+)
+def test_class_names_are_cleaned_for_prompts(label, name):
+    assert class_name(label) == name
+
+
+def test_every_training_image_meets_every_prompt_and_no_other_split_does():
+    requests = requests_of(IMAGES, plan_edits(DOMAINS, Edit(), seed=0)).to_pylist()
+    assert [(r["image_id"], r["domain_id"]) for r in requests] == [
+        (i, d) for i in ("i1", "i2") for d in ("d1", "d2")
+    ]
+    assert requests[0]["prompt"] == "a photo of a Black footed Albatross at sea"
+    assert len({r["seed"] for r in requests}) == len({r["edit_id"] for r in requests}) == 4
+
+
+def test_ids_depend_on_how_an_edit_is_made_and_not_on_how_it_is_batched():
+    assert ids(Edit()) == ids(Edit(batch_size=3, workers=7, gpus_per_worker=0.5))
+    changed = [Edit(steps=20), Edit(strength=0.5), Edit(guidance_scale=3), Edit(size=256), Edit(format="jpeg")]
+    assert all(not set(ids(Edit())) & set(ids(other)) for other in changed)
+    assert not set(ids(Edit())) & set(ids(Edit(), seed=1))
+
+
+def test_a_setting_that_the_method_does_not_use_changes_nothing():
+    assert ids(Edit(image_guidance_scale=1.5)) == ids(Edit())
+    instruct = {"method": "instruct_pix2pix"}
+    assert ids(Edit(**instruct, strength=0.9)) == ids(Edit(**instruct))
+
+
+def test_a_domain_more_keeps_the_ids_of_the_others():
+    assert set(ids(Edit(), domains=DOMAINS.slice(0, 1))) < set(ids(Edit()))

@@ -1,0 +1,48 @@
+"""Which arms and draws an experiment has; tests/test_jobs.py runs a small one."""
+
+from pathlib import Path
+
+from alia_ray.checks.plan import arms_of
+from alia_ray.config import Config, load_config
+from alia_ray.experiment.run import draws
+from alia_ray.miniature.recipes import DEMO
+
+SMALL = [
+    "source={kind: miniature, extra: 8, bias: 0.75}",
+    "experiment={arms: [original, alia_too_similar, real_data], seeds: [3, 4], amounts: [0.5]}",
+]
+
+
+def small(folder: Path, *overrides: str) -> Config:
+    return load_config(DEMO, [f"run.folder={folder}", *SMALL, *overrides])
+
+
+def names(*overrides: str) -> list[str]:
+    return [arm.name for arm in arms_of(small(Path("nowhere"), *overrides))]
+
+
+def test_filtered_arms_bring_their_control_and_amounts_are_arms_of_their_own():
+    assert names() == ["original", "alia_too_similar", "real_data", "alia_too_similar_control", "alia@0.5"]
+
+
+def test_an_arm_as_configured_is_filtered_if_the_judge_filters():
+    chosen = "experiment={arms: [alia, alia_unfiltered, alia_user_prompts]}"
+    assert "alia_control" in names(chosen, "judge.filters=[semantic]")
+    assert not [name for name in names(chosen, "judge.filters=[]") if name.endswith("_control")]
+
+
+def test_without_an_extra_split_every_arm_but_real_data_is_compared():
+    assert "real_data" in names("experiment={}")
+    assert "real_data" not in names("experiment={}", "source.extra=0")
+
+
+def test_the_original_always_comes_first():
+    assert names("experiment={arms: [cutmix]}", "judge.filters=[]") == ["original", "cutmix"]
+
+
+def test_fresh_draws_paint_anew_and_shared_ones_do_not():
+    settings = small(Path("nowhere"), "experiment.fresh_draws=true")
+    assert [state.settings.source.seed for state in draws(settings, [])] == [3, 4]
+    shared = draws(small(Path("nowhere")), [])
+    assert [state.settings.source.seed for state in shared] == [0, 0]
+    assert [state.settings.seed for state in shared] == [3, 4]

@@ -1,0 +1,100 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from alia_ray.store.run_folder import RunFolder
+from alia_ray.store.tables import CAPTIONS, EDITS, content_id, seed_of
+
+
+@pytest.fixture
+def captions(tmp_path):
+    return RunFolder(str(tmp_path)).table("captions", "f00")
+
+
+def rows(*ids: str) -> pa.Table:
+    return pa.table([list(ids), [f"a photo of {i}" for i in ids]], schema=CAPTIONS)
+
+
+def test_rows_are_read_back_sorted_and_once(captions):
+    captions.commit(rows("c", "a"))
+    captions.commit(rows("b", "a"))
+    assert captions.read().column("image_id").to_pylist() == ["a", "b", "c"]
+    assert captions.ids() == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("made_first", [True, False])
+def test_an_edit_that_failed_once_and_was_made_later_counts_as_made(tmp_path, made_first):
+    edits = RunFolder(str(tmp_path)).table("edits", "f00")
+    failed = [{"edit_id": "a", "error": "black"}, {"edit_id": "b", "error": "black"}]
+    made = [{"edit_id": "a", "image": b"png"}]
+    for found in (made, failed) if made_first else (failed, made):
+        edits.commit(pa.Table.from_pylist(found, schema=EDITS))
+    assert edits.read(["edit_id", "error"]).to_pylist() == [
+        {"edit_id": "a", "error": None},
+        {"edit_id": "b", "error": "black"},
+    ]
+
+
+def test_the_same_ids_make_the_same_file(captions):
+    captions.commit(rows("a", "b"))
+    captions.commit(rows("b", "a"))
+    assert len(captions.files()) == 1
+
+
+def test_a_file_that_was_being_written_is_not_read(captions, tmp_path):
+    captions.commit(rows("a"))
+    (tmp_path / "captions" / "f00" / ".part-x.parquet.tmp").write_bytes(b"half a file")
+    assert captions.ids() == {"a"}
+    assert pq.read_table(captions.path).num_rows == 1
+
+
+def test_an_empty_table_has_its_schema(captions):
+    assert not captions.exists()
+    assert captions.read().schema == CAPTIONS
+    assert captions.ids() == set()
+
+
+def test_a_table_without_rows_can_be_created_and_read_by_anyone(captions):
+    captions.create()
+    assert pq.read_table(captions.path).schema.names == CAPTIONS.names
+    captions.commit(rows("a"))
+    captions.create()
+    assert captions.ids() == {"a"}
+
+
+def test_rows_that_are_discarded_are_gone_and_other_files_stay(captions):
+    captions.commit(rows("a", "b"))
+    captions.commit(rows("c"))
+    captions.commit(rows("d"))
+    untouched = captions.files()
+    captions.discard({"a", "d", "z"})
+    assert captions.read() == rows("b", "c")
+    assert len(set(untouched) & set(captions.files())) == 1
+    captions.discard({"a", "d", "z"})
+    assert captions.ids() == {"b", "c"}
+
+
+def test_json_is_replaced_whole(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    assert folder.read_json("stages", "caption.json") is None
+    folder.write_json({"rows": 1}, "stages", "caption.json")
+    folder.write_json({"rows": 2}, "stages", "caption.json")
+    assert folder.read_json("stages", "caption.json") == {"rows": 2}
+    assert [p.name for p in (tmp_path / "stages").iterdir()] == ["caption.json"]
+
+
+def test_a_file_whose_writer_fails_does_not_appear(tmp_path):
+    with pytest.raises(TypeError), RunFolder(str(tmp_path)).writing("a", "b.txt") as stream:
+        stream.write(None)
+    assert not (tmp_path / "a" / "b.txt").exists()
+
+
+def test_a_uri_names_the_same_folder_as_its_path(tmp_path):
+    RunFolder(str(tmp_path)).write_json(1, "x.json")
+    assert RunFolder(f"file://{tmp_path}").read_json("x.json") == 1
+
+
+def test_ids_are_of_content_and_keep_their_parts_apart():
+    assert content_id("ab", "c") != content_id("a", "bc")
+    assert content_id("a", b"b") == content_id("a", "b")
+    assert 0 <= seed_of("a") < 2**63

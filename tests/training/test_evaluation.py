@@ -1,0 +1,90 @@
+"""Metrics against numbers worked out by hand, and evaluation of a saved classifier on Ray."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from alia_ray.cluster.joining import Cluster
+from alia_ray.config import Pixels
+from alia_ray.images import encode
+from alia_ray.models.classifier import build_classifier, save_classifier
+from alia_ray.training.evaluation import evaluate_classifier, predict, score_training_set, summarise
+from alia_ray.training.examples import Examples
+
+CLASSES = ["dark", "light"]
+
+
+def test_metrics_are_those_worked_out_by_hand():
+    labels = ["a", "a", "a", "a", "b", "b", "c", "c", "c", "c"]
+    predictions = ["a", "a", "a", "b", "b", "c", "c", "c", "a", "d"]
+    groups = ["x", "x", "y", "y", "x", "y", "x", "y", "x", "y"]
+    found = summarise(predictions, labels, groups, ["a", "b", "c", "d"])
+    assert found["count"] == 10
+    assert found["accuracy"] == pytest.approx(6 / 10)
+    assert found["per_class"] == pytest.approx({"a": 3 / 4, "b": 1 / 2, "c": 2 / 4})
+    assert found["class_balanced_accuracy"] == pytest.approx((3 / 4 + 1 / 2 + 2 / 4) / 3)
+    assert found["macro_recall"] == pytest.approx(found["class_balanced_accuracy"])
+    assert found["per_group"] == pytest.approx({"x": 4 / 5, "y": 2 / 5})
+    assert found["worst_group_accuracy"] == pytest.approx(2 / 5)
+    # a: precision 3/4, recall 3/4; b: precision 1/2, recall 1/2; c: precision 2/3, recall 1/2
+    assert found["macro_f1"] == pytest.approx((3 / 4 + 1 / 2 + 4 / 7) / 3)
+
+
+def test_a_label_that_is_no_class_is_refused():
+    with pytest.raises(ValueError, match="the label 'z' is none of the classes a, b"):
+        summarise(["a"], ["z"], ["x"], ["a", "b"])
+
+
+def write_examples(folder: Path, count: int) -> Examples:
+    """Dark and light pictures in turn; every third is labelled wrongly, which is its group."""
+    rows = []
+    for number in range(count):
+        kind, wrong = number % 2, number % 3 == 0
+        pixels = np.full((12, 12, 3), 40 + 170 * kind, dtype=np.uint8)
+        rows.append(
+            {
+                "image_id": f"id{number:03d}",
+                "image": encode(Image.fromarray(pixels)),
+                "label": CLASSES[kind ^ wrong],
+                "group": "wrong" if wrong else "right",
+            }
+        )
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "part-0.parquet")
+    return Examples(str(folder), "image_id", tuple(row["image_id"] for row in rows))
+
+
+def save_constant_classifier(folder: Path) -> None:
+    """A SqueezeNet in which the last layer sees nothing: it says "light" with probability 0.75."""
+    model = build_classifier("squeezenet1_1", "none", 2)
+    with torch.no_grad():
+        model.classifier[1].weight.zero_()
+        model.classifier[1].bias.copy_(torch.tensor([1.0, 1.0 + np.log(3)]))
+    save_classifier(str(folder), model, CLASSES, "squeezenet1_1", Pixels(image_size=32))
+
+
+@pytest.mark.slow
+def test_a_saved_classifier_is_evaluated_and_gives_thresholds(ray_cluster, tmp_path):
+    examples = write_examples(tmp_path / "images", 12)
+    save_constant_classifier(tmp_path / "classifier")
+    found, predictions = evaluate_classifier(str(tmp_path / "classifier"), examples, CLASSES)
+    # always "light": numbers 1, 5, 7, 11 are light and rightly labelled, 0 and 6 dark but labelled light
+    assert found["count"] == 12
+    assert found["per_class"] == {"dark": 0.0, "light": 1.0}
+    assert found["per_group"] == pytest.approx({"right": 4 / 8, "wrong": 2 / 4})
+    assert predictions.column("id").to_pylist() == sorted(examples.ids)
+    assert predictions.column("predicted").to_pylist() == ["light"] * 12
+    rights = [row["label"] == row["predicted"] for row in predictions.to_pylist()]
+    assert sum(rights) / 12 == found["accuracy"]
+    thresholds = score_training_set(str(tmp_path / "classifier"), examples)
+    assert thresholds == pytest.approx({"dark": 0.25, "light": 0.75})
+
+
+def test_evaluating_on_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="there are no examples of"):
+        predict("nowhere", Examples(str(tmp_path), "image_id", ()), Cluster(1, 0))

@@ -1,0 +1,291 @@
+"""Training on Ray Train: it learns, it resumes, it is the same again; and the arithmetic around it."""
+
+import json
+import math
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from alia_ray.cluster.joining import Cluster
+from alia_ray.config import ConfigError, Pixels, Train
+from alia_ray.errors import StageError
+from alia_ray.images import encode
+from alia_ray.miniature import dataset
+from alia_ray.models.classifier import load_classifier
+from alia_ray.models.loading import resolve
+from alia_ray.training import loop
+from alia_ray.training.examples import Examples, load, shard
+from alia_ray.training.lanes import Training, _lanes, check_trainable, train_classifiers
+
+SETTINGS = Train(
+    architecture="resnet18",
+    weights="none",
+    epochs=3,
+    batch_size=16,
+    learning_rate=0.003,
+    image_size=32,
+    workers=2,
+    max_failures=0,
+)
+
+
+def paint(folder: Path, split: str, count: int) -> Examples:
+    """Pictures of the biased miniature, whose backgrounds give the classes away."""
+    rows = [
+        {
+            "image_id": picture.origin,
+            "image": encode(Image.fromarray(dataset.paint(picture.origin, picture.label, picture.background, 0))),
+            "label": picture.label,
+            "group": picture.background,
+        }
+        for picture in dataset.layout(split, count, bias=1.0)
+    ]
+    (folder / split).mkdir(parents=True)
+    for part in range(2):
+        pq.write_table(pa.Table.from_pylist(rows[part::2]), folder / split / f"part-{part}.parquet")
+    return Examples(str(folder / split), "image_id", tuple(row["image_id"] for row in rows))
+
+
+def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on trainings log their checkpoints, and worker `rank` is killed in `epoch`, the first time."""
+
+    def run_and_die(arguments):  # a closure: Ray sends it by value to the workers, which have the real `run`
+        import os
+        import signal
+        import time
+
+        import ray.train
+
+        from alia_ray.training import loop
+
+        save, train_epoch = loop._save, loop._train_epoch
+
+        def save_and_log(learner, folder, history):
+            save(learner, folder, history)
+            with log.open("a") as lines:
+                lines.write(f"{len(history)}\n")
+
+        def train_epoch_and_die(learner, images, plan, number, job, weights):
+            marker = log.with_suffix(f".died-{epoch}")
+            is_due = number + 1 == epoch and ray.train.get_context().get_world_rank() == rank
+            if is_due and not marker.exists():
+                while not (log.exists() and str(epoch - 1) in log.read_text().split()):
+                    time.sleep(0.05)  # until the first worker has saved the epoch before
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return train_epoch(learner, images, plan, number, job, weights)
+
+        loop._save, loop._train_epoch = save_and_log, train_epoch_and_die
+        loop.run(arguments)
+
+    monkeypatch.setattr(loop, "run", run_and_die)
+
+
+def fit(out: Path, splits: tuple[Examples, Examples], *names: str, **changes: object) -> None:
+    """Train some classifiers, alike but for their folders, with 2 workers unless told otherwise."""
+    trainings = [
+        Training(
+            name=name,
+            out=str(out / name),
+            train=splits[:1],
+            val=splits[1:],
+            classes=dataset.CLASSES,
+            settings=SETTINGS.model_copy(update=changes),
+            augment="none",
+            seed=3,
+        )
+        for name in names
+    ]
+    train_classifiers(trainings, Cluster(3, 0))
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def history_of(folder: Path) -> dict:
+    return json.loads((folder / "history.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory) -> tuple[Examples, Examples]:
+    folder = tmp_path_factory.mktemp("splits")
+    return paint(folder, "train", 62), paint(folder, "val", 33)
+
+
+@pytest.fixture(scope="module")
+def whole(ray_cluster, splits, tmp_path_factory) -> Path:
+    """Two trainings in one lane; the second must not depend on the first."""
+    out = tmp_path_factory.mktemp("whole")
+    fit(out, splits, "first", "second")
+    return out
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    for name, value in weights_of(one).items():
+        assert torch.equal(value, weights_of(other)[name]), name
+    for first, second in zip(history_of(one)["epochs"], history_of(other)["epochs"], strict=True):
+        assert first["loss"] == second["loss"]
+        assert first["val_class_balanced_accuracy"] == second["val_class_balanced_accuracy"]
+
+
+@pytest.mark.slow
+def test_a_training_learns_and_keeps_the_best_epoch_by_validation(whole, splits):
+    history = history_of(whole / "first")
+    assert history["epochs"][-1]["loss"] < history["epochs"][0]["loss"]
+    scores = [record["val_class_balanced_accuracy"] for record in history["epochs"]]
+    assert max(scores) > 0.7
+    assert history["val_class_balanced_accuracy"] == max(scores)
+    assert history["best_epoch"] == max(e for e, score in enumerate(scores, 1) if score == max(scores))
+    assert (history["train_images"], history["val_images"], history["workers"]) == (62, 33, 2)
+
+    # what was saved is the epoch whose validation accuracy was recorded
+    classifier = load_classifier(str(whole / "first"), torch.device("cpu"))
+    images = load([splits[1]], SETTINGS.pixels, threads=1)
+    predicted = classifier.probabilities(images.pixels.float() / 255).argmax(dim=1)
+    right = [classifier.classes[p] == label for p, label in zip(predicted.tolist(), images.labels, strict=True)]
+    assert sum(right) / len(right) == pytest.approx(history["epochs"][history["best_epoch"] - 1]["val_accuracy"])
+
+
+@pytest.mark.slow
+def test_trainings_of_one_lane_do_not_depend_on_each_other(whole):
+    assert_same_training(whole / "first", whole / "second")
+
+
+@pytest.mark.slow
+def test_a_finished_training_leaves_its_curves_and_no_checkpoints(whole):
+    names = {path.name for path in (whole / "first").iterdir()}
+    assert names == {"model.safetensors", "classifier.json", "history.json", "tensorboard"}
+    assert len(list((whole / "first" / "tensorboard").iterdir())) == SETTINGS.epochs
+    assert {path.name for path in whole.iterdir()} == {"first", "second"}
+
+
+@pytest.mark.slow
+def test_lost_workers_and_a_lost_driver_change_nothing(whole, splits, tmp_path, monkeypatch):
+    """Worker 1 is killed in epoch 2 and no other may take its place; then in epoch 3, when one may."""
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon Ray Train sees a change
+    log = tmp_path / "epochs.log"
+    with monkeypatch.context() as first:
+        lose_a_worker(rank=1, epoch=2, log=log, monkeypatch=first)
+        with pytest.raises(StageError, match=r"^train lost: "):
+            fit(tmp_path, splits, "lost", max_failures=0)
+    assert log.read_text().split() == ["1"]
+    assert (tmp_path / "lost" / "checkpoints" / "state.json").exists()
+
+    with monkeypatch.context() as second:
+        lose_a_worker(rank=1, epoch=3, log=log, monkeypatch=second)
+        fit(tmp_path, splits, "lost", max_failures=1)  # as a new driver does: the same folder
+    assert log.read_text().split() == ["1", "2", "3"]
+    assert_same_training(tmp_path / "lost", whole / "first")
+    written = (tmp_path / "lost" / "history.json").stat().st_mtime_ns
+    fit(tmp_path, splits, "lost")
+    assert (tmp_path / "lost" / "history.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_one_worker_and_two_agree_within_noise(whole, splits, tmp_path):
+    fit(tmp_path, splits, "alone", workers=1)
+    alone, both = (history_of(folder) for folder in (tmp_path / "alone", whole / "first"))
+    assert alone["val_class_balanced_accuracy"] == pytest.approx(both["val_class_balanced_accuracy"], abs=0.2)
+    assert alone["epochs"][-1]["loss"] == pytest.approx(both["epochs"][-1]["loss"], abs=0.25)
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_the_classifier_that_weights_names(ray_cluster, splits, tmp_path):
+    known = {"architecture": "shufflenet_v2_x0_5", "weights": "miniature:classifier"}
+    fit(tmp_path, splits, "known", **known, epochs=1, learning_rate=1e-9, workers=1)
+    shipped, trained = weights_of(Path(resolve("miniature:classifier"))), weights_of(tmp_path / "known")
+    kernels = [name for name, value in shipped.items() if value.ndim == 4]
+    assert kernels
+    assert all(torch.allclose(trained[name], shipped[name].float(), atol=1e-6) for name in kernels)
+
+
+def test_lanes_end_at_about_the_same_time():
+    def training(name: str, images: int) -> Training:
+        return Training(name, name, (examples(images),), (), (), SETTINGS, "none", 0)
+
+    trainings = [training(str(images), images) for images in (10, 20, 30, 60)]
+    lanes = _lanes(trainings, 2)
+    assert sorted(sorted(int(each.name) for each in lane) for lane in lanes) == [[10, 20, 30], [60]]
+    assert len(_lanes(trainings, 9)) == 4
+
+
+def examples(count: int) -> Examples:
+    return Examples("table", "image_id", tuple(f"id{number}" for number in range(count)))
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_starts():
+    def training(train: int, val: int, **change: object) -> Training:
+        settings = SETTINGS.model_copy(update=change)
+        return Training("t", "t", (examples(train),), (examples(val),), ("a",), settings, "none", 0)
+
+    for change, cluster, train, val, message in [
+        ({"workers": 3}, Cluster(2, 0), 9, 9, r"train\.workers: 3 workers need 3 CPUs, but .* 2 CPUs"),
+        ({"workers": 2}, Cluster(8, 1), 9, 9, r"train\.workers: 2 workers need 2 CPUs and 2 GPUs"),
+        ({"workers": 2}, Cluster(8, 0), 1, 9, r"train\.workers: 1 training images for 2 workers"),
+        ({"workers": 2}, Cluster(8, 0), 9, 0, "there is no validation image"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            check_trainable(training(train, val, **change), cluster)
+    check_trainable(training(9, 9), Cluster(2, 0))  # all CPUs may be the workers'
+
+
+def test_shards_share_out_every_example_once_whatever_the_order():
+    sources = [examples(7), Examples("edits", "edit_id", ("e2", "e1", "e0"))]
+    shards = [shard(sources, rank, 3, seed=5) for rank in range(3)]
+    sizes = [sum(len(part.ids) for part in parts) for parts in shards]
+    assert sorted(sizes) == [3, 3, 4]
+    for number, source in enumerate(sources):
+        together = [key for parts in shards for key in parts[number].ids]
+        assert sorted(together) == sorted(source.ids)
+        assert shards[0][number].table == source.table
+    backwards = [Examples(s.table, s.key, s.ids[::-1]) for s in sources]
+    assert shard(backwards, 1, 3, seed=5) == shards[1]
+    assert shard(sources, 1, 3, seed=6) != shards[1]
+
+
+def test_examples_are_read_in_their_order_and_missing_ones_are_named(tmp_path):
+    painted = paint(tmp_path, "val", 6)
+    wanted = Examples(painted.table, "image_id", (painted.ids[4], painted.ids[1]))
+    loaded = load([wanted], Pixels(image_size=48), threads=2)
+    pictures = {picture.origin: picture for picture in dataset.layout("val", 6, bias=1.0)}
+    for place, key in enumerate(wanted.ids):
+        picture = pictures[key]
+        original = dataset.paint(key, picture.label, picture.background, 0)
+        assert torch.equal(loaded.pixels[place].permute(1, 2, 0), torch.from_numpy(original))
+        assert (loaded.labels[place], loaded.groups[place]) == (picture.label, picture.background)
+    with pytest.raises(ValueError, match=r"1 of 2 ids are not in .*; the first is nowhere"):
+        load([Examples(painted.table, "image_id", ("nowhere", painted.ids[0]))], Pixels(), threads=1)
+
+
+def test_epoch_batches_cover_all_images_evenly():
+    torch.manual_seed(0)
+    plan = loop._epoch_plan(10, 11, 4)
+    assert [len(batch) for batch in plan] == [4, 4, 3]
+    indices = torch.cat(plan).tolist()
+    assert sorted(set(indices)) == list(range(10))
+    assert len(indices) == 11
+
+
+def test_class_weights_are_inverse_frequencies_up_to_one():
+    assert loop.class_weights(torch.tensor([10, 40, 20])).tolist() == pytest.approx([1, 0.25, 0.5])
+    assert loop.class_weights(torch.tensor([0, 4, 2])).tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_the_loss_is_torchs_for_hard_labels():
+    torch.manual_seed(0)
+    logits, labels, weights = torch.randn(8, 3), torch.randint(0, 3, (8,)), torch.tensor([1.0, 0.3, 0.6])
+    ours = loop.weighted_cross_entropy(logits, functional.one_hot(labels, 3).float(), weights)
+    torch.testing.assert_close(ours, functional.cross_entropy(logits, labels, weight=weights))
+
+
+def test_the_learning_rate_falls_along_half_a_cosine():
+    assert [loop.cosine(step, 4, 0.1) for step in range(5)] == pytest.approx(
+        [0.1, 0.05 * (1 + math.sqrt(0.5)), 0.05, 0.05 * (1 - math.sqrt(0.5)), 0.0]
+    )

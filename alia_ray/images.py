@@ -85,6 +85,11 @@ def fit_square(picture: Image.Image, size: int) -> Image.Image:
     return ImageOps.fit(picture, (size, size), method=Image.Resampling.BICUBIC)
 
 
+def squeeze(picture: Image.Image, shape: tuple[int, int]) -> Image.Image:
+    """The whole picture in a shape, width and height; one that has it stays as it is."""
+    return picture if picture.size == shape else picture.resize(shape, Image.Resampling.BICUBIC)
+
+
 def to_array(picture: Image.Image) -> np.ndarray:
     """An RGB picture as float32 (3, H, W) in [0, 1]."""
     return np.asarray(picture, dtype=np.float32).transpose(2, 0, 1) / 255

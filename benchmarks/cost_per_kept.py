@@ -78,6 +78,8 @@ class Bench:
             "label": [picture.label for picture in self.pictures],
             "group": [picture.background for picture in self.pictures],
             "split": [picture.split for picture in self.pictures],
+            "width": [self.edit.size] * len(self.pictures),
+            "height": [self.edit.size] * len(self.pictures),
         }
         plan = plan_edits(pa.Table.from_pylist(found, schema=DOMAINS), self.edit, SEED)
         self.requests = requests_of(pa.table(columns), plan)

@@ -31,7 +31,7 @@ from alia_ray.cluster.joining import Cluster, joined
 from alia_ray.config import load_config
 from alia_ray.config.arms import BASE
 from alia_ray.edits.attempts import as_table, still_to_try, with_attempts
-from alia_ray.edits.requests import plan_edits
+from alia_ray.edits.requests import OF_IMAGES, plan_edits
 from alia_ray.miniature import world
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.loading import pick_device
@@ -130,7 +130,7 @@ class BareLoop:
     def __init__(self, state: State) -> None:
         settings = state.edit_settings("discovered")
         plan = plan_edits(state.domains(), settings.edit, settings.run.seed)
-        images = state.images.read(["image_id", "image", "label", "group", "split"])
+        images = state.images.read([*OF_IMAGES, "image"])
         requests = wanted_requests(settings, state.images, state.domains())
         images = with_attempts(images, as_table(still_to_try(requests, {}, None)))
         size = settings.edit.batch_size

@@ -30,8 +30,9 @@ def fill(state: State, images: int) -> dict[str, str]:
 
     Returns edit_id -> its prompt's domain.
     """
-    rows = [{"image_id": f"{n:032x}", "label": "cat", "split": "train", "group": "cat"} for n in range(images)]
-    rows.append({"image_id": "val", "label": "cat", "split": "val", "group": "cat"})
+    cat = {"label": "cat", "group": "cat", "width": 4, "height": 4}
+    rows = [{"image_id": f"{n:032x}", "split": "train", **cat} for n in range(images)]
+    rows.append({"image_id": "val", "split": "val", **cat})
     state.images.commit(pa.Table.from_pylist(rows, schema=IMAGES))
     domains = domain_rows(PROMPTS, [], state.settings.discover.prefix, 0)
     state.domains_table().commit(pa.Table.from_pylist(domains, schema=state.domains_table().schema))

@@ -8,12 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alia_ray.config import Edit
+from alia_ray.edits.shapes import Shape, bucket_of
 from alia_ray.models.methods import edit_parameters
 from alia_ray.store import tables
 from alia_ray.store.tables import content_id, seed_of
 
 _CLEANED = {"Whip poor Will": "Eastern whip-poor-will", "Geococcyx": "Roadrunner"}  # CUB's two misnomers
 _LINEAGE = ("edit_id", "image_id", "domain_id", "label", "group", "prompt", "method", "parameters", "seed")
+OF_IMAGES = ("image_id", "label", "group", "split", "width", "height")
+"""What a request is made of, of the images table."""
 REQUEST = pa.schema([tables.EDITS.field(name) for name in _LINEAGE] + [("source_image", pa.binary())])
 
 
@@ -43,26 +46,44 @@ def class_name(label: str) -> str:
 def requests_of(images: pa.Table, plan: Plan) -> pa.Table:
     """Every request for the training images among `images`, a table of schema REQUEST.
 
-    `images` needs image_id, label, group and split; without a column `image`, source_image is null.
+    `images` needs the columns OF_IMAGES; without a column `image`, source_image is null.
     """
     made = []
+    parameters = _Parameters(plan)
     training = images.filter(pc.equal(images.column("split"), "train"))
     for image in training.to_pylist():
         for domain_id, template in plan.domains:
             prompt = template.replace("{}", class_name(image["label"]))
             seed = seed_of(image["image_id"], prompt, str(plan.seed))
+            how = parameters[image["width"], image["height"]]
             made.append(
                 {
-                    "edit_id": content_id(image["image_id"], prompt, plan.method, plan.parameters, str(seed)),
+                    "edit_id": content_id(image["image_id"], prompt, plan.method, how, str(seed)),
                     "image_id": image["image_id"],
                     "domain_id": domain_id,
                     "label": image["label"],
                     "group": image["group"],
                     "prompt": prompt,
                     "method": plan.method,
-                    "parameters": plan.parameters,
+                    "parameters": how,
                     "seed": seed,
                     "source_image": image.get("image"),
                 }
             )
     return pa.Table.from_pylist(made, schema=REQUEST)
+
+
+class _Parameters(dict[Shape, str]):
+    """Width and height of a source -> the parameters of its edits: beside the plan's those of its bucket.
+
+    Squares have the plan's alone, and the ids that they had when all edits were squares.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __missing__(self, source: Shape) -> str:
+        of_all = json.loads(self.plan.parameters)
+        width, height = bucket_of(source, of_all["size"])
+        own = {} if source[0] == source[1] else {"width": width, "height": height}
+        return self.setdefault(source, json.dumps({**of_all, **own}, sort_keys=True))

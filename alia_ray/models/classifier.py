@@ -3,6 +3,7 @@
 A saved classifier is a folder with `model.safetensors` and `classifier.json`, on any pyarrow filesystem.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torchvision.transforms.v2 import functional as image_ops
 
 from alia_ray.config import Pixels
 from alia_ray.images import decode_rgb, fit_square
+from alia_ray.models.batches import as_batch
 from alia_ray.models.loading import pick_device, resolve
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
 
@@ -43,12 +45,15 @@ class Classifier:
         return next(self.model.parameters()).device
 
     @torch.inference_mode()
-    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+    def probabilities(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
         """Class probabilities, float32 (N, C), on the classifier's device.
 
-        images: float (N, 3, H, W) in [0, 1], of any size: cropped and resized (bicubic, antialiased) as the
-        training images were.
+        images: float (N, 3, H, W) in [0, 1], or N of (3, H, W), of any sizes: cropped and resized (bicubic,
+        antialiased) as the training images were.
         """
+        return self.model(as_batch(images, self._seen)).float().softmax(dim=1)
+
+    def _seen(self, images: torch.Tensor) -> torch.Tensor:
         images = images.to(self.device, torch.float32)
         size, crop = self.pixels.image_size, self.pixels.crop
         if crop is not None:
@@ -57,7 +62,7 @@ class Classifier:
             images = _resize(images, [size, size])
         elif images.shape[-2:] != (size, size):
             images = image_ops.center_crop(_resize(images, [size]), [size])
-        return self.model(prepare(images, self.pixels)).float().softmax(dim=1)
+        return prepare(images, self.pixels)
 
 
 def _resize(images: torch.Tensor, size: list[int]) -> torch.Tensor:

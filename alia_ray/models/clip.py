@@ -1,5 +1,6 @@
 """Zero-shot scores of images against texts by CLIP (paper, section 3.3), through open_clip."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import open_clip
@@ -10,6 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from alia_ray import config
+from alia_ray.models.batches import as_batch
 from alia_ray.models.loading import (
     architecture_of,
     is_random,
@@ -45,12 +47,12 @@ class ClipJudge:
             self.text_features = F.normalize(encoded.float(), dim=1)
 
     @torch.inference_mode()
-    def score(self, images: torch.Tensor) -> torch.Tensor:
+    def score(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
         """Probabilities of the texts: float32 (N, texts), positives first, rows that sum to 1.
 
-        images: float (N, 3, H, W) in [0, 1], of any size, on the judge's device.
+        images: float (N, 3, H, W) in [0, 1], or N of (3, H, W), of any sizes, on the judge's device.
         """
-        features = self.model.encode_image(self._preprocess(images).to(self.dtype))
+        features = self.model.encode_image(as_batch(images, self._preprocess).to(self.dtype))
         logits = LOGIT_SCALE * F.normalize(features.float(), dim=1) @ self.text_features.T
         return logits.softmax(dim=1)
 

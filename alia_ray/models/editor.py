@@ -36,6 +36,12 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
 }
 """By the names of `edit.scheduler`; "own" is the checkpoint's."""
 
+Shape = tuple[int, int]
+"""Width and height in pixels."""
+
+_MOST_SHAPES = 64
+"""Compiled for each: by default dynamo gives up after eight, and goes on without having compiled."""
+
 _OPTIONS: dict[Family, dict[str, Any]] = {
     "sd": {"safety_checker": None, "requires_safety_checker": False},
     "sdxl": {"add_watermarker": False},
@@ -43,7 +49,7 @@ _OPTIONS: dict[Family, dict[str, Any]] = {
 
 
 class Editor:
-    """Edits batches of square RGB images under prompts.
+    """Edits batches of RGB images, of one shape each, under prompts.
 
     Raises OSError when the model cannot be found and ValueError when it is not of the method's kind.
     """
@@ -59,14 +65,14 @@ class Editor:
         )
         if settings.compile:
             self.pipeline.unet.fuse_qkv_projections()
+            torch._dynamo.config.recompile_limit = _MOST_SHAPES
         for name in {"unet", "controlnet"} & set(self.pipeline.components):  # what runs at every step
             network = getattr(self.pipeline, name)
             if self.device.type == "cuda":
                 network.to(memory_format=torch.channels_last)
             if settings.compile:
                 network.compile(dynamic=False)
-        takes = inspect.signature(self.pipeline.__call__).parameters
-        self._size = {name: settings.size for name in ("height", "width") if name in takes}
+        self._takes_shape = "width" in inspect.signature(self.pipeline.__call__).parameters
         self._embeddings: dict[str, dict[str, torch.Tensor]] = {}
         self._nothing: dict[str, torch.Tensor] | None = None
         self._most: int | None = None  # images that fit the device's memory at once, once that is known
@@ -75,8 +81,8 @@ class Editor:
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """What `edit` takes of its sources, on the editor's device; encode once, edit under many prompts.
 
-        images: float (N, 3, S, S) in [0, 1]. A method that does not look at its source gets (N, 0). Memory that
-        does not do: as in `edit`.
+        images: float (N, 3, H, W) in [0, 1], H and W multiples of 8. A method that does not look at its source
+        gets (N, 0). Memory that does not do: as in `edit`.
         """
         return self._in_parts(
             len(images),
@@ -84,15 +90,19 @@ class Editor:
         )
 
     @torch.inference_mode()
-    def edit(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
+    def edit(
+        self, sources: torch.Tensor, prompts: list[str], seeds: list[int], shape: Shape | None = None
+    ) -> torch.Tensor:
         """Edit one encoded source per prompt and seed.
 
-        sources: of `encode`. Returns float32 (N, 3, S, S) in [0, 1] on the editor's device; an image that came out
-        as NaN, decoded in float32 as well, stays NaN. Where the device's memory does not do, the batch is halved
-        from then on. Raises torch.OutOfMemoryError where it does not do for one image.
+        sources: of `encode`; shape: width and height of what was encoded, by default the square of `edit.size`.
+        Returns float32 (N, 3, H, W) in [0, 1] on the editor's device; an image that came out as NaN, decoded in
+        float32 as well, stays NaN. Where the device's memory does not do, the batch is halved from then on. Raises
+        torch.OutOfMemoryError where it does not do for one image.
         """
+        shape = shape or (self.settings.size, self.settings.size)
         return self._in_parts(
-            len(prompts), lambda part: self._edit_padded(sources[part], prompts[part], seeds[part])
+            len(prompts), lambda part: self._edit_padded(sources[part], prompts[part], seeds[part], shape)
         )
 
     def _in_parts(self, count: int, run: Callable[[slice], torch.Tensor]) -> torch.Tensor:
@@ -115,21 +125,23 @@ class Editor:
             done += most
         return torch.cat(parts)
 
-    def _edit_padded(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
-        """Edit one batch; what is compiled gets full ones, the last edit repeated, so that it compiles once."""
+    def _edit_padded(
+        self, sources: torch.Tensor, prompts: list[str], seeds: list[int], shape: Shape
+    ) -> torch.Tensor:
+        """Edit one batch; what is compiled gets full ones, the last edit repeated: it compiles once a shape."""
         count = len(prompts)
         full = min(self._most or self.settings.batch_size, self.settings.batch_size)
         if self.settings.compile and count < full:
             places = [min(place, count - 1) for place in range(full)]
             sources, prompts, seeds = sources[places], [prompts[p] for p in places], [seeds[p] for p in places]
-        return self._edit(sources, prompts, seeds)[:count]
+        return self._edit(sources, prompts, seeds, shape)[:count]
 
-    def _edit(self, sources: torch.Tensor, prompts: list[str], seeds: list[int]) -> torch.Tensor:
+    def _edit(self, sources: torch.Tensor, prompts: list[str], seeds: list[int], shape: Shape) -> torch.Tensor:
         embedded = [self._embedding(prompt) for prompt in prompts]
         latents = self.pipeline(
             **{name: torch.cat([each[name] for each in embedded]) for name in embedded[0]},
             **self.method.arguments(self.settings, sources),
-            **self._size,
+            **(dict(zip(("width", "height"), shape, strict=True)) if self._takes_shape else {}),
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             num_inference_steps=self.settings.steps,
             guidance_scale=self.settings.guidance_scale,

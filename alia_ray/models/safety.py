@@ -1,5 +1,7 @@
 """Stable Diffusion's safety checker, through diffusers: which pictures must not be shown."""
 
+from collections.abc import Sequence
+
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from torchvision.transforms import InterpolationMode
@@ -7,6 +9,7 @@ from torchvision.transforms.v2 import functional
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from alia_ray import config
+from alia_ray.models.batches import as_batch
 from alia_ray.models.loading import pick_device, pick_dtype, resolve
 
 
@@ -24,9 +27,10 @@ class SafetyChecker:
         self.model.to(self.device).eval()
 
     @torch.inference_mode()
-    def flags(self, images: torch.Tensor) -> list[bool]:
-        """Whether each image is unsafe. images: float (N, 3, H, W) in [0, 1], of any size."""
-        seen = self.seen(images.to(self.device), self.model.config.vision_config.image_size)
+    def flags(self, images: Sequence[torch.Tensor]) -> list[bool]:
+        """Whether each image is unsafe. images: float (N, 3, H, W) in [0, 1], or N of (3, H, W), of any sizes."""
+        side = self.model.config.vision_config.image_size
+        seen = as_batch(images, lambda alike: self.seen(alike.to(self.device), side))
         _, flagged = self.model(seen.to(self.model.dtype), torch.zeros(len(images), 1))  # it would blacken these
         return [bool(flag) for flag in flagged]
 

@@ -8,7 +8,7 @@ only an encoded picture and its scores leave it. So it knows at once whether an 
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,11 @@ from alia_ray.edits.attempts import (
     still_to_try,
     with_attempts,
 )
-from alia_ray.edits.requests import Plan, plan_edits, requests_of
+from alia_ray.edits.requests import OF_IMAGES, Plan, plan_edits, requests_of
+from alia_ray.edits.shapes import Shape, bucket_of, frame_of
+from alia_ray.edits.shapes import buckets as buckets_of
 from alia_ray.edits.verdicts import Limit, judged
-from alia_ray.images import decode_rgb, encode, fit_square, from_array, to_array
+from alia_ray.images import decode_rgb, encode, from_array, squeeze, to_array
 from alia_ray.stages.streaming import COMPLETES, Pass, run_pass
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
@@ -59,7 +61,7 @@ def edits_table(settings: Config, classifier: str) -> Table:
 def wanted_requests(settings: Config, images: Table, domains: pa.Table) -> list[Request]:
     """Every edit that a configuration asks for, in the order in which edits are tried and drawn."""
     plan = plan_edits(domains, settings.edit, settings.run.seed)
-    requests = requests_of(images.read(["image_id", "label", "group", "split"]), plan)
+    requests = requests_of(images.read(list(OF_IMAGES)), plan)
     return in_order(requests, settings.seed)
 
 
@@ -128,8 +130,8 @@ def _edit_images(
         Pass(
             stage="edit",
             source=images.path,
-            columns=["image_id", "image", "label", "group", "split"],
-            prepare=_missing(ray.put(as_table(todo))),
+            columns=[*OF_IMAGES, "image"],
+            prepare=_missing(ray.put(as_table(todo)), settings.edit.size),
             worker=EditAndJudge,
             worker_args=(settings.edit, settings.judge, plan, classifier_folder, thresholds),
             target=target,
@@ -147,11 +149,22 @@ def _without_picture(target: Table) -> set[str]:
     return set(rows.filter(is_empty).column("edit_id").to_pylist())
 
 
-def _missing(todo: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
+def _missing(todo: ray.ObjectRef, size: int) -> Callable[[pa.Table], pa.Table]:
+    """Lets through what has something to try, pictures of one bucket side by side: a worker's batches are full."""
+
     def prepare(images: pa.Table) -> pa.Table:
-        return with_attempts(images, ray.get(todo))
+        images = with_attempts(images, ray.get(todo))
+        return pa.concat_tables(by_bucket(images, size).values()) if images.num_rows else images
 
     return prepare
+
+
+def by_bucket(images: pa.Table, size: int) -> dict[Shape, pa.Table]:
+    """The shape at which pictures are edited -> those of `images` (with width and height), in their order."""
+    sources = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
+    buckets = pa.array([str(bucket_of(source, size)) for source in sources], pa.string())
+    groups = ((bucket, images.filter(pc.equal(buckets, str(bucket)))) for bucket in buckets_of(size))
+    return {bucket: group for bucket, group in groups if group.num_rows}
 
 
 class EditAndJudge:
@@ -171,49 +184,76 @@ class EditAndJudge:
 
     def __call__(self, images: pa.Table) -> pa.Table:
         started = time.perf_counter()
-        asked = requests_of(images.drop_columns("image"), self.plan).drop_columns("source_image")
-        requests = {row["edit_id"]: row for row in asked.to_pylist()}
-        sources = self._encoded(images["image"].to_pylist())
-        pending = _pending(images, self.edit.edits_per_image)
         made: list[pa.Table] = []
         pictures: list[Future[bytes] | None] = []
-        while batch := next_batch(pending, self.edit.batch_size):
-            wanted = [requests[attempt.edit_id] for _, attempt in batch]
-            rows, pixels = self._attempt(wanted, sources[[image.place for image, _ in batch]])
-            verdicts = rows["verdict"].to_pylist()
-            for (image, _), verdict in zip(batch, verdicts, strict=True):
-                image.settle(verdict == "kept")
-            pictures += [self._picture(*each) for each in zip(pixels, verdicts, strict=True)]
-            made.append(rows)
+        for bucket, alike in by_bucket(images, self.edit.size).items():
+            for rows, edited in self._edited(alike, bucket):
+                pictures += [
+                    self._picture(*each) for each in zip(edited, rows["verdict"].to_pylist(), strict=True)
+                ]
+                made.append(rows)
         return _finished(made, pictures, started)
 
-    def _encoded(self, images: list[bytes]) -> "torch.Tensor":
-        """The sources as the editor takes them, in the order of `images`."""
+    def _edited(self, images: pa.Table, bucket: Shape) -> Iterator[tuple[pa.Table, list["torch.Tensor"]]]:
+        """Batches of attempts at images of one bucket: what `_attempt` gives, until each has its survivors."""
+        asked = requests_of(images.drop_columns("image"), self.plan).drop_columns("source_image")
+        requests = {row["edit_id"]: row for row in asked.to_pylist()}
+        shapes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
+        frames = [frame_of(shape, self.edit.size) for shape in shapes]
+        sources = self._encoded(images["image"].to_pylist(), bucket)
+        pending = _pending(images, self.edit.edits_per_image)
+        while batch := next_batch(pending, self.edit.batch_size):
+            places = [image.place for image, _ in batch]
+            wanted = [requests[attempt.edit_id] for _, attempt in batch]
+            rows, edited = self._attempt(wanted, sources[places], bucket, [frames[place] for place in places])
+            for (image, _), verdict in zip(batch, rows["verdict"].to_pylist(), strict=True):
+                image.settle(verdict == "kept")
+            yield rows, edited
+
+    def _encoded(self, images: list[bytes], bucket: Shape) -> "torch.Tensor":
+        """The sources as the editor takes them: whole frames in the shape of the bucket, in their order."""
         import torch
 
         def pixels(image: bytes) -> np.ndarray:
-            return to_array(fit_square(decode_rgb(image), self.edit.size))
+            return to_array(squeeze(decode_rgb(image), bucket))
 
         parts = torch.from_numpy(np.stack(list(self.threads.map(pixels, images)))).split(self.edit.batch_size)
         return torch.cat([self.editor.encode(part) for part in parts])
 
-    def _attempt(self, requests: list[dict[str, Any]], sources: "torch.Tensor") -> tuple[pa.Table, np.ndarray]:
-        """Edit and judge one batch: rows of the edits table without pictures, and float (N, 3, H, W) in [0, 1]."""
-        edited = self.editor.edit(sources, [r["prompt"] for r in requests], [r["seed"] for r in requests])
-        errors = [_error(image) for image in edited]
-        edited = edited.nan_to_num()
+    def _attempt(
+        self, requests: list[dict[str, Any]], sources: "torch.Tensor", bucket: Shape, frames: list[Shape]
+    ) -> tuple[pa.Table, list["torch.Tensor"]]:
+        """Edit and judge one batch: rows of the edits table without pictures, and the edits in their frames.
+
+        Those are float (3, H, W) in [0, 1] each, on the device.
+        """
+        prompts, seeds = ([request[name] for request in requests] for name in ("prompt", "seed"))
+        made = self.editor.edit(sources, prompts, seeds, bucket)
+        errors = [_error(image) for image in made]
+        edited = [stretch(image, frame) for image, frame in zip(made.nan_to_num(), frames, strict=True)]
         scores = self.scorer.score(edited, [request["label"] for request in requests])
         rows = [
             {**request, **score, "error": error, "node": self.node}
             for request, score, error in zip(requests, scores, errors, strict=True)
         ]
-        return with_verdicts(rows, self.thresholds, self.judge), edited.cpu().numpy()
+        return with_verdicts(rows, self.thresholds, self.judge), edited
 
-    def _picture(self, pixels: np.ndarray, verdict: str) -> Future[bytes] | None:
+    def _picture(self, edited: "torch.Tensor", verdict: str) -> Future[bytes] | None:
         """An edit that is to be kept as a picture, being encoded beside the device's work."""
         if verdict != "kept" and (verdict in ("error", "unsafe") or not self.edit.keep_rejected):
             return None
+        pixels = edited.cpu().numpy()
         return self.threads.submit(lambda: encode(from_array(pixels), self.edit.format))
+
+
+def stretch(image: "torch.Tensor", frame: Shape) -> "torch.Tensor":
+    """An edit, float (3, H, W) in [0, 1], in the shape that shows all of it undistorted."""
+    from torchvision.transforms.v2 import functional
+
+    if image.shape[1:] == (frame[1], frame[0]):
+        return image
+    bicubic = functional.InterpolationMode.BICUBIC
+    return functional.resize(image, [frame[1], frame[0]], bicubic, antialias=True).clamp(0, 1)
 
 
 def _pending(images: pa.Table, per_image: int | str) -> list[Pending]:

@@ -2,7 +2,6 @@
 
 import posixpath
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
@@ -66,7 +65,7 @@ class _Judge:
     def __call__(self, edits: pa.Table) -> pa.Table:
         import torch
 
-        pixels = np.stack([to_array(decode_rgb(image)) for image in edits["image"].to_pylist()])
-        scores = self.scorer.score(torch.from_numpy(pixels), edits["label"].to_pylist())
+        pixels = [torch.from_numpy(to_array(decode_rgb(image))) for image in edits["image"].to_pylist()]
+        scores = self.scorer.score(pixels, edits["label"].to_pylist())
         rows = [{**row, **score} for row, score in zip(edits.to_pylist(), scores, strict=True)]
         return with_verdicts(rows, self.thresholds, self.judge)

@@ -1,6 +1,7 @@
 """Scores of edits by CLIP, the base classifier and a safety checker, if any; one object per worker."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,10 +29,13 @@ class Scorer:
             self.safety = SafetyChecker(judge.safety_checker, self.device)
 
     @torch.inference_mode()
-    def score(self, images: torch.Tensor, labels: list[str]) -> list[dict[str, Any]]:
-        """The score columns of each edit. images: float (N, 3, H, W) in [0, 1]; labels: the edits' classes."""
+    def score(self, images: Sequence[torch.Tensor], labels: list[str]) -> list[dict[str, Any]]:
+        """The score columns of each edit.
+
+        images: N of float (3, H, W) in [0, 1], of any sizes; labels: the edits' classes.
+        """
         started = time.perf_counter()
-        images = images.to(self.device)
+        images = [image.to(self.device) for image in images]
         semantic = self.clip.score(images).cpu()
         classes = self.classifier.classes
         probabilities = self.classifier.probabilities(images).cpu()

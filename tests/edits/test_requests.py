@@ -1,3 +1,5 @@
+import json
+
 import pyarrow as pa
 import pytest
 
@@ -11,6 +13,8 @@ IMAGES = pa.table(
         "label": ["001.Black_footed_Albatross", "cat", "cat"],
         "group": ["g", "g", "g"],
         "split": ["train", "train", "test"],
+        "width": [512, 512, 512],
+        "height": [512, 512, 512],
     }
 )
 
@@ -52,6 +56,27 @@ def test_a_setting_that_the_method_does_not_use_changes_nothing():
     assert ids(Edit(image_guidance_scale=1.5)) == ids(Edit())
     instruct = {"method": "instruct_pix2pix"}
     assert ids(Edit(**instruct, strength=0.9)) == ids(Edit(**instruct))
+
+
+def test_the_ids_of_square_images_are_those_of_the_first_release():
+    assert ids(Edit())[:2] == ["240a11891af9592ba97ca56e05de1eea", "93e00e69de5df866abe7b0c9958970da"]
+
+
+def test_an_edit_says_the_shape_that_it_is_made_at_where_its_source_is_no_square():
+    plan = plan_edits(DOMAINS, Edit(), seed=0)
+
+    def requests(width: int, height: int) -> list[dict]:
+        images = IMAGES.set_column(4, "width", pa.array([width] * 3)).set_column(
+            5, "height", pa.array([height] * 3)
+        )
+        return requests_of(images, plan).to_pylist()
+
+    square, wide = requests(512, 512), requests(1024, 768)
+    assert {row["edit_id"] for row in square}.isdisjoint(row["edit_id"] for row in wide)
+    assert [row["seed"] for row in square] == [row["seed"] for row in wide]
+    assert json.loads(square[0]["parameters"]).keys().isdisjoint({"width", "height"})
+    how = json.loads(wide[0]["parameters"])
+    assert (how["size"], how["width"], how["height"]) == (512, 576, 432)
 
 
 def test_a_domain_more_keeps_the_ids_of_the_others():

@@ -21,7 +21,7 @@ from alia_ray.cluster.joining import available
 from alia_ray.config import ConfigError, load_config, parse_config
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.config.source import ImageFolder, ParquetTable, WebDataset
-from alia_ray.edits.requests import plan_edits, requests_of
+from alia_ray.edits.requests import OF_IMAGES, plan_edits, requests_of
 from alia_ray.errors import StageError
 from alia_ray.export.formats import FORMATS
 from alia_ray.export.parts import parts_of
@@ -57,6 +57,8 @@ def image_rows() -> list[dict]:
             "label": "dog" if number % 2 else "cat",
             "split": split,
             "group": "sea" if number % 3 else "wood",
+            "width": 4,
+            "height": 4,
             "origin": f"photos/{number}.png",
         }
         for number, split in enumerate(splits)
@@ -87,7 +89,7 @@ def state(tmp_path) -> State:
 
 def commit_edits(state: State) -> None:
     requests = requests_of(
-        state.images.read(["image_id", "label", "group", "split"]),
+        state.images.read(list(OF_IMAGES)),
         plan_edits(state.domains(), state.settings.edit, state.settings.run.seed),
     )
     rows = [

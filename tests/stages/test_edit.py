@@ -11,7 +11,7 @@ from alia_ray.edits.attempts import as_table, in_order, still_to_try, with_attem
 from alia_ray.edits.requests import Plan, plan_edits, requests_of
 from alia_ray.images import encode
 from alia_ray.llm.discover import domain_rows
-from alia_ray.miniature import dataset
+from alia_ray.miniature import dataset, shapes
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages.edit import EditAndJudge
@@ -52,6 +52,8 @@ def images(plan: Plan, count: int) -> pa.Table:
             "label": CLASSES[number % 2],
             "group": "forest",
             "split": "train",
+            "width": shapes.SIZE,
+            "height": shapes.SIZE,
         }
         for number in range(count)
     ]

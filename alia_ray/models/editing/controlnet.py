@@ -15,7 +15,7 @@ from alia_ray.models.editing.method import Method
 def canny_edges(images: torch.Tensor, thresholds: tuple[int, int]) -> torch.Tensor:
     """The outlines of images: 1 on an edge and 0 elsewhere, three times the same channel.
 
-    images: float (N, 3, S, S) in [0, 1]; returns the same shape, dtype and device. thresholds: the low and the
+    images: float (N, 3, H, W) in [0, 1]; returns the same shape, dtype and device. thresholds: the low and the
     high one of Canny's hysteresis, in steps of 255 (OpenCV's `Canny`).
     """
     pixels = (images.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()

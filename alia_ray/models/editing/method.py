@@ -18,6 +18,6 @@ class Method:
     """How sources are encoded, once for all their edits, and which pipeline of diffusers takes them."""
 
     pipelines: dict[Family, type[DiffusionPipeline]]
-    # float (N, 3, S, S) in [0, 1] on the device -> what the pipeline takes of N sources, first dimension N
+    # float (N, 3, H, W) in [0, 1] on the device -> what the pipeline takes of N sources, first dimension N
     encode: Callable[[DiffusionPipeline, torch.Tensor, Edit], torch.Tensor]
     arguments: Callable[[Edit, torch.Tensor], dict[str, Any]]  # encoded sources -> further arguments

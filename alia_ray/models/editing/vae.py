@@ -10,7 +10,7 @@ Vae = AutoencoderKL | AutoencoderTiny
 
 
 def encode(vae: Vae, images: torch.Tensor) -> torch.Tensor:
-    """Unscaled latents, (N, C, S / f, S / f) in the VAE's dtype, of images in [0, 1], float (N, 3, S, S).
+    """Unscaled latents, (N, C, H / f, W / f) in the VAE's dtype, of images in [0, 1], float (N, 3, H, W).
 
     No draw from the posterior, but its mode: all edits of a source share it.
     """

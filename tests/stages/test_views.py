@@ -1,4 +1,4 @@
-"""An original and its edits show the classifier the same view, whatever the picture's shape and the training crop."""
+"""An original and its edits show the classifier the same view, whatever their shape and the training crop."""
 
 from pathlib import Path
 

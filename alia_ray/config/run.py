@@ -244,6 +244,12 @@ class Config(Section):
         return self.has_other_filters or compares or self.select.edits_per_image == "all"
 
     @property
+    def named_arms(self) -> list[str]:
+        """The arms that are asked for by name, for a run or an experiment."""
+        chosen = self.experiment
+        return [*self.train.arms, *((chosen.arms or []) + chosen.amount_arms if chosen else [])]
+
+    @property
     def has_other_filters(self) -> bool:
         """Whether an arm draws from the discovered edits by other filters than those of `judge`."""
         return any(ARMS[name].edits == "discovered" and ARMS[name].variant for name in self.train.arms)

@@ -40,7 +40,7 @@ def test_a_model_that_cannot_be_there_is_refused_by_its_key(override, says):
     ],
 )
 def test_what_an_arm_needs_and_is_not_there_is_refused(overrides, says, monkeypatch):
-    monkeypatch.setattr("alia_ray.checks.inputs.find_spec", lambda name: None)
+    monkeypatch.setattr("alia_ray.checks.training.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=says):
         check_inputs(load_config(DEMO, overrides))
 
@@ -53,3 +53,18 @@ def test_the_demo_and_models_at_real_size_pass():
         "judge.model.name=random:ViT-L-14",
     )
     check_inputs(load_config(DEMO, [*names, "train.architecture=mobilenet_v3_small", "train.weights=none"]))
+
+
+def test_everything_that_is_wrong_is_said_at_once():
+    wrong = ["caption.model.name=./nowhere", "train.architecture=resnet51", "train.arms=[original, real_data]"]
+    with pytest.raises(ConfigError) as refused:
+        check_inputs(load_config(DEMO, wrong))
+    keys = [sentence.partition(":")[0] for sentence in str(refused.value).splitlines()]
+    assert keys == ["caption.model.name", "train.architecture", "train.weights", "train.arms"]
+
+
+def test_a_source_that_cannot_be_listed_hides_no_other_problem():
+    with pytest.raises(ConfigError) as refused:
+        check_inputs(load_config(DEMO, ["source={kind: imagefolder, path: nowhere}", "edit.model.name=./nowhere"]))
+    keys = [sentence.partition(":")[0] for sentence in str(refused.value).splitlines()]
+    assert keys == ["edit.model.name", "source.path"]

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from alia_ray.config.source import CsvTable
-from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column
+from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column, versions
 from alia_ray.sources.listing import LISTING, assign_splits
 
 
@@ -17,7 +17,7 @@ def list_images(source: CsvTable) -> pa.Table:
     given = text_column(rows, source.split_column, "split_column") if has_splits else [None] * len(origins)
     groups = text_column(rows, source.group_column, "group_column") if source.group_column else labels
     splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)
-    return pa.table([origins, labels, splits, groups], schema=LISTING)
+    return pa.table([origins, labels, splits, groups, versions(source.root, origins)], schema=LISTING)
 
 
 def read_images(source: CsvTable, rows: pa.Table) -> list[Content]:

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import Cub
-from alia_ray.sources.files import Content, check_inside, read_files, read_list
+from alia_ray.sources.files import Content, check_inside, read_files, read_list, versions
 from alia_ray.sources.listing import LISTING, assign_splits
 
 EXTRA_PER_CLASS = 5  # so many are the paper's real-data arm
@@ -42,7 +42,9 @@ def list_images(source: Cub) -> pa.Table:
         rows += [(path, label, "extra") for path in members[-EXTRA_PER_CLASS:]]
     origins, labels, given = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
     splits = assign_splits(origins, labels, given, source.val_fraction, test_fraction=0)
-    return pa.table([origins, labels, splits, labels], schema=LISTING)
+    return pa.table(
+        [origins, labels, splits, labels, versions(source.path, _files(source, origins))], schema=LISTING
+    )
 
 
 def _by_id(root: str, name: str) -> dict[str, str]:
@@ -57,7 +59,10 @@ def _by_id(root: str, name: str) -> dict[str, str]:
 
 def read_images(source: Cub, rows: pa.Table) -> list[Content]:
     """Read the files of some rows."""
-    origins = rows.column("origin").to_pylist()
+    return read_files(source.path, _files(source, rows.column("origin").to_pylist()))
+
+
+def _files(source: Cub, origins: list[str]) -> list[str]:
     if source.protocol == "paper":
         origins = [origin.removeprefix("val/").removeprefix("test/") for origin in origins]
-    return read_files(source.path, [f"images/{origin}" for origin in origins])
+    return [f"images/{origin}" for origin in origins]

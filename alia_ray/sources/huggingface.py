@@ -27,15 +27,16 @@ _SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves in the 
 
 def list_images(source: HuggingFace) -> pa.Table:
     """List every row as SPLIT#ROW. Raises ConfigError for a dataset that cannot be loaded or a missing column."""
-    origins, labels, given, groups = [], [], [], []
+    origins, labels, given, groups, versions = [], [], [], [], []
     for split, rows in _load(source).items():
         _check_columns(source, rows)
         origins += [f"{split}#{number}" for number in range(rows.num_rows)]
         labels += _text(rows, source.label_column)
         given += [split or None] * rows.num_rows
         groups += _text(rows, source.group_column or source.label_column)
+        versions += [rows._fingerprint] * rows.num_rows  # the library's own, of data files and their times
     splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)
-    return pa.table([origins, labels, splits, groups], schema=LISTING)
+    return pa.table([origins, labels, splits, groups, versions], schema=LISTING)
 
 
 def _load(source: HuggingFace) -> dict[str, "Dataset"]:

@@ -5,7 +5,7 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ImageFolder
-from alia_ray.sources.files import Content, read_files
+from alia_ray.sources.files import Content, read_files, version_of
 from alia_ray.sources.listing import IMAGE_ENDINGS, LISTING, SPLIT_NAMES, assign_splits
 from alia_ray.store.run_folder import filesystem
 
@@ -19,8 +19,10 @@ def list_images(source: ImageFolder) -> pa.Table:
     if fs.get_file_info(root).type != pafs.FileType.Directory:
         raise ConfigError(f"source.path: there is no folder {source.path}")
     found = fs.get_file_info(pafs.FileSelector(root, recursive=True))
-    paths = sorted(info.path for info in found if info.path.lower().endswith(IMAGE_ENDINGS))
-    parts = [path[len(root) :].lstrip("/").split("/") for path in paths]
+    found = sorted(
+        (info for info in found if info.path.lower().endswith(IMAGE_ENDINGS)), key=lambda info: info.path
+    )
+    parts = [info.path[len(root) :].lstrip("/").split("/") for info in found]
     in_split = [len(part) >= 3 and part[0].lower() in SPLIT_NAMES for part in parts]
     has_splits = any(in_split)
     if has_splits and not all(in_split):
@@ -31,7 +33,7 @@ def list_images(source: ImageFolder) -> pa.Table:
     origins = ["/".join(part) for part in parts]
     given = [part[0] if has_splits else None for part in parts]
     splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)
-    return pa.table([origins, labels, splits, labels], schema=LISTING)
+    return pa.table([origins, labels, splits, labels, list(map(version_of, found))], schema=LISTING)
 
 
 def read_images(source: ImageFolder, rows: pa.Table) -> list[Content]:

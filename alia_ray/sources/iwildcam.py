@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import IWildCam
-from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column
+from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column, versions
 from alia_ray.sources.listing import LISTING
 
 CLASSES = ("background", "cattle", "elephants", "impalas", "zebras", "giraffes", "dik-diks")
@@ -31,7 +31,7 @@ def list_images(source: IWildCam) -> pa.Table:
         labels = _labels(text_column(rows, "y", "lists"), f"{name}.csv")
         locations = text_column(rows, "location_remapped", "lists")
         columns = [[f"{split}/{file}" for file in files], labels, [split] * len(files), locations]
-        parts.append(pa.table(columns, schema=LISTING))
+        parts.append(pa.table([*columns, versions(source.path, files)], schema=LISTING))
     return pa.concat_tables(parts)
 
 

@@ -13,6 +13,7 @@ LISTING = pa.schema(
         ("label", pa.string()),  # null where the source has none, which `ingest` makes an error row
         ("split", pa.string()),
         ("group", pa.string()),
+        ("version", pa.string()),  # changes when the image may have; null where a source cannot say
     ]
 )
 

@@ -20,7 +20,7 @@ def list_images(source: MiniatureWorld) -> pa.Table:
         rows = [row for split, count in counts.items() for row in dataset.layout_places(split, count)]
         groups = [row.background for row in rows]
     columns = [[row.origin for row in rows], [row.label for row in rows], [row.split for row in rows], groups]
-    return pa.table(columns, schema=LISTING)
+    return pa.table([*columns, pa.nulls(len(rows))], schema=LISTING)
 
 
 def read_images(source: MiniatureWorld, rows: pa.Table) -> list[Content]:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ParquetTable
-from alia_ray.sources.files import Content
+from alia_ray.sources.files import Content, version_of
 from alia_ray.sources.listing import LISTING, assign_splits
 from alia_ray.store.run_folder import filesystem
 
@@ -17,8 +17,8 @@ from alia_ray.store.run_folder import filesystem
 def list_images(source: ParquetTable) -> pa.Table:
     """List every row as FILE#ROWGROUP#ROW. Raises ConfigError for a missing path or column."""
     fs, root = filesystem(source.path)
-    origins, labels, given, groups = [], [], [], []
-    for path in _files(fs, root, source.path):
+    origins, labels, given, groups, versions = [], [], [], [], []
+    for path, version in _files(fs, root, source.path):
         file = pq.ParquetFile(path, filesystem=fs)
         names = file.schema_arrow.names
         for key in ("image_column", "label_column", "group_column"):
@@ -34,19 +34,21 @@ def list_images(source: ParquetTable) -> pa.Table:
             labels += _text(rows, source.label_column)
             given += _text(rows, split) if split else [None] * rows.num_rows
             groups += _text(rows, source.group_column or source.label_column)
+            versions += [version] * rows.num_rows
     splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)
-    return pa.table([origins, labels, splits, groups], schema=LISTING)
+    return pa.table([origins, labels, splits, groups, versions], schema=LISTING)
 
 
-def _files(fs: pafs.FileSystem, root: str, shown: str) -> list[str]:
+def _files(fs: pafs.FileSystem, root: str, shown: str) -> list[tuple[str, str | None]]:
+    """The Parquet files, sorted, each with its version."""
     info = fs.get_file_info(root)
     if info.type == pafs.FileType.File:
-        return [root]
+        return [(root, version_of(info))]
     found = fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
-    paths = sorted(entry.path for entry in found if entry.path.endswith(".parquet"))
-    if not paths:
+    files = sorted((entry.path, version_of(entry)) for entry in found if entry.path.endswith(".parquet"))
+    if not files:
         raise ConfigError(f"source.path: there is no Parquet file under {shown}")
-    return paths
+    return files
 
 
 def _text(rows: pa.Table, column: str) -> list[str | None]:

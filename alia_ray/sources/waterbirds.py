@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import Waterbirds
-from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column
+from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column, versions
 from alia_ray.sources.listing import LISTING
 
 PER_SPECIES = 1000  # at most so many training images of a species' folder count …
@@ -37,7 +37,8 @@ def list_images(source: Waterbirds) -> pa.Table:
         listed.append((origin, label, split if at_home or split == "test" else "extra", f"{label}/{place}"))
     train = _every_fourth([origin for origin, _, split, _ in listed if split == "train"])
     kept = [row for row in listed if row[2] != "train" or row[0] in train]
-    return pa.Table.from_pylist([dict(zip(LISTING.names, row, strict=True)) for row in kept], schema=LISTING)
+    columns = [list(column) for column in zip(*kept, strict=True)] if kept else [[]] * 4
+    return pa.table([*columns, versions(source.path, columns[0])], schema=LISTING)
 
 
 def _named(rows: pa.Table, column: str, names: dict[str, str]) -> list[str]:

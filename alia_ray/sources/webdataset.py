@@ -17,7 +17,7 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import WebDataset
-from alia_ray.sources.files import Content
+from alia_ray.sources.files import Content, version_of
 from alia_ray.sources.listing import LISTING, SPLIT_NAMES, assign_splits
 from alia_ray.store.run_folder import filesystem
 
@@ -36,16 +36,18 @@ def list_images(source: WebDataset) -> pa.Table:
     if any(of_shard) and not all(of_shard):
         beside = shards[of_shard.index(None)]
         raise ConfigError(f"source.path: the shard {beside} names no split, though others do; rename it")
-    origins, labels, given, groups = [], [], [], []
-    for shard, split in zip(shards, of_shard, strict=True):
+    infos = fs.get_file_info([posixpath.join(root, shard) for shard in shards])
+    origins, labels, given, groups, versions = [], [], [], [], []
+    for shard, split, info in zip(shards, of_shard, infos, strict=True):
         for sample in _samples(fs, root, shard):
             described = _described(source, sample)
             origins.append("#".join(map(str, (shard, *sample["place"]))))
             labels.append(described["label"])
             given.append(described["split"] or split)
             groups.append(described["group"] or described["label"])
+            versions.append(version_of(info))
     splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)
-    return pa.table([origins, labels, splits, groups], schema=LISTING)
+    return pa.table([origins, labels, splits, groups, versions], schema=LISTING)
 
 
 def _place(path: str) -> tuple[pafs.FileSystem, str, str]:

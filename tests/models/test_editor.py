@@ -16,6 +16,7 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from alia_ray.config import ConfigError, Edit, Model, load_config, parse_config
+from alia_ray.edits.shapes import buckets
 from alia_ray.miniature import dataset
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.editing.controlnet import canny_edges
@@ -140,7 +141,7 @@ def test_what_ran_out_of_memory_is_gone_before_a_smaller_batch_is_tried(editor, 
     assert freed == [True, True]  # for 3 images and for 2
 
 
-def test_padding_leaks_into_no_edit_and_a_network_compiles_once(birds, monkeypatch):
+def test_padding_leaks_into_no_edit_and_a_network_compiles_once_a_shape(birds, monkeypatch):
     settings = load_config(DEMO, TINY).edit
     expected = edited(Editor(settings), birds, PROMPTS, [1, 2, 3])
     graphs = []
@@ -163,6 +164,14 @@ def test_padding_leaks_into_no_edit_and_a_network_compiles_once(birds, monkeypat
         fewer = edited(compiled, birds[:size], PROMPTS[:size], [1, 2][:size])
         assert torch.allclose(fewer, expected[:size], atol=1e-4)
     assert len(graphs) == made
+    others = buckets(settings.size)[1:]
+    assert len(others) > 8  # where dynamo gives up by default
+    for number, (width, height) in enumerate([*others, *others]):
+        wide = torch.nn.functional.interpolate(birds, (height, width))
+        sources = compiled.encode(wide)
+        compiled.edit(sources, PROMPTS, [1, 2, 3], (width, height))
+        shapes = min(number + 1, len(others)) + 1
+        assert len(graphs) == shapes * made
 
 
 def test_what_half_precision_cannot_decode_is_decoded_in_float32(editor, birds, monkeypatch):

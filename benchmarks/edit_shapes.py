@@ -4,9 +4,9 @@
     python benchmarks/edit_shapes.py --model random:sd15 --size 512 --steps 50   # real size, on a GPU
 
 The mix is an assumption, MIX below: photographs, mostly wide, some upright, few square. It comes as the stage
-hands it out: images that follow each other in a file are sorted by bucket, and cut into calls. Counted is how
-full the batches were, and how many pixels an edit of the mix has for each of a square's: buckets hold about as many,
-not just as many.
+hands it out: images that follow each other in a file are sorted by bucket, and cut into calls. How full the
+batches were is counted, and how many pixels an edit of the mix has for each of a square's, since buckets hold
+about as many and not just as many.
 """
 
 import argparse

@@ -32,7 +32,9 @@ class Edit(Pool):
     )
     controlnet_scale: float = Field(1.0, ge=0, description="ControlNet: how much the edges count")
     canny_thresholds: tuple[int, int] = Field((100, 200), description="ControlNet: of Canny's hysteresis")
-    size: int = Field(512, ge=8, multiple_of=8, description="pixels; sources are resized and cropped to it")
+    size: int = Field(
+        512, ge=8, multiple_of=8, description="an edit has about size² pixels, in the shape of its source"
+    )
     format: Literal["png", "jpeg", "webp"] = "png"
     compile: bool = Field(False, description="torch.compile, minutes once for each worker; needs a C++ compiler")
     edits_per_image: Count | Literal["all"] | None = Field(

@@ -93,13 +93,12 @@ class State:
 
     def domains_table(self) -> Table:
         """The domains table: its fingerprint covers the captions, the classes, the LLM and how it is asked."""
-        llm = self.settings.llm
         captions = self.captions()
         fingerprint = config.fingerprint(
             self.settings.discover,
             captions,
             self.classes,
-            [llm.model.name, llm.model.revision, llm.max_model_len] if captions else None,
+            self.settings.llm.identity if captions else None,
         )
         return self.folder.table("domains", fingerprint)
 

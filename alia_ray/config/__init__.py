@@ -1,6 +1,7 @@
 """What a run is: a pydantic model for each section of its YAML file, and the names that arms and filters have."""
 
 from alia_ray.config.edit import Edit
+from alia_ray.config.llm import Llm
 from alia_ray.config.run import (
     Caption,
     Config,
@@ -8,7 +9,6 @@ from alia_ray.config.run import (
     Discover,
     Experiment,
     Judge,
-    Llm,
     Pixels,
     Run,
     Train,

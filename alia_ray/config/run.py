@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from alia_ray.config.arms import ARMS
 from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
+from alia_ray.config.llm import Llm
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.config.source import Source
 
@@ -62,17 +63,6 @@ class Caption(Pool):
     model: Model = Model(name="Salesforce/blip-image-captioning-large")
     prefix: str | None = Field(None, description="conditional captioning: every caption goes on from this text")
     max_new_tokens: int = Field(20, ge=1)
-
-
-class Llm(Section):
-    """The language model that discovers the domains: a vLLM server the run starts, or `base_url`."""
-
-    model: Model = Model(name="Qwen/Qwen2.5-7B-Instruct")
-    base_url: str | None = Field(None, description="an OpenAI-compatible server that already runs, http://…/v1")
-    max_model_len: int = Field(8192, ge=256, description="the context window in tokens")
-    gpus: int = Field(1, ge=1, description="GPUs of the server (tensor parallel); ignored without GPUs")
-    startup_timeout_s: float = Field(900, gt=0)
-    request_timeout_s: float = Field(300, gt=0)
 
 
 class Discover(Section):

@@ -1,55 +1,85 @@
 """Asking an OpenAI-compatible server for lists of strings, and counting tokens as it does."""
 
 import json
-import os
+import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-import openai
+import httpx2
 
 from alia_ray.errors import StageError
+from alia_ray.llm import dialects
+from alia_ray.llm.answers import find_strings, is_plain, writable
+from alia_ray.llm.connection import (
+    Endpoint,
+    ServerFailure,
+    as_json,
+    no_api,
+    open_client,
+    refusal,
+    said_in,
+    served_models,
+)
 from alia_ray.llm.prompts import Message
 
 ATTEMPTS = 3  # at an answer that is JSON of the right form: a server that ignores schemas may need them
 RETRY_TEMPERATURE = 0.5  # at 0 a second attempt would only repeat the first
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # before a server that is busy is asked again
+LONGEST_PAUSE_S = 60.0  # whatever its Retry-After says
+BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 BYTES_PER_TOKEN = 2  # where the server does not count: English has about four, so this errs on the safe side
 TOKENS_PER_MESSAGE = 16  # of a chat template, likewise
+TOO_LONG = re.compile(
+    r"context.?(length|window|size)|maximum context|exceed\w* .*context|max_model_len|prompt is too long"
+    r"|too many (input )?tokens|input is too long",
+    re.IGNORECASE,
+)
+NO_SUCH_MODEL = re.compile(r"model\b.*(not found|not exist|unknown)|no such model|invalid model", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: its text as written, and the strings of its list."""
+    """An answer: its text as written, the strings of its list, and the JSON object that goes on."""
 
     text: str
     items: list[str]
+    json: str  # the text itself where it is that object and nothing else
 
 
 class Client:
-    """A chat model behind `base_url` (http://…/v1); OPENAI_API_KEY is sent where it is set."""
+    """A chat model behind an endpoint. May be used from several threads.
 
-    def __init__(self, base_url: str, model: str, timeout_s: float, seed: int) -> None:
-        self.base_url, self.model, self.seed = base_url.rstrip("/"), model, seed
-        key = os.environ.get("OPENAI_API_KEY", "none")
-        self._openai = openai.OpenAI(base_url=base_url, api_key=key, timeout=timeout_s)
-        self._http = httpx.Client(timeout=timeout_s)
+    Raises ConfigError when it cannot be reached through the environment's proxy.
+    """
+
+    def __init__(self, endpoint: Endpoint, model: str, timeout_s: float, seed: int) -> None:
+        self.endpoint, self.model, self.seed = endpoint, model, seed
+        self._http = open_client(endpoint, timeout_s)
+        self._form = dialects.FIRST
+        self._counts = True  # until the server is seen not to count tokens
 
     def ask(self, messages: list[Message], schema: dict[str, Any], max_tokens: int, temperature: float) -> Answer:
         """Ask for an object of `schema`, whose one property is a list of strings.
 
-        Raises StageError when the answer was cut at `max_tokens`, when three answers were not of the schema,
-        and when the server refuses, does not answer, or takes too long.
+        The last of three attempts asks for plain text: a server may take the schema and answer with nothing.
+        Raises StageError when the answer was cut at `max_tokens` or filtered, and when three answers held no such
+        list; ServerFailure when the server refuses, does not answer, or takes too long.
         """
         [key] = schema["properties"]
+        text = ""
         for attempt in range(ATTEMPTS):
+            last = attempt == ATTEMPTS - 1 and not self.endpoint.is_own
+            form = {**self._form, "response_format": None} if last else self._form
             warmth = max(temperature, RETRY_TEMPERATURE) if attempt else temperature
-            text = self._complete(messages, schema, max_tokens, warmth, attempt)
-            items = _strings(text, key)
-            if items:
-                return Answer(text, items)
+            parts = (schema, max_tokens, warmth, self.seed + attempt)
+            text = _text(self._complete(messages, form, *parts), self.endpoint, max_tokens)
+            if items := find_strings(text, key):
+                plain = json.dumps({key: items}, ensure_ascii=False, separators=(",", ":"))
+                return Answer(text, items, text if is_plain(text, key) else plain)
         raise StageError(
-            f"the LLM {self.model} gave no JSON object with a list {key!r} in {ATTEMPTS} attempts; its last "
-            f"answer began: {text[:200]!r}"
+            f"the LLM {self.model} gave no JSON object with a list {key!r} in {ATTEMPTS} attempts; try another "
+            f"llm.model; its last answer began: {text[:200]!r}"
         )
 
     def count_tokens(self, text: str) -> int:
@@ -64,71 +94,148 @@ class Client:
             return counted
         return sum(_estimate(message["content"]) + TOKENS_PER_MESSAGE for message in messages)
 
-    def _complete(
-        self,
-        messages: list[Message],
-        schema: dict[str, Any],
-        max_tokens: int,
-        temperature: float,
-        attempt: int,
-    ) -> str:
+    def says_anything(self) -> None:
+        """Have the model answer one word. Raises ServerFailure when the server does not know it."""
+        form = {**self._form, "response_format": None}
+        self._complete([{"role": "user", "content": "Say yes."}], form, {}, 16, 0.0, self.seed)
+
+    def _complete(self, messages: list[Message], form: dialects.Form, *parts: Any) -> dict[str, Any]:
+        """The first choice of a completion, in the form that the server takes."""
+        asked = form
+        while True:
+            body = {"model": self.model, "messages": messages, **dialects.fields(form, *parts)}
+            response = self._post(body)
+            if response.is_success:
+                break
+            said = said_in(response)
+            narrower = dialects.next_form(form, said) if _is_about_form(response, said) else None
+            if narrower is None:
+                raise self._refusal(response, said)
+            form = narrower
+        if form is not asked:
+            self._form = form
+        return _choice(response, self.endpoint)
+
+    def _post(self, body: dict[str, Any]) -> httpx2.Response:
+        """The response; asked for again while the server is busy or hangs up, unless it is our own."""
+        for pause in () if self.endpoint.is_own else PAUSES_S:
+            asked_to_wait = None
+            try:
+                response = self._post_once(body)
+            except _HungUp:
+                pass
+            else:
+                if not _is_busy(response):
+                    return response
+                asked_to_wait = response.headers.get("retry-after")
+            time.sleep(_pause(pause, asked_to_wait))
+        return self._post_once(body)
+
+    def _post_once(self, body: dict[str, Any]) -> httpx2.Response:
+        url = f"{self.endpoint.base_url}/chat/completions"
         try:
-            completion = self._openai.chat.completions.create(
-                model=self.model,
-                messages=messages,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                seed=self.seed + attempt,
-                response_format={
-                    "type": "json_schema",
-                    "json_schema": {"name": "answer", "schema": schema, "strict": True},
-                },
+            return self._http.post(url, json=body, headers=self.endpoint.headers)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise self.endpoint.unreachable(error) from error
+        except httpx2.TimeoutException as error:
+            slow = f"{self.endpoint.name} took too long to answer; raise llm.request_timeout_s"
+            raise ServerFailure(slow) from error
+        except httpx2.TransportError as error:
+            raise _HungUp(str(self.endpoint.unreachable(error))) from error
+
+    def _refusal(self, response: httpx2.Response, said: str) -> ServerFailure:
+        """What to raise for a request that was refused for good."""
+        plain = refusal(self.endpoint, response)
+        if TOO_LONG.search(said):
+            return ServerFailure(f"{plain}; lower llm.max_model_len to the context that this server has")
+        if response.status_code != 404 and not NO_SUCH_MODEL.search(said):
+            return plain
+        names = [model["id"] for model in served_models(self._http, self.endpoint)]
+        if names and self.model not in names:
+            return ServerFailure(
+                f"{plain}; it has no model {self.model!r} but {', '.join(names[:20])}; set llm.model.name"
             )
-        except openai.APITimeoutError as error:
-            raise StageError(
-                f"the LLM at {self.base_url} took too long to answer; raise llm.request_timeout_s"
-            ) from error
-        except openai.APIConnectionError as error:
-            raise StageError(
-                f"no LLM answers at {self.base_url}; check llm.base_url and that its server runs"
-            ) from error
-        except openai.APIStatusError as error:
-            raise StageError(
-                f"the LLM at {self.base_url} refused ({error.status_code}): {error.message}"
-            ) from error
-        choice = completion.choices[0]
-        if choice.finish_reason == "length":
-            raise StageError(
-                f"the LLM's answer was cut after {max_tokens} tokens; raise discover.max_tokens "
-                f"(it began: {(choice.message.content or '')[:200]!r})"
-            )
-        return choice.message.content or ""
+        return ServerFailure(f"{plain}; check llm.model.name, and llm.base_url, which mostly ends in /v1")
 
     def _server_count(self, request: dict[str, Any]) -> int | None:
         """The count of vLLM's /tokenize, which lies at the server's root; None from any other server."""
-        url = f"{self.base_url.removesuffix('/v1')}/tokenize"
-        try:
-            response = self._http.post(url, json={"model": self.model, **request})
-        except httpx.TransportError as error:
-            raise StageError(
-                f"no LLM answers at {self.base_url}; check llm.base_url and that its server runs"
-            ) from error
-        if not response.is_success or "json" not in response.headers.get("content-type", ""):
+        if not self._counts:
             return None
-        return response.json().get("count")
+        url = f"{self.endpoint.base_url.removesuffix('/v1')}/tokenize"
+        try:
+            # Without the key: the root is not the API, and behind a gateway something else may be there.
+            response = self._http.post(url, json={"model": self.model, **request})
+        except httpx2.TransportError as error:
+            raise self.endpoint.unreachable(error) from error
+        value = as_json(response) if response.is_success else None
+        count = value.get("count") if isinstance(value, dict) else None
+        self._counts = isinstance(count, int) and count >= 0
+        return count if self._counts else None
+
+
+class _HungUp(ServerFailure):
+    """The connection ended before the answer."""
+
+
+def _is_busy(response: httpx2.Response) -> bool:
+    """Whether the same request may do later; not where a server fails over a part that it does not know."""
+    said_why = response.status_code == 500 and dialects.names_a_part(said_in(response))
+    return response.status_code in BUSY and not said_why
+
+
+def _is_about_form(response: httpx2.Response, said: str) -> bool:
+    """Whether a refusal may be about a part of the request that can be left out."""
+    if TOO_LONG.search(said) or NO_SUCH_MODEL.search(said):
+        return False
+    return response.status_code in (400, 404, 422, 500, 501) and not _is_busy(response)
+
+
+def _choice(response: httpx2.Response, endpoint: Endpoint) -> dict[str, Any]:
+    """The first choice of a completion. Raises ServerFailure for anything else that has status 200."""
+    value = as_json(response)
+    if isinstance(value, dict) and value.get("error"):  # as routers pass on what went wrong behind them
+        raise ServerFailure(f"{endpoint.name} refused: {said_in(response)}")
+    try:
+        choice = value["choices"][0]
+        if isinstance(choice["message"], dict):
+            return choice
+    except (KeyError, IndexError, TypeError):
+        pass
+    raise no_api(endpoint)
+
+
+def _text(choice: dict[str, Any], endpoint: Endpoint, max_tokens: int) -> str:
+    """What was written: the content, else the thoughts, where some servers put the whole answer."""
+    message = choice["message"]
+    said = (_joined(message.get(part)) for part in ("content", "reasoning_content", "reasoning", "refusal"))
+    text = writable(next((words for words in said if words.strip()), ""))
+    if choice.get("finish_reason") == "content_filter":
+        raise StageError(
+            f"the content filter of {endpoint.name} stopped the answer; choose another llm.model, or give "
+            "discover.prompts"
+        )
+    if choice.get("finish_reason") == "length":
+        raise StageError(
+            f"the LLM's answer was cut after {max_tokens} tokens; raise discover.max_tokens, above all for a "
+            f"model that thinks before it answers (it began: {text[:200]!r})"
+        )
+    return text
+
+
+def _joined(content: Any) -> str:
+    """A message's content as one text: some servers give a list of parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def _pause(usual_s: float, asked_for: str | None) -> float:
+    """How long to wait: the seconds of a Retry-After within reason, else the usual time."""
+    try:
+        return min(max(float(asked_for or usual_s), 0.0), LONGEST_PAUSE_S)
+    except ValueError:  # a date
+        return usual_s
 
 
 def _estimate(text: str) -> int:
     return len(text.encode()) // BYTES_PER_TOKEN + 1
-
-
-def _strings(text: str, key: str) -> list[str] | None:
-    """The strings under `key`, or None when `text` is not a JSON object with such a list."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        return None
-    items = value.get(key) if isinstance(value, dict) else None
-    if isinstance(items, list) and all(isinstance(item, str) for item in items):
-        return items
-    return None

@@ -11,6 +11,7 @@ from alia_ray.errors import StageError
 from alia_ray.llm import prompts
 from alia_ray.llm.captions import clean_captions, pack_captions, sample_captions, words_of
 from alia_ray.llm.client import Answer, Client
+from alia_ray.llm.connection import Endpoint
 from alia_ray.llm.prompts import Message
 from alia_ray.store.tables import content_id
 
@@ -32,9 +33,9 @@ class Discovery:
 
 
 def discover_domains(
-    captions: list[str], class_names: list[str], discover: Discover, llm: Llm, base_url: str, seed: int
+    captions: list[str], class_names: list[str], discover: Discover, llm: Llm, endpoint: Endpoint, seed: int
 ) -> Discovery:
-    """Let the LLM at `base_url` summarise the captions into at most `max_domains` class-agnostic prompts.
+    """Let the LLM at `endpoint` summarise the captions into at most `max_domains` class-agnostic prompts.
 
     Captions that do not fit into one request are summarised chunk by chunk, and then their summaries.
     Raises StageError when nothing is left to read or to keep, and for everything `Client.ask` raises.
@@ -43,7 +44,7 @@ def discover_domains(
     read = cleaned if discover.captions == "all" else sample_captions(cleaned, discover.captions, seed)
     if not read:
         raise StageError("discover has no usable caption to read; look at the captions table")
-    client = Client(base_url, llm.model.name, llm.request_timeout_s, seed)
+    client = Client(endpoint, llm.model.name, llm.request_timeout_s, seed)
     budget = caption_budget(client, discover, llm)
     chunks, cut = _pack(client, read, budget)
     transcript: list[dict[str, Any]] = [
@@ -132,7 +133,7 @@ def _summarise(client: Client, lines: list[str], discover: Discover) -> tuple[li
 def _converse(client: Client, lines: list[str], discover: Discover, transcript: list[dict[str, Any]]) -> list[str]:
     """Both turns over one chunk. Returns the prompts as written."""
     first, described = _summarise(client, lines, discover)
-    asked = prompts.generalise(first, described.text, discover.prefix)
+    asked = prompts.generalise(first, described.json, discover.prefix)
     schema = prompts.prompts_schema(discover.prefix, discover.max_domains)
     answer = client.ask(asked, schema, discover.max_tokens, discover.temperature)
     transcript.append({"step": "discover", "messages": [*asked, _said(answer)]})
@@ -163,7 +164,7 @@ def check_prompts(
         if reason is None:
             kept.append(text)
         else:
-            dropped.append({"prompt": prompt, "reason": reason})
+            dropped.append({"prompt": prompt[: longest_prompt(prefix)], "reason": reason})
     return kept, dropped
 
 
@@ -189,7 +190,16 @@ def content_words(prompt: str, prefix: str) -> set[str]:
     return set(words_of(prompt)) - set(words_of(prefix)) - STOP_WORDS
 
 
+def longest_prompt(prefix: str) -> int:
+    """Characters of the longest prompt that the schema allows, which a server may ignore."""
+    return len(prompts.clean_prefix(prefix)) + 1 + prompts.MAX_CHARACTERS
+
+
 def _fault(prompt: str, classes: Iterable[list[str]], prefix: str) -> str | None:
+    if len(prompt) > longest_prompt(prefix):
+        return f"is longer than {longest_prompt(prefix)} characters"
+    if not prompt.isprintable():
+        return "has characters that cannot be printed"
     if prompt.count("{}") != 1 or re.search(r"[{}]", prompt.replace("{}", "")):
         return "does not have exactly one {}"
     if not content_words(prompt, prefix):

@@ -1,6 +1,7 @@
 """discover: captions -> domains, by an LLM that runs only as long as it is needed (paper, section 3.1)."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 
 import ray
@@ -10,7 +11,12 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from alia_ray.cluster.joining import available, check_llm
 from alia_ray.config import Config, ConfigError, Llm
 from alia_ray.errors import StageError
+from alia_ray.llm.connection import Endpoint
 from alia_ray.llm.discover import Discovery, discover_domains, given_domains
+from alia_ray.progress import say
+from alia_ray.store.run_folder import RunFolder
+
+SAY_EVERY_S = 20.0
 
 
 def run_discover(captions: Sequence[list[str]], class_names: list[str], config: Config) -> list[Discovery]:
@@ -22,10 +28,10 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
     if config.discover.prompts is not None:
         return [given_domains(each, config.discover) for each in captions]
     if config.llm.base_url is not None:
-        return _ask(captions, class_names, config, config.llm.base_url)
+        return _ask(captions, class_names, config, Endpoint(config.llm.base_url))
     with _host(config) as host:
         try:
-            return ray.get(host.discover.remote(captions, class_names, config))
+            return _wait(host, host.discover.remote(captions, class_names, config))
         except RayTaskError as error:
             if isinstance(error.cause, ConfigError | StageError):
                 raise error.cause from error
@@ -34,9 +40,19 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
             raise StageError(f"discover: the worker that ran the LLM died ({error}); run it again") from error
 
 
-def _ask(captions: Sequence[list[str]], class_names: list[str], config: Config, base_url: str) -> list[Discovery]:
+def _wait(host: ActorHandle, found: "ray.ObjectRef[list[Discovery]]") -> list[Discovery]:
+    """What the host finds; now and then a line says what it is busy with."""
+    started = time.monotonic()
+    while not ray.wait([found], timeout=SAY_EVERY_S)[0]:
+        say(f"discover: {ray.get(host.doing.remote())} ({time.monotonic() - started:.0f} s)")
+    return ray.get(found)
+
+
+def _ask(
+    captions: Sequence[list[str]], class_names: list[str], config: Config, endpoint: Endpoint
+) -> list[Discovery]:
     discover, llm, seed = config.discover, config.llm, config.run.seed
-    return [discover_domains(each, class_names, discover, llm, base_url, seed) for each in captions]
+    return [discover_domains(each, class_names, discover, llm, endpoint, seed) for each in captions]
 
 
 @contextlib.contextmanager
@@ -45,9 +61,10 @@ def _host(config: Config) -> Iterator[ActorHandle]:
     cluster = available(config.run.accelerator)
     check_llm(config.llm, cluster)
     gpus = config.llm.gpus if cluster.gpus else 0
-    host = _LlmHost.options(num_cpus=1, num_gpus=gpus).remote()
+    host = _LlmHost.options(num_cpus=1, num_gpus=gpus).remote(gpus)
     try:
         _wait_until_scheduled(host, gpus, config.llm)
+        say(f"discover: starting vLLM with {config.llm.model.name}; this takes a minute or more")
         yield host
     finally:
         # Its server's supervisor sees the end of the actor and ends the server with it.
@@ -66,15 +83,25 @@ def _wait_until_scheduled(host: ActorHandle, gpus: int, llm: Llm) -> None:
         ) from error
 
 
-@ray.remote(max_restarts=0, max_task_retries=0)
+@ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2)  # it can be asked what it does
 class _LlmHost:
-    """Owns a vLLM server on its node for as long as the discoveries take."""
+    """Owns a vLLM server on its node, on the GPUs that Ray gave it, for as long as the discoveries take."""
+
+    def __init__(self, gpus: int) -> None:
+        self._gpus, self._phase = gpus, "starts"
 
     def is_there(self) -> bool:
         return True
 
+    def doing(self) -> str:
+        return "the LLM reads the captions" if self._phase == "" else f"vLLM {self._phase}"
+
     def discover(self, captions: Sequence[list[str]], class_names: list[str], config: Config) -> list[Discovery]:
         from alia_ray.llm.server import serving
 
-        with serving(config.llm) as base_url:
-            return _ask(captions, class_names, config, base_url)
+        with serving(config.llm, self._gpus, RunFolder(config.run.folder), self._note) as endpoint:
+            self._note("")
+            return _ask(captions, class_names, config, endpoint)
+
+    def _note(self, phase: str) -> None:
+        self._phase = phase

@@ -9,42 +9,74 @@ from typing import Any
 
 import pytest
 
-Reply = str | tuple[int, str]  # the answer's text; or a status and an error message
+from alia_ray.llm.connection import Endpoint
+
+Reply = str | tuple[Any, ...] | dict[str, Any] | None
 
 
 @dataclass
 class FakeLlm:
-    """Answers chat requests with `reply(request)`; counts a token per word when `counts` is true."""
+    """Answers chat requests with `reply(request)`; counts a token per word when `counts` is true.
+
+    A reply is the answer's text, a message as a dict, (status, error message) with headers perhaps, or None to hang
+    up. `models` is what /models lists; None: there is no such route. `raw` answers everything, with status 200.
+    """
 
     base_url: str
     reply: Callable[[dict[str, Any]], Reply] = lambda request: "{}"
     finish_reason: str = "stop"
     counts: bool = True
+    models: list[dict[str, Any]] | None = field(default_factory=lambda: [{"id": "fake"}])
+    raw: str | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[tuple[str, str | None]] = field(default_factory=list)  # path and Authorization of everything asked
 
-    def respond(self, path: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(self.base_url)
+
+    def respond(self, path: str, request: dict[str, Any]) -> tuple[int, Any, dict[str, str]] | None:
+        if path == "/v1/models":
+            return (404, {}, {}) if self.models is None else (200, {"data": self.models}, {})
         if path == "/tokenize":
             texts = [request["prompt"]] if "prompt" in request else [m["content"] for m in request["messages"]]
-            return (200, {"count": sum(len(text.split()) for text in texts)}) if self.counts else (404, {})
+            count = sum(len(text.split()) for text in texts)
+            return (200, {"count": count}, {}) if self.counts else (404, {}, {})
+        if path != "/v1/chat/completions":
+            return 404, {"detail": "Not Found"}, {}
         self.requests.append(request)
         reply = self.reply(request)
+        if reply is None:
+            return None
         if isinstance(reply, tuple):
-            return reply[0], {"error": {"message": reply[1]}}
-        message = {"role": "assistant", "content": reply}
+            status, message, *headers = reply
+            return status, {"error": {"message": message}}, *(headers or [{}])
+        message = reply if isinstance(reply, dict) else {"role": "assistant", "content": reply}
         choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
-        return 200, {"id": "1", "object": "chat.completion", "created": 0, "model": "fake", "choices": [choice]}
+        return 200, {"id": "1", "object": "chat.completion", "model": "fake", "choices": [choice]}, {}
 
 
 @pytest.fixture
 def fake_llm() -> Iterator[FakeLlm]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            status, body = fake.respond(self.path, request)
-            raw = json.dumps(body).encode()
+            self._answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+        def do_GET(self) -> None:
+            self._answer({})
+
+        def _answer(self, request: dict[str, Any]) -> None:
+            fake.calls.append((self.path, self.headers["authorization"]))
+            response = fake.respond(self.path, request)
+            if response is None:
+                self.close_connection = True
+                return
+            status, body, headers = (200, fake.raw, {}) if fake.raw is not None else response
+            raw = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(raw)))
+            kind = "application/json" if fake.raw is None else "text/html"
+            for name, value in {"content-type": kind, "content-length": str(len(raw)), **headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(raw)
 
@@ -58,3 +90,11 @@ def fake_llm() -> Iterator[FakeLlm]:
         yield fake
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long a client waited before it asked again; it does not wait really."""
+    waited: list[float] = []
+    monkeypatch.setattr("alia_ray.llm.client.time.sleep", waited.append)
+    return waited

@@ -3,13 +3,14 @@ import pytest
 from alia_ray.errors import StageError
 from alia_ray.llm import prompts
 from alia_ray.llm.client import Client
+from alia_ray.llm.connection import Endpoint
 
 SCHEMA = prompts.descriptions_schema(9)
 MESSAGES = [{"role": "user", "content": "four words are here"}]
 
 
 def client_of(fake_llm, timeout_s: float = 10) -> Client:
-    return Client(fake_llm.base_url, "fake", timeout_s, seed=5)
+    return Client(fake_llm.endpoint, "fake", timeout_s, seed=5)
 
 
 def ask(client: Client):
@@ -35,7 +36,7 @@ def test_an_answer_cut_at_the_limit_says_which_limit_to_raise(fake_llm):
 
 
 @pytest.mark.parametrize(
-    "bad", ["no JSON", "[]", '{"descriptions":[]}', '{"descriptions":[1]}', '{"prompts":["a"]}']
+    "bad", ["no JSON", "[]", '{"descriptions":[]}', '{"descriptions":[1]}', '{"descriptions":["...","..."]}']
 )
 def test_a_bad_answer_is_asked_for_again_with_another_seed(fake_llm, bad: str):
     replies = iter([bad, '{"descriptions":["a"]}'])
@@ -61,7 +62,7 @@ def test_a_refusal_shows_what_the_server_said(fake_llm):
 
 def test_a_server_that_is_not_there_is_an_error_of_the_key():
     with pytest.raises(StageError, match=r"no LLM answers.*llm\.base_url"):
-        ask(Client("http://127.0.0.1:9/v1", "fake", 1, seed=0))
+        ask(Client(Endpoint("http://127.0.0.1:9/v1"), "fake", 1, seed=0))
 
 
 def test_tokens_are_counted_by_the_server(fake_llm):

@@ -41,7 +41,7 @@ def listed(request: dict) -> list[str]:
 
 def test_two_turns_become_rows_of_the_domains_table(fake_llm):
     fake_llm.reply = answer
-    found = discover_domains(CAPTIONS, ["gull"], *settings(), fake_llm.base_url, seed=0)
+    found = discover_domains(CAPTIONS, ["gull"], *settings(), fake_llm.endpoint, seed=0)
     rows = [(row["prompt"], row["support"], row["captions_read"]) for row in found.domains]
     assert rows == [
         ("a photo of a {} bird in the water", 2, 3),
@@ -57,7 +57,7 @@ def test_two_turns_become_rows_of_the_domains_table(fake_llm):
 
 def test_the_transcript_is_json_and_holds_the_whole_conversation(fake_llm):
     fake_llm.reply = answer
-    found = discover_domains(CAPTIONS, [], *settings(), fake_llm.base_url, seed=0)
+    found = discover_domains(CAPTIONS, [], *settings(), fake_llm.endpoint, seed=0)
     read, talk, check = json.loads(json.dumps(found.transcript))
     assert read == {"step": "read", "captions": 4, "clean": 3, "read": 3, "cut": []}
     assert [message["role"] for message in talk["messages"]] == ["user", "assistant", "user", "assistant"]
@@ -67,7 +67,7 @@ def test_the_transcript_is_json_and_holds_the_whole_conversation(fake_llm):
 def test_more_captions_than_fit_are_summarised_in_chunks_and_then_once_more(fake_llm):
     fake_llm.reply = answer
     captions = [f"number {i} is a bird {'on a lake' if i % 2 else 'in a forest'}" for i in range(300)]
-    found = discover_domains(captions, [], *settings(captions="all"), fake_llm.base_url, seed=0)
+    found = discover_domains(captions, [], *settings(captions="all"), fake_llm.endpoint, seed=0)
     *chunks, reduce, _ = fake_llm.requests
     assert len(chunks) > 1
     assert sorted(line for request in chunks for line in listed(request)) == sorted(captions)
@@ -84,14 +84,14 @@ def test_summaries_that_never_fit_are_an_error_and_no_endless_loop(fake_llm):
     fake_llm.reply = lambda request: json.dumps({"descriptions": listed(request)})
     captions = [f"number {i} is a bird in a forest" for i in range(300)]
     with pytest.raises(StageError, match="do not fit into fewer requests"):
-        discover_domains(captions, [], *settings(captions="all"), fake_llm.base_url, seed=0)
+        discover_domains(captions, [], *settings(captions="all"), fake_llm.endpoint, seed=0)
 
 
 def test_requests_keep_to_the_context(fake_llm):
     fake_llm.reply = answer
     captions = [f"number {i} is a bird in a forest" for i in range(300)]
     discover, llm = settings(captions="all")
-    discover_domains(captions, [], discover, llm, fake_llm.base_url, seed=0)
+    discover_domains(captions, [], discover, llm, fake_llm.endpoint, seed=0)
     for request in fake_llm.requests:
         words = sum(len(message["content"].split()) for message in request["messages"])
         assert words + discover.max_tokens <= llm.max_model_len
@@ -100,7 +100,7 @@ def test_requests_keep_to_the_context(fake_llm):
 def test_a_context_without_room_for_captions_is_an_error(fake_llm):
     from alia_ray.llm.client import Client
 
-    client = Client(fake_llm.base_url, "fake", 10, seed=0)
+    client = Client(fake_llm.endpoint, "fake", 10, seed=0)
     discover, llm = settings()
     with pytest.raises(StageError, match=r"llm\.max_model_len of 256 tokens leaves no room"):
         caption_budget(
@@ -110,7 +110,7 @@ def test_a_context_without_room_for_captions_is_an_error(fake_llm):
 
 def test_captions_of_loops_alone_are_an_error(fake_llm):
     with pytest.raises(StageError, match="no usable caption"):
-        discover_domains(["red " * 9, ""], [], *settings(), fake_llm.base_url, seed=0)
+        discover_domains(["red " * 9, ""], [], *settings(), fake_llm.endpoint, seed=0)
 
 
 def test_unusable_prompts_are_dropped_each_with_its_reason():
@@ -147,7 +147,7 @@ def test_nothing_usable_is_an_error_with_the_reasons(fake_llm):
         answer(request) if len(request["messages"]) == 1 else '{"prompts":["a photo of a gull"]}'
     )
     with pytest.raises(StageError, match=r"a photo of a gull.*exactly one"):
-        discover_domains(CAPTIONS, ["gull"], *settings(), fake_llm.base_url, seed=0)
+        discover_domains(CAPTIONS, ["gull"], *settings(), fake_llm.endpoint, seed=0)
 
 
 def test_support_counts_captions_with_every_content_word():

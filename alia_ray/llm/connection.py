@@ -1,0 +1,144 @@
+"""Reaching a language model's server: whom we speak to, through which proxy, with which key."""
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx2
+
+from alia_ray.config import ConfigError
+from alia_ray.errors import StageError
+
+KEY = "OPENAI_API_KEY"
+NO_LIST = (404, 405, 501)  # statuses of a server that does not list its models
+
+
+class ServerFailure(StageError):
+    """A server that cannot be reached, does not answer, or refuses. The message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a language model answers: `llm.base_url`, or the private socket of the run's own server."""
+
+    base_url: str  # http://HOST/v1; with a socket the host is only a name
+    socket: str | None = None  # path of a Unix socket
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the run started the server itself."""
+        return self.socket is not None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "the run's own vLLM" if self.is_own else f"the LLM at {self.base_url}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of a request below `base_url`: OPENAI_API_KEY goes to `llm.base_url` alone, where it is set."""
+        key = os.environ.get(KEY)
+        return {"authorization": f"Bearer {key}"} if key and not self.is_own else {}
+
+    def unreachable(self, error: Exception) -> ServerFailure:
+        """What to raise when no answer came."""
+        why = str(error) or type(error).__name__
+        if self.is_own:
+            return ServerFailure(f"{self.name} does not answer ({why})")
+        return ServerFailure(
+            f"no LLM answers at {self.base_url} ({why}); check llm.base_url and that its server runs"
+            f"{self._proxy_hint()}"
+        )
+
+    def _proxy_hint(self) -> str:
+        parts = urlsplit(self.base_url)
+        host = parts.hostname or ""
+        proxies = getproxies()
+        if _is_loopback(host) or proxy_bypass(host) or not (parts.scheme in proxies or "all" in proxies):
+            return ""
+        return f" (asked through the proxy of the environment; if it is reached without, add {host} to NO_PROXY)"
+
+
+def open_client(endpoint: Endpoint, timeout_s: float) -> httpx2.Client:
+    """An HTTP client for requests under `base_url`.
+
+    A server on this machine is never asked through a proxy; others are as the environment says (http_proxy,
+    all_proxy, NO_PROXY, SSL_CERT_FILE).
+    Raises ConfigError when the environment names a proxy of a kind that cannot be used.
+    """
+    if endpoint.socket:
+        transport = httpx2.HTTPTransport(uds=endpoint.socket)
+        return httpx2.Client(transport=transport, timeout=timeout_s, trust_env=False)
+    try:
+        return httpx2.Client(
+            timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+            trust_env=not _is_loopback(urlsplit(endpoint.base_url).hostname or ""),
+        )
+    except (ValueError, ImportError) as error:
+        raise ConfigError(
+            "llm.base_url: the environment names a proxy that cannot be used (a SOCKS proxy?); set http_proxy and "
+            "https_proxy to a proxy of the kind http://, or add the server's host to NO_PROXY and unset all_proxy"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"llm.base_url: SSL_CERT_FILE of the environment cannot be read ({error})") from error
+
+
+def served_models(client: httpx2.Client, endpoint: Endpoint) -> list[dict[str, Any]]:
+    """What `/models` lists; nothing from a server that keeps no list. Raises ServerFailure for no answer."""
+    try:
+        response = client.get(f"{endpoint.base_url}/models", headers=endpoint.headers)
+    except httpx2.TransportError as error:
+        raise endpoint.unreachable(error) from error
+    if response.status_code in NO_LIST:
+        return []
+    if not response.is_success:
+        raise refusal(endpoint, response)
+    value = as_json(response)
+    listed = value.get("data") if isinstance(value, dict) else value
+    if not isinstance(listed, list):
+        raise no_api(endpoint)
+    return [model for model in listed if isinstance(model, dict) and isinstance(model.get("id"), str)]
+
+
+def refusal(endpoint: Endpoint, response: httpx2.Response) -> ServerFailure:
+    """What to raise for a status that is no success."""
+    status = response.status_code
+    if status in (401, 403) and not endpoint.is_own:
+        advice = "is it the right one" if KEY in os.environ else f"set {KEY}"
+        return ServerFailure(f"{endpoint.name} does not take the key ({status}): {said_in(response)}; {advice}?")
+    return ServerFailure(f"{endpoint.name} refused ({status}): {said_in(response)}")
+
+
+def no_api(endpoint: Endpoint) -> ServerFailure:
+    """What to raise for an answer that no OpenAI-compatible server gives."""
+    return ServerFailure(
+        f"{endpoint.name} does not answer as an OpenAI-compatible API does; llm.base_url must be its root, which "
+        "mostly ends in /v1"
+    )
+
+
+def said_in(response: httpx2.Response) -> str:
+    """The message of an error, wherever a server puts it, in one line of at most 500 characters."""
+    value = as_json(response)
+    error = value.get("error", value) if isinstance(value, dict) else value
+    text = error.get("message") or error.get("detail") if isinstance(error, dict) else error
+    return " ".join(str(text or response.text or response.reason_phrase).split())[:500]
+
+
+def as_json(response: httpx2.Response) -> Any:
+    """The JSON of a response, or None where it is none."""
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified

@@ -33,8 +33,8 @@ REASONS = (
     ),
     (
         r"No available memory for the cache blocks",
-        "the weights leave no memory for the context; raise llm.options.gpu_memory_utilization or llm.gpus, or take "
-        "a smaller or quantised llm.model",
+        "the weights leave no memory for the context; raise llm.options.gpu_memory_utilization or llm.gpus, or "
+        "take a smaller or quantised llm.model",
     ),
     (
         r"larger than the available KV cache",
@@ -47,8 +47,8 @@ REASONS = (
     ),
     (
         r"CUDA out of memory|OutOfMemoryError",
-        "the card's memory ran out; lower llm.max_model_len or llm.options.max_num_seqs, raise llm.gpus, or take a "
-        "smaller or quantised llm.model",
+        "the card's memory ran out; lower llm.max_model_len or llm.options.max_num_seqs, raise llm.gpus, or take "
+        "a smaller or quantised llm.model",
     ),
     (
         r"architectures? .*(not supported|is not recognized)|does not recognize this architecture",
@@ -115,7 +115,7 @@ REASONS = (
     ),
     (
         r"the command ended with status -9\b",
-        "it was killed, most likely as the node's memory (RAM) ran out; give the node more, or take a smaller llm.model",
+        "it was killed, most likely as the node's memory (RAM) ran out; give it more, or take a smaller llm.model",
     ),
 )
 """What a line of the log means and what to do; the first that is found counts."""
@@ -143,15 +143,6 @@ def command(llm: Llm, gpus: int, socket: Path) -> list[str]:
     """
     dtype = "float32" if llm.model.dtype == "auto" and not gpus else llm.model.dtype
     ours: dict[str, Any] = {
-        **({"tensor_parallel_size": gpus} if gpus else {}),
-        **(
-            {"distributed_executor_backend": "mp"} if gpus > 1 else {}
-        ),  # on this node: never vLLM's own use of Ray
-        **(
-            {"revision": llm.model.revision, "tokenizer_revision": llm.model.revision}
-            if llm.model.revision
-            else {}
-        ),
         "model": _model_path(llm),
         "served_model_name": llm.model.name,
         "uds": str(socket),
@@ -160,6 +151,12 @@ def command(llm: Llm, gpus: int, socket: Path) -> list[str]:
         "load_format": "safetensors",
         "trust_remote_code": False,
     }
+    if llm.model.revision:
+        ours |= {"revision": llm.model.revision, "tokenizer_revision": llm.model.revision}
+    if gpus:
+        ours["tensor_parallel_size"] = gpus
+    if gpus > 1:  # all on this node: never vLLM's own use of Ray
+        ours["distributed_executor_backend"] = "mp"
     options = {**_DEFAULTS, **({} if gpus else _DEFAULTS_ON_CPU), **llm.options}
     start = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     return [*start, *_arguments(options), *_arguments(ours)]

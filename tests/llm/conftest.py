@@ -18,8 +18,8 @@ Reply = str | tuple[Any, ...] | dict[str, Any] | None
 class FakeLlm:
     """Answers chat requests with `reply(request)`; counts a token per word when `counts` is true.
 
-    A reply is the answer's text, a message as a dict, (status, error message) with headers perhaps, or None to hang
-    up. `models` is what /models lists; None: there is no such route. `raw` answers everything, with status 200.
+    A reply is the answer's text, a message as a dict, (status, error message) with headers perhaps, or None to
+    hang up. `models` is what /models lists; None: there is no such route. `raw` answers everything, with status 200.
     """
 
     base_url: str

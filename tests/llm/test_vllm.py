@@ -17,11 +17,13 @@ import pytest
 from alia_ray.config import Discover, Llm, Model
 from alia_ray.errors import StageError
 from alia_ray.llm.client import Client
+from alia_ray.llm.connection import Endpoint
 from alia_ray.llm.discover import discover_domains
-from alia_ray.llm.server import start_server
+from alia_ray.llm.server import serving
 from alia_ray.miniature import llm as miniature
 from alia_ray.miniature.world import BACKGROUNDS
 from alia_ray.models.loading import WEIGHTS
+from alia_ray.store.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 DISCOVER = Discover(prefix=miniature.PREFIX, captions="all", max_tokens=48)
@@ -32,7 +34,7 @@ class Server:
     """A real vLLM with the miniature's language model, and the process that owns it."""
 
     owner: subprocess.Popen
-    base_url: str
+    endpoint: Endpoint
     group: int  # of its processes
 
 
@@ -41,22 +43,24 @@ def server() -> Iterator[Server]:
     program = textwrap.dedent("""
         import sys
         from alia_ray.config import Llm, Model
-        from alia_ray.llm.server import start_server
-        server = start_server(Llm(model=Model(name="miniature:llm"), max_model_len=256, startup_timeout_s=400))
-        print(server.base_url, server.group, flush=True)
+        from alia_ray.llm.server import launch, wait_until_healthy
+        llm = Llm(model=Model(name="miniature:llm"), max_model_len=256, startup_timeout_s=400)
+        server = launch(llm, 0)
+        wait_until_healthy(server, llm)
+        print(server.endpoint.socket, server.group, flush=True)
         sys.stdin.read()
     """)
     owner = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    base_url, group = owner.stdout.readline().split()
-    yield Server(owner, base_url, int(group))
+    socket, group = owner.stdout.readline().split()
+    yield Server(owner, Endpoint("http://vllm/v1", socket), int(group))
     owner.kill()
 
 
 @pytest.fixture
-def vllm_url(server: Server) -> str:
-    return server.base_url
+def vllm_endpoint(server: Server) -> Endpoint:
+    return server.endpoint
 
 
 @pytest.fixture
@@ -69,10 +73,10 @@ def captions_of(places: list[str], count: int) -> list[str]:
     return [miniature.draw_caption(rng, places[i % len(places)]) for i in range(count)]
 
 
-def test_the_places_of_the_captions_are_discovered(vllm_url, miniature_llm):
+def test_the_places_of_the_captions_are_discovered(vllm_endpoint, miniature_llm):
     places = ["forest", "lake", "snow"]
     captions = captions_of(places, 12)
-    found = discover_domains(captions, ["tarrel", "mirrol"], DISCOVER, miniature_llm, vllm_url, seed=0)
+    found = discover_domains(captions, ["tarrel", "mirrol"], DISCOVER, miniature_llm, vllm_endpoint, seed=0)
     assert [row["prompt"] for row in found.domains] == [
         f"{miniature.PREFIX} {BACKGROUNDS[place]}" for place in places
     ]
@@ -81,11 +85,11 @@ def test_the_places_of_the_captions_are_discovered(vllm_url, miniature_llm):
     ]
 
 
-def test_many_captions_are_read_in_chunks_and_give_the_same_twice(vllm_url, miniature_llm):
+def test_many_captions_are_read_in_chunks_and_give_the_same_twice(vllm_endpoint, miniature_llm):
     places = ["meadow", "beach", "desert", "night"]
     captions = captions_of(places, 200)
     found = [
-        discover_domains(captions, ["tarrel", "mirrol"], DISCOVER, miniature_llm, vllm_url, seed=0)
+        discover_domains(captions, ["tarrel", "mirrol"], DISCOVER, miniature_llm, vllm_endpoint, seed=0)
         for _ in range(2)
     ]
     assert found[0] == found[1]
@@ -93,29 +97,71 @@ def test_many_captions_are_read_in_chunks_and_give_the_same_twice(vllm_url, mini
     assert [step["step"] for step in found[0].transcript].count("summarise a chunk") >= 2
 
 
-def test_the_answer_keeps_to_the_number_of_domains(vllm_url, miniature_llm):
+def test_the_answer_keeps_to_the_number_of_domains(vllm_endpoint, miniature_llm):
     discover = DISCOVER.model_copy(update={"max_domains": 2})
     captions = captions_of(list(BACKGROUNDS), 16)
-    found = discover_domains(captions, ["tarrel", "mirrol"], discover, miniature_llm, vllm_url, seed=0)
+    found = discover_domains(captions, ["tarrel", "mirrol"], discover, miniature_llm, vllm_endpoint, seed=0)
     assert 1 <= len(found.domains) <= 2
 
 
-def test_tokens_are_those_of_the_served_tokenizer(vllm_url, miniature_llm):
-    client = Client(vllm_url, miniature_llm.model.name, 30, seed=0)
+def test_tokens_are_those_of_the_served_tokenizer(vllm_endpoint, miniature_llm):
+    client = Client(vllm_endpoint, miniature_llm.model.name, 30, seed=0)
     assert client.count_tokens("- a photo of a red bird in the snow\n") == 6
 
 
-def test_an_answer_too_long_for_its_limit_is_an_error(vllm_url, miniature_llm):
+def test_an_answer_too_long_for_its_limit_is_an_error(vllm_endpoint, miniature_llm):
     discover = DISCOVER.model_copy(update={"max_tokens": 16})
     with pytest.raises(StageError, match=r"raise discover\.max_tokens"):
-        discover_domains(captions_of(list(BACKGROUNDS), 16), [], discover, miniature_llm, vllm_url, seed=0)
+        discover_domains(captions_of(list(BACKGROUNDS), 16), [], discover, miniature_llm, vllm_endpoint, seed=0)
 
 
 def test_a_model_that_cannot_be_served_is_reported_with_the_log(tmp_path):
     broken = shutil.copytree(WEIGHTS / "llm", tmp_path / "broken")
     (broken / "config.json").write_text("{}")
-    with pytest.raises(StageError, match=r"(?s)ended before it was ready.*its log.*Error"):
-        start_server(Llm(model=Model(name=str(broken)), max_model_len=256, startup_timeout_s=400))
+    llm = Llm(model=Model(name=str(broken)), max_model_len=256, startup_timeout_s=400)
+    with (
+        pytest.raises(StageError, match=r"(?s)ended before it was ready.*its log.*Error"),
+        serving(llm, 0, RunFolder(str(tmp_path))),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"gpu_memory_utilisation": 0.5}, "vLLM has no option gpu-memory-utilisation"),
+        ({"kv_cache_dtype": "no-such-kind"}, "vLLM does not take this value of kv-cache-dtype"),
+    ],
+)
+def test_an_option_that_vllm_does_not_take_is_named(tmp_path, options, said):
+    llm = Llm(model=Model(name="miniature:llm"), max_model_len=256, startup_timeout_s=400, options=options)
+    with pytest.raises(StageError, match=said), serving(llm, 0, RunFolder(str(tmp_path))):
+        pass
+
+
+def test_a_server_of_ours_takes_options_and_no_notice_of_its_surroundings(monkeypatch, tmp_path):
+    surroundings = {"VLLM_API_KEY": "x", "VLLM_PORT": "tcp://10.0.0.1:80", "RANK": "3", "WORLD_SIZE": "8"}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    for name, value in (surroundings | proxies).items():
+        monkeypatch.setenv(name, value)
+    llm = Llm(
+        model=Model(name="miniature:llm"),
+        max_model_len=256,
+        startup_timeout_s=400,
+        options={
+            "max_num_seqs": 4,
+            "enable_prefix_caching": False,
+            "chat_template": (WEIGHTS / "llm" / "chat_template.jinja").read_text(),
+            "override_generation_config": {"top_p": 0.9},
+        },
+    )
+    phases: list[str] = []
+    with serving(llm, 0, RunFolder(str(tmp_path)), phases.append) as endpoint:
+        found = discover_domains(captions_of(["lake"], 6), ["tarrel"], DISCOVER, llm, endpoint, seed=0)
+    assert [row["prompt"] for row in found.domains] == [f"{miniature.PREFIX} {BACKGROUNDS['lake']}"]
+    assert "loads the weights" in phases
+    [log] = (tmp_path / "logs").iterdir()
+    assert "'max_num_seqs': 4" in log.read_text()
 
 
 def test_a_killed_owner_leaves_no_vllm_process(server):

@@ -68,7 +68,9 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
         settings = _load(config, overrides)
         from alia_ray.checks.plan import describe
         from alia_ray.cluster.joining import joined
+        from alia_ray.pipeline import check_server
 
+        check_server(settings)
         with joined(settings.run) as cluster:
             typer.echo(describe(settings, cluster))
 

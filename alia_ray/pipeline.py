@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alia_ray.checks import servers
 from alia_ray.checks.plan import check_fits
 from alia_ray.cluster.joining import Cluster
-from alia_ray.config import Config, as_yaml
+from alia_ray.config import Config, ConfigError, as_yaml
 from alia_ray.config.arms import BASE, Arm, EditSet
 from alia_ray.edits.attempts import TRIES
 from alia_ray.errors import StageError
@@ -37,10 +38,17 @@ from alia_ray.training.lanes import Training, train_classifiers
 def run_all(settings: Config, cluster: Cluster) -> None:
     """Every stage, from the source to the report. Raises ConfigError or StageError."""
     check_fits(settings, cluster)
+    check_server(settings)
     state = State(settings)
     state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
     for stage in STAGES.values():
         stage(state, cluster)
+
+
+def check_server(settings: Config) -> None:
+    """Raise ConfigError when domains are still to be discovered and the server of `llm.base_url` cannot do it."""
+    if not State(settings).has_domains() and (said := list(servers.wrong_things(settings))):
+        raise ConfigError("\n".join(said))
 
 
 def run_ingest(state: State, cluster: Cluster) -> None:

@@ -102,6 +102,13 @@ class State:
         )
         return self.folder.table("domains", fingerprint)
 
+    def has_domains(self) -> bool:
+        """Whether the domains were discovered, so that no language model is needed any more."""
+        try:
+            return self.domains_table().exists()
+        except StageError:  # not even captions are there
+            return False
+
     def domains(self) -> pa.Table:
         """The domains. Raises StageError before `discover`."""
         table = self.domains_table()

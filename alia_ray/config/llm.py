@@ -5,7 +5,7 @@ import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from alia_ray.config.sections import Model, Section
 
@@ -103,8 +103,14 @@ class Llm(Section):
     request_timeout_s: float = Field(300, gt=0)
     options: Options = Field(
         {},
-        description="other options of vLLM by their names, such as gpu_memory_utilization: 0.8; not with base_url",
+        description="other options of vLLM by their names, such as gpu_memory_utilization: 0.8",
     )
+
+    @model_validator(mode="after")
+    def _options_have_a_server(self) -> "Llm":
+        if self.options and self.base_url:
+            raise ValueError("options are for a server that the run starts; leave them out, or base_url")
+        return self
 
     @property
     def identity(self) -> list[Any]:

@@ -26,6 +26,7 @@ def run_experiment(settings: Config, cluster: Cluster) -> None:
     arms = arms_of(settings)
     states = draws(settings, arms)
     check_fits(states[0].settings, cluster)
+    pipeline.check_server(states[0].settings)
     states[0].folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
     _make_edits(states, arms, cluster)
     trainings = [(state, arm) for state in states for arm in arms]

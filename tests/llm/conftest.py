@@ -19,7 +19,7 @@ class FakeLlm:
     """Answers chat requests with `reply(request)`; counts a token per word when `counts` is true.
 
     A reply is the answer's text, a message as a dict, (status, error message) with headers perhaps, or None to
-    hang up. `models` is what /models lists; None: there is no such route. `raw` answers everything, with status 200.
+    hang up. `models` is what /models lists; None: there is no such route. `raw` answers everything.
     """
 
     base_url: str

@@ -136,6 +136,24 @@ def test_unusable_prompts_are_dropped_each_with_its_reason():
     assert "max_domains" in reasons[6]
 
 
+def test_prompts_without_bounds_are_dropped_and_the_transcript_stays_short():
+    written = [
+        "a photo of a {} bird " + "at sea " * 4000,
+        "a photo of a {} bird at\u202e sea",
+        "\x00" + PREFIX + " at sea",
+    ]
+    kept, dropped = check_prompts(written, ["gull"], PREFIX, 9)
+    assert kept == []
+    assert "longer than" in dropped[0]["reason"]
+    assert all("cannot be printed" in drop["reason"] for drop in dropped[1:])
+    assert max(len(drop["prompt"]) for drop in dropped) < 200
+
+
+def test_the_longest_prompt_of_the_schema_is_kept():
+    prompt = f"{PREFIX} {'x' * 120}"
+    assert check_prompts([prompt], ["gull"], PREFIX, 9)[0] == [prompt]
+
+
 def test_in_the_background_does_not_name_a_class_called_background():
     prompt = "a photo of a {} bird with trees in the background"
     assert check_prompts([prompt], ["background"], PREFIX, 9)[0] == [prompt]

@@ -12,6 +12,7 @@ from alia_ray.errors import StageError
 from alia_ray.llm import dialects
 from alia_ray.llm.answers import find_strings, is_plain, writable
 from alia_ray.llm.connection import (
+    NO_SUCH_ROUTE,
     Endpoint,
     ServerFailure,
     as_json,
@@ -72,8 +73,8 @@ class Client:
             last = attempt == ATTEMPTS - 1 and not self.endpoint.is_own
             form = {**self._form, "response_format": None} if last else self._form
             warmth = max(temperature, RETRY_TEMPERATURE) if attempt else temperature
-            parts = (schema, max_tokens, warmth, self.seed + attempt)
-            text = _text(self._complete(messages, form, *parts), self.endpoint, max_tokens)
+            choice = self._complete(messages, form, schema, max_tokens, warmth, self.seed + attempt)
+            text = _text(choice, self.endpoint, max_tokens)
             if items := find_strings(text, key):
                 plain = json.dumps({key: items}, ensure_ascii=False, separators=(",", ":"))
                 return Answer(text, items, text if is_plain(text, key) else plain)
@@ -99,12 +100,20 @@ class Client:
         form = {**self._form, "response_format": None}
         self._complete([{"role": "user", "content": "Say yes."}], form, {}, 16, 0.0, self.seed)
 
-    def _complete(self, messages: list[Message], form: dialects.Form, *parts: Any) -> dict[str, Any]:
+    def _complete(
+        self,
+        messages: list[Message],
+        form: dialects.Form,
+        schema: dict[str, Any],
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+    ) -> dict[str, Any]:
         """The first choice of a completion, in the form that the server takes."""
         asked = form
         while True:
-            body = {"model": self.model, "messages": messages, **dialects.fields(form, *parts)}
-            response = self._post(body)
+            fields = dialects.fields(form, schema, max_tokens, temperature, seed)
+            response = self._post({"model": self.model, "messages": messages, **fields})
             if response.is_success:
                 break
             said = said_in(response)
@@ -150,7 +159,10 @@ class Client:
             return ServerFailure(f"{plain}; lower llm.max_model_len to the context that this server has")
         if response.status_code != 404 and not NO_SUCH_MODEL.search(said):
             return plain
-        names = [model["id"] for model in served_models(self._http, self.endpoint)]
+        try:
+            names = [model["id"] for model in served_models(self._http, self.endpoint)]
+        except ServerFailure:
+            names = []
         if names and self.model not in names:
             return ServerFailure(
                 f"{plain}; it has no model {self.model!r} but {', '.join(names[:20])}; set llm.model.name"
@@ -169,8 +181,11 @@ class Client:
             raise self.endpoint.unreachable(error) from error
         value = as_json(response) if response.is_success else None
         count = value.get("count") if isinstance(value, dict) else None
-        self._counts = isinstance(count, int) and count >= 0
-        return count if self._counts else None
+        if isinstance(count, int) and count >= 0:
+            return count
+        if response.is_success or response.status_code in (401, 403, *NO_SUCH_ROUTE):
+            self._counts = False
+        return None
 
 
 class _HungUp(ServerFailure):

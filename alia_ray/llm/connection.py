@@ -13,7 +13,7 @@ from alia_ray.config import ConfigError
 from alia_ray.errors import StageError
 
 KEY = "OPENAI_API_KEY"
-NO_LIST = (404, 405, 501)  # statuses of a server that does not list its models
+NO_SUCH_ROUTE = (404, 405, 501)
 
 
 class ServerFailure(StageError):
@@ -50,14 +50,20 @@ class Endpoint:
             return ServerFailure(f"{self.name} does not answer ({why})")
         return ServerFailure(
             f"no LLM answers at {self.base_url} ({why}); check llm.base_url and that its server runs"
-            f"{self._proxy_hint()}"
+            f"{self.proxy_hint()}"
         )
 
-    def _proxy_hint(self) -> str:
+    def proxy_hint(self) -> str:
+        """What to say when something between us and the server may have answered in its place."""
         parts = urlsplit(self.base_url)
         host = parts.hostname or ""
         proxies = getproxies()
-        if _is_loopback(host) or proxy_bypass(host) or not (parts.scheme in proxies or "all" in proxies):
+        if (
+            self.is_own
+            or _is_loopback(host)
+            or proxy_bypass(host)
+            or not (parts.scheme in proxies or "all" in proxies)
+        ):
             return ""
         return f" (asked through the proxy of the environment; if it is reached without, add {host} to NO_PROXY)"
 
@@ -92,7 +98,7 @@ def served_models(client: httpx2.Client, endpoint: Endpoint) -> list[dict[str, A
         response = client.get(f"{endpoint.base_url}/models", headers=endpoint.headers)
     except httpx2.TransportError as error:
         raise endpoint.unreachable(error) from error
-    if response.status_code in NO_LIST:
+    if response.status_code in NO_SUCH_ROUTE:
         return []
     if not response.is_success:
         raise refusal(endpoint, response)
@@ -106,10 +112,11 @@ def served_models(client: httpx2.Client, endpoint: Endpoint) -> list[dict[str, A
 def refusal(endpoint: Endpoint, response: httpx2.Response) -> ServerFailure:
     """What to raise for a status that is no success."""
     status = response.status_code
-    if status in (401, 403) and not endpoint.is_own:
-        advice = "is it the right one" if KEY in os.environ else f"set {KEY}"
-        return ServerFailure(f"{endpoint.name} does not take the key ({status}): {said_in(response)}; {advice}?")
-    return ServerFailure(f"{endpoint.name} refused ({status}): {said_in(response)}")
+    if status == 401 and not endpoint.is_own:
+        advice = f"is {KEY} the right one?" if KEY in os.environ else f"set {KEY}"
+        return ServerFailure(f"{endpoint.name} does not take the key ({status}): {said_in(response)}; {advice}")
+    hint = endpoint.proxy_hint() if status in (403, 407, 502, 503, 504) else ""
+    return ServerFailure(f"{endpoint.name} refused ({status}): {said_in(response)}{hint}")
 
 
 def no_api(endpoint: Endpoint) -> ServerFailure:

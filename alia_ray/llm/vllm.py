@@ -59,7 +59,7 @@ REASONS = (
         "the model has no safetensors files, and weights in other forms are not read; choose another llm.model",
     ),
     (
-        r"trust_remote_code=True|contains custom code",
+        r"custom code",
         "the model brings Python code of its own, which is never run; choose another llm.model",
     ),
     (
@@ -114,7 +114,7 @@ REASONS = (
         "the model has no chat template; take one for instructions, or set llm.options.chat_template",
     ),
     (
-        r"the command ended with status -9\b",
+        r"the command ended with status -9\b|Failed core proc\(s\): .*: -9\b|exit code: -9\b",
         "it was killed, most likely as the node's memory (RAM) ran out; give it more, or take a smaller llm.model",
     ),
 )

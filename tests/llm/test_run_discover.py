@@ -1,8 +1,11 @@
+import time
+
 import pytest
 import ray
 
 from alia_ray.config import Config, parse_config
 from alia_ray.errors import StageError
+from alia_ray.stages import discover as stage
 from alia_ray.stages.discover import run_discover
 
 
@@ -46,3 +49,20 @@ def test_a_mistake_in_the_worker_comes_back_as_it_is(ray_cluster):
     llm = {"model": {"name": "random:llama"}}
     with pytest.raises(ValueError, match=r"^llm\.model\.name: a language model cannot be 'random:llama'"):
         run_discover([["a bird at sea"]], ["gull"], settings(llm=llm))
+
+
+def test_waiting_says_now_and_then_what_the_worker_is_busy_with(ray_cluster, monkeypatch, capsys):
+    @ray.remote(max_concurrency=2)
+    class Host:
+        def doing(self) -> str:
+            return "vLLM loads the weights"
+
+        def discover(self) -> list[str]:
+            time.sleep(1.5)
+            return ["found"]
+
+    monkeypatch.setattr(stage, "SAY_EVERY_S", 0.5)
+    host = Host.remote()
+    assert stage._wait(host, host.discover.remote()) == ["found"]
+    assert "discover: vLLM loads the weights (" in capsys.readouterr().err
+    ray.kill(host)

@@ -107,7 +107,7 @@ def test_variables_that_mislead_vllm_do_not_reach_it_and_others_do(monkeypatch):
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", "memory ran out"),
         ("ValueError: Model architectures ['FooForCausalLM'] are not supported for now.", "another llm.model"),
         ("RuntimeError: Cannot find any model weights with `foo/bar`", "no safetensors"),
-        ("Please pass the argument `trust_remote_code=True` to allow custom code to be run.", "never run"),
+        ("ValueError: The repository foo/bar contains custom code which must be executed", "never run"),
         ("ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0.", "float16"),
         ("OSError: libnuma.so.1: cannot open shared object file", "libnuma1"),
         ("RuntimeError: Failed to infer device type, please set", "alia-ray[cpu]"),
@@ -122,6 +122,7 @@ def test_variables_that_mislead_vllm_do_not_reach_it_and_others_do(monkeypatch):
         ),
         ("OSError: [Errno 28] No space left on device", "disk"),
         ("supervisor: the command ended with status -9", "(RAM)"),
+        ("RuntimeError: Engine core initialization failed. Failed core proc(s): {'EngineCore_0': -9}", "(RAM)"),
     ],
 )
 def test_common_reasons_are_said_plainly(line, said):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from alia_ray.config.sections import Model, Section
 
-_LISTENING = "the run's own server listens on a private socket alone; leave it out"
+_LISTENING = "has no use: the run's own server listens on a private socket alone; leave it out"
 _PLACING = "is set by llm.gpus, on one node; leave it out"
 _CODE = "would run code that the configuration names; leave it out"
 _REFUSED = {
@@ -53,8 +53,8 @@ def _can_be_handed_on(options: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{key}: write {name.removeprefix('no_')}: false instead")
         bare = name.split(".")[0]
         for refused, why in _REFUSED.items():
-            # vLLM takes the beginning of a name for the name; `tokenizer` is one of its own.
-            if refused.startswith(bare) and bare != "tokenizer":
+            # vLLM takes the beginning of a name for the name, unless it is one of its own.
+            if refused.startswith(bare) and bare not in ("tokenizer", "reasoning_parser"):
                 raise ValueError(f"{key} {why}" if refused == bare else f"{key}, short for {refused}, {why}")
         if name in named:
             raise ValueError(f"{key} is there twice; leave one out")

@@ -70,7 +70,9 @@ def test_options_that_cannot_be_handed_on_are_refused_with_what_to_do(options, s
         llm(options=options)
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "tokenizer_mode", "model_impl", "config_format", "hf_overrides"])
+@pytest.mark.parametrize(
+    "name", ["tokenizer", "reasoning_parser", "tokenizer_mode", "model_impl", "config_format", "hf_overrides"]
+)
 def test_options_of_like_names_are_taken(name):
     assert llm(options={name: "x"}).options == {name: "x"}
 

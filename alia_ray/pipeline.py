@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alia_ray.checks import servers
+from alia_ray.checks.inputs import refuse
 from alia_ray.checks.plan import check_fits
 from alia_ray.cluster.joining import Cluster
-from alia_ray.config import Config, ConfigError, as_yaml
+from alia_ray.config import Config, as_yaml
 from alia_ray.config.arms import BASE, Arm, EditSet
 from alia_ray.edits.attempts import TRIES
 from alia_ray.errors import StageError
@@ -47,8 +48,8 @@ def run_all(settings: Config, cluster: Cluster) -> None:
 
 def check_server(settings: Config) -> None:
     """Raise ConfigError when domains are still to be discovered and the server of `llm.base_url` cannot do it."""
-    if not State(settings).has_domains() and (said := list(servers.wrong_things(settings))):
-        raise ConfigError("\n".join(said))
+    if settings.llm.base_url is not None and not State(settings).has_domains():
+        refuse([servers.wrong_things(settings)])
 
 
 def run_ingest(state: State, cluster: Cluster) -> None:

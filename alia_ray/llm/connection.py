@@ -57,13 +57,8 @@ class Endpoint:
         """What to say when something between us and the server may have answered in its place."""
         parts = urlsplit(self.base_url)
         host = parts.hostname or ""
-        proxies = getproxies()
-        if (
-            self.is_own
-            or _is_loopback(host)
-            or proxy_bypass(host)
-            or not (parts.scheme in proxies or "all" in proxies)
-        ):
+        direct = self.is_own or _is_loopback(host) or proxy_bypass(host)
+        if direct or getproxies().keys().isdisjoint({parts.scheme, "all"}):
             return ""
         return f" (asked through the proxy of the environment; if it is reached without, add {host} to NO_PROXY)"
 

@@ -28,7 +28,7 @@ ATTEMPTS = 3  # at an answer that is JSON of the right form: a server that ignor
 RETRY_TEMPERATURE = 0.5  # at 0 a second attempt would only repeat the first
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # before a server that is busy is asked again
 LONGEST_PAUSE_S = 60.0  # whatever its Retry-After says
-BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
+BUSY = (408, 409, 425, 429)  # and all of 500 and more, as gateways have statuses of their own
 BYTES_PER_TOKEN = 2  # where the server does not count: English has about four, so this errs on the safe side
 TOKENS_PER_MESSAGE = 16  # of a chat template, likewise
 TOO_LONG = re.compile(
@@ -194,8 +194,9 @@ class _HungUp(ServerFailure):
 
 def _is_busy(response: httpx2.Response) -> bool:
     """Whether the same request may do later; not where a server fails over a part that it does not know."""
-    said_why = response.status_code == 500 and dialects.names_a_part(said_in(response))
-    return response.status_code in BUSY and not said_why
+    status = response.status_code
+    said_why = status == 500 and dialects.names_a_part(said_in(response))
+    return (status in BUSY or status >= 500) and status != 501 and not said_why
 
 
 def _is_about_form(response: httpx2.Response, said: str) -> bool:

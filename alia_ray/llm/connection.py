@@ -110,6 +110,10 @@ def refusal(endpoint: Endpoint, response: httpx2.Response) -> ServerFailure:
     if status == 401 and not endpoint.is_own:
         advice = f"is {KEY} the right one?" if KEY in os.environ else f"set {KEY}"
         return ServerFailure(f"{endpoint.name} does not take the key ({status}): {said_in(response)}; {advice}")
+    if response.is_redirect:
+        return ServerFailure(
+            f"{endpoint.name} is at {response.headers['location'][:200]} now; correct llm.base_url"
+        )
     hint = endpoint.proxy_hint() if status in (403, 407, 502, 503, 504) else ""
     return ServerFailure(f"{endpoint.name} refused ({status}): {said_in(response)}{hint}")
 

@@ -28,6 +28,7 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
     if config.discover.prompts is not None:
         return [given_domains(each, config.discover) for each in captions]
     if config.llm.base_url is not None:
+        say(f"discover: {config.llm.model.name} at {config.llm.base_url} reads the captions")
         return _ask(captions, class_names, config, Endpoint(config.llm.base_url))
     with _host(config) as host:
         try:
@@ -37,7 +38,10 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
                 raise error.cause from error
             raise
         except RayActorError as error:
-            raise StageError(f"discover: the worker that ran the LLM died ({error}); run it again") from error
+            raise StageError(
+                f"discover: the worker that ran the LLM died ({error}); run it again; vLLM's log is in alia-vllm-… "
+                "in its node's folder for temporary files"
+            ) from error
 
 
 def _wait(host: ActorHandle, found: "ray.ObjectRef[list[Discovery]]") -> list[Discovery]:

@@ -117,6 +117,12 @@ def test_a_key_that_is_missing_or_wrong_is_said_and_never_shown(fake_llm, monkey
     assert fake_llm.calls[-1][1] == "Bearer sk-secret"
 
 
+def test_a_server_that_has_moved_says_where(fake_llm):
+    fake_llm.reply = lambda request: (308, "", {"location": "https://gateway/v1/chat/completions"})
+    with pytest.raises(StageError, match=r"is at https://gateway/v1/chat/completions now; correct llm\.base_url"):
+        ask(client_of(fake_llm))
+
+
 # ------------------------------------------------------------------ when they are busy
 
 
@@ -127,6 +133,7 @@ def test_a_key_that_is_missing_or_wrong_is_said_and_never_shown(fake_llm, monkey
         ((429, "slow down", {"retry-after": "86400"}), [60.0]),
         ((503, "Loading model", {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}), [1.0]),
         ((502, "bad gateway"), [1.0]),
+        ((529, "overloaded"), [1.0]),
         (None, [1.0]),
     ],
 )

@@ -39,8 +39,8 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
             raise
         except RayActorError as error:
             raise StageError(
-                f"discover: the worker that ran the LLM died ({error}); run it again; vLLM's log is in alia-vllm-… "
-                "in its node's folder for temporary files"
+                f"discover: the worker that ran the LLM died ({error}); run it again; vLLM's log is in "
+                "alia-vllm-… in its node's folder for temporary files"
             ) from error
 
 

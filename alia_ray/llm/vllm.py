@@ -24,7 +24,7 @@ NOT_HANDED_ON = frozenset(
     | {"OPENAI_API_KEY"}  # for llm.base_url alone
 )
 NOT_HANDED_ON_BEGINNINGS = ("VLLM_DP_", "VLLM_RAY_", "TORCHELASTIC_", "RAY_TRAIN_")
-"""Variables of the node that must not reach vLLM. All others do, such as VLLM_ATTENTION_BACKEND and HF_TOKEN."""
+"""Variables of the node that must not reach vLLM. All others do, such as HF_TOKEN and VLLM_CACHE_ROOT."""
 
 REASONS = (
     (

@@ -77,7 +77,7 @@ SURROUNDINGS = {
 
 def test_variables_that_mislead_vllm_do_not_reach_it_and_others_do(monkeypatch):
     meant = {
-        "VLLM_ATTENTION_BACKEND": "FLASHINFER",
+        "VLLM_CACHE_ROOT": "/big",
         "HF_TOKEN": "hf_x",
         "https_proxy": "http://p:1",
         "PYTHONPATH": "x",

@@ -5,6 +5,7 @@ and noise; the method never uses them.
 """
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -166,12 +167,13 @@ def _domains(count: int) -> list[Figure]:
     from alia_ray.models.captioner import Captioner
     from alia_ray.stages.discover import run_discover
 
-    settings = load_config(DEMO)
     training = [place for places in dataset.HOME.values() for place in places]
     pictures, _, _ = _birds(count, training)
-    captions = Captioner(settings.caption.model).caption(pictures)
-    with joined(settings.run):
-        (discovery,) = run_discover([captions], list(dataset.CLASSES), settings)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_config(DEMO, [f"run.folder={folder}"])
+        captions = Captioner(settings.caption.model).caption(pictures)
+        with joined(settings.run):
+            (discovery,) = run_discover([captions], list(dataset.CLASSES), settings)
     found = {domain["prompt"] for domain in discovery.domains}
     expected = {f"{settings.discover.prefix} {world.BACKGROUNDS[place]}" for place in training}
     overlap = len(found & expected) / len(found | expected)

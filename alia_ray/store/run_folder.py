@@ -5,6 +5,7 @@
       images/FINGERPRINT/part-*.parquet    and captions/, domains/, edits/, errors/ alike
       classifiers/FINGERPRINT/             a classifier, its history, its test metrics
       stages/STAGE.json                    rows, errors and seconds of each stage
+      logs/                                what the language model's server wrote
       metrics.json, report.html
 
 A table's fingerprint covers everything its rows depend on, so a changed setting starts a new table beside

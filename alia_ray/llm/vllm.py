@@ -122,7 +122,7 @@ REASONS = (
 
 PHASES = (
     (r"[Cc]apturing CUDA graph|Graph capturing", "captures CUDA graphs"),
-    (r"torch\.compile|Compiling a graph|Dynamo bytecode|[Ww]arming up", "compiles"),
+    (r"torch\.compile t|Compiling a graph|Dynamo bytecode|[Ww]arming up", "compiles"),
     (r"Starting to load model|Loading safetensors|Loading weights", "loads the weights"),
     (r"Downloading|Fetching \d+ files", "downloads the model"),
 )

@@ -145,5 +145,6 @@ def test_an_ordinary_log_gives_no_reason():
 
 def test_the_latest_phase_is_said():
     assert vllm.phase("") == "starts"
-    assert vllm.phase("INFO Starting to load model x...") == "loads the weights"
-    assert vllm.phase("INFO Starting to load model x...\nINFO torch.compile takes 20 s") == "compiles"
+    eager = "WARNING Enforce eager set, disabling torch.compile, CUDAGraphs, and JIT kernel warmup.\n"
+    assert vllm.phase(f"{eager}INFO Starting to load model x...") == "loads the weights"
+    assert vllm.phase("INFO Starting to load model x...\nINFO torch.compile took 20 s") == "compiles"

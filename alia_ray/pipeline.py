@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alia_ray.checks import servers
-from alia_ray.checks.inputs import refuse
+from alia_ray.checks.inputs import doubtful_things, refuse
 from alia_ray.checks.plan import check_fits
+from alia_ray.checks.texts import long_domains
 from alia_ray.cluster.joining import Cluster
 from alia_ray.config import Config, as_yaml
 from alia_ray.config.arms import BASE, Arm, EditSet
@@ -25,6 +26,7 @@ from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
 from alia_ray.report.sections import acceptance, edit_costs
+from alia_ray.sources import list_images
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
@@ -40,6 +42,8 @@ def run_all(settings: Config, cluster: Cluster) -> None:
     """Every stage, from the source to the report. Raises ConfigError or StageError."""
     check_fits(settings, cluster)
     check_server(settings)
+    for doubt in doubtful_things(settings, list_images(settings.source)):
+        say(doubt)
     state = State(settings)
     state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
     for stage in STAGES.values():
@@ -80,12 +84,17 @@ def discover_all(states: Sequence[State]) -> None:
     with _timed(first, "discover", lambda: (len(first.domains_table().ids()), 0)):
         if missing:
             captions = [state.captions() for state in missing]
-            for state, found in zip(missing, run_discover(captions, first.classes, first.settings), strict=True):
+            said = [*first.classes, *first.class_names.values()]
+            for state, found in zip(missing, run_discover(captions, said, first.settings), strict=True):
                 table = state.domains_table()
                 state.folder.write_json(found.transcript, "domains", table.fingerprint, "_transcript.json")
                 table.commit(pa.Table.from_pylist(found.domains, schema=table.schema))
-    for domain in (row for state in states for row in state.domains().to_pylist()):
-        say(f"discover: {domain['prompt']!r}, in {domain['support']} captions")
+    for state in states:
+        domains = state.domains().to_pylist()
+        for domain in domains:
+            say(f"discover: {domain['prompt']!r}, in {domain['support']} captions")
+        for doubt in long_domains(state.settings, [row["prompt"] for row in domains], state.class_names.values()):
+            say(doubt)
 
 
 def run_train_base(state: State, cluster: Cluster) -> None:

@@ -19,6 +19,7 @@ from alia_ray import config
 from alia_ray.config import Config, Judge, Train
 from alia_ray.config.arms import ARMS, BASE, Arm, EditSet
 from alia_ray.edits.attempts import Request, given_up
+from alia_ray.edits.names import prompt_names
 from alia_ray.edits.verdicts import Limit, judged, select
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
@@ -80,6 +81,11 @@ class State:
         """The class names of the training images, sorted."""
         return sorted(set(self._of_split("train").column("label").to_pylist()))
 
+    @cached_property
+    def class_names(self) -> dict[str, str]:
+        """What the classes are called in prompts: label -> name."""
+        return prompt_names(self.classes, self.settings.source.class_names)
+
     def captions(self) -> list[str]:
         """The captions of the training images, in the order of their ids; empty with `discover.prompts`."""
         if self.settings.discover.prompts is not None:
@@ -92,13 +98,20 @@ class State:
         return captions
 
     def domains_table(self) -> Table:
-        """The domains table: its fingerprint covers the captions, the classes, the LLM and how it is asked."""
+        """The domains table: its fingerprint covers the captions, the classes, the LLM and how it is asked.
+
+        A discovered prompt may name no class, so the names that a person gave count as well.
+        """
         captions = self.captions()
+        given = {
+            label: name for label, name in self.class_names.items() if label in self.settings.source.class_names
+        }
         fingerprint = config.fingerprint(
             self.settings.discover,
             captions,
             self.classes,
             self.settings.llm.identity if captions else None,
+            *([given] if given and captions else []),
         )
         return self.folder.table("domains", fingerprint)
 

@@ -6,7 +6,9 @@ that must be changed, and what it needs to look at is what it takes.
 
 from collections.abc import Iterable, Iterator
 
-from alia_ray.checks import models, splits, training
+import pyarrow as pa
+
+from alia_ray.checks import models, names, splits, texts, training
 from alia_ray.config import Config, ConfigError
 from alia_ray.sources import list_images
 
@@ -14,6 +16,12 @@ from alia_ray.sources import list_images
 def check_inputs(settings: Config) -> None:
     """Raise one ConfigError with all that is wrong: the source, its splits, the models, the libraries."""
     refuse([models.wrong_things(settings), training.wrong_things(settings.train), _of_the_source(settings)])
+
+
+def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
+    """What is not wrong, but worth a look before a long run."""
+    for check in (names, texts):
+        yield from check.doubtful_things(settings, listing)
 
 
 def refuse(checks: Iterable[Iterator[str]]) -> None:
@@ -34,4 +42,6 @@ def _sentences(check: Iterator[str]) -> Iterator[str]:
 
 
 def _of_the_source(settings: Config) -> Iterator[str]:
-    yield from splits.wrong_things(settings, list_images(settings.source))
+    listing = list_images(settings.source)
+    for check in (splits, names, texts):
+        yield from check.wrong_things(settings, listing)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from alia_ray.checks import names, texts
 from alia_ray.cluster.joining import Cluster, Placement, check_llm, check_trainers, place
 from alia_ray.config import Config, Experiment, Pool
 from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
@@ -24,7 +25,8 @@ def check_fits(settings: Config, cluster: Cluster) -> None:
 def describe(settings: Config, cluster: Cluster) -> str:
     """A plan as text. Raises ConfigError when a stage cannot be scheduled."""
     check_fits(settings, cluster)
-    splits = Counter(list_images(settings.source).column("split").to_pylist())
+    listing = list_images(settings.source)
+    splits = Counter(listing.column("split").to_pylist())
     prompts = settings.discover.prompts
     domains = len(prompts) if prompts else settings.discover.max_domains
     attempts = splits["train"] * domains
@@ -42,6 +44,8 @@ def describe(settings: Config, cluster: Cluster) -> str:
         f"{settings.train.epochs} epochs, {settings.train.workers} workers",
         *_experiment(settings),
         f"folder    {settings.run.folder}",
+        *names.describe(settings, listing),
+        *texts.doubtful_things(settings, listing),
     ]
     return "\n".join(lines)
 

@@ -4,13 +4,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from alia_ray.config.class_names import ClassNames
 from alia_ray.config.sections import Section
 
 Protocol = Literal["paper", "strict"]
 """`paper` takes a dataset as the authors did; `strict` never lets train, val and test overlap."""
 
 
-class _Splittable(Section):
+class _Named(Section):
+    """Every source: its labels, and what they are called."""
+
+    class_names: ClassNames
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # pydantic's own takes no mapping
+
+
+class _Splittable(_Named):
     """A source that may lack splits."""
 
     val_fraction: float = Field(0.1, ge=0, lt=1, description="held out of train where the source has no val")
@@ -48,7 +58,7 @@ class CsvTable(_Columns):
     path_column: str = "path"
 
 
-class MiniatureWorld(Section):
+class MiniatureWorld(_Named):
     """The painted birds: two classes on biased backgrounds, or four on places that test does not share.
 
     See docs/miniature.md.
@@ -66,7 +76,7 @@ class MiniatureWorld(Section):
     seed: int = 0
 
 
-class Cub(Section):
+class Cub(_Named):
     """CUB-200-2011 as its archive unpacks: `path` is the folder CUB_200_2011."""
 
     kind: Literal["cub"]
@@ -75,7 +85,7 @@ class Cub(Section):
     val_fraction: float = Field(0.1, ge=0, lt=1, description="strict: held out of train")
 
 
-class IWildCam(Section):
+class IWildCam(_Named):
     """A part of WILDS' iWildCam in seven classes: `path` is its image folder, `lists` that of four CSV files."""
 
     kind: Literal["iwildcam"]
@@ -84,7 +94,7 @@ class IWildCam(Section):
     protocol: Protocol = Field("strict", description="paper: the lists may overlap")
 
 
-class Waterbirds(Section):
+class Waterbirds(_Named):
     """waterbird_complete95_forest2water2, cut to 100 % bias as in the paper."""
 
     kind: Literal["waterbirds"]

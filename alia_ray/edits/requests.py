@@ -1,19 +1,19 @@
 """What is to be edited: every training image under every domain's prompt, with ids and seeds from content."""
 
 import json
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from alia_ray.config import Edit
+from alia_ray.edits.names import class_name
 from alia_ray.edits.shapes import Shape, bucket_of
 from alia_ray.models.methods import edit_parameters
 from alia_ray.store import tables
 from alia_ray.store.tables import content_id, seed_of
 
-_CLEANED = {"Whip poor Will": "Eastern whip-poor-will", "Geococcyx": "Roadrunner"}  # CUB's two misnomers
 _LINEAGE = ("edit_id", "image_id", "domain_id", "label", "group", "prompt", "method", "parameters", "seed")
 OF_IMAGES = ("image_id", "label", "group", "split", "width", "height")
 """What a request is made of, of the images table."""
@@ -28,19 +28,18 @@ class Plan:
     method: str
     parameters: str  # JSON
     seed: int
+    class_names: Mapping[str, str] = field(default_factory=dict)  # label -> name, where a person gave one
+
+    def prompt(self, template: str, label: str) -> str:
+        """A domain's prompt for a label."""
+        return template.replace("{}", self.class_names.get(label) or class_name(label))
 
 
-def plan_edits(domains: pa.Table, edit: Edit, seed: int) -> Plan:
-    """The plan of a configuration over a domains table."""
+def plan_edits(domains: pa.Table, edit: Edit, seed: int, class_names: Mapping[str, str] | None = None) -> Plan:
+    """The plan of a configuration over a domains table; `class_names` are those that a person gave."""
     pairs = zip(domains.column("domain_id").to_pylist(), domains.column("prompt").to_pylist(), strict=True)
-    return Plan(tuple(sorted(pairs)), edit.method, json.dumps(edit_parameters(edit), sort_keys=True), seed)
-
-
-def class_name(label: str) -> str:
-    """A label as a prompt says it: "001.Black_footed_Albatross" becomes "Black footed Albatross"."""
-    words = re.sub(r"[\d_.]+", " ", label).split()
-    name = " ".join(words)
-    return _CLEANED.get(name, name)
+    parameters = json.dumps(edit_parameters(edit), sort_keys=True)
+    return Plan(tuple(sorted(pairs)), edit.method, parameters, seed, class_names or {})
 
 
 def requests_of(images: pa.Table, plan: Plan) -> pa.Table:
@@ -53,7 +52,7 @@ def requests_of(images: pa.Table, plan: Plan) -> pa.Table:
     training = images.filter(pc.equal(images.column("split"), "train"))
     for image in training.to_pylist():
         for domain_id, template in plan.domains:
-            prompt = template.replace("{}", class_name(image["label"]))
+            prompt = plan.prompt(template, image["label"])
             seed = seed_of(image["image_id"], prompt, str(plan.seed))
             how = parameters[image["width"], image["height"]]
             made.append(

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from alia_ray import pipeline
+from alia_ray.checks.inputs import doubtful_things
 from alia_ray.checks.plan import arms_of, check_fits
 from alia_ray.cluster.joining import Cluster
 from alia_ray.config import Config, Experiment, as_yaml
@@ -17,6 +18,7 @@ from alia_ray.config.arms import ARMS, BASE, Arm
 from alia_ray.experiment.statistics import Outcome, compare
 from alia_ray.progress import say
 from alia_ray.report.comparison import as_csv, as_markdown, seeds_as_csv
+from alia_ray.sources import list_images
 from alia_ray.state import State
 from alia_ray.store.run_folder import HISTORY
 
@@ -27,6 +29,8 @@ def run_experiment(settings: Config, cluster: Cluster) -> None:
     states = draws(settings, arms)
     check_fits(states[0].settings, cluster)
     pipeline.check_server(states[0].settings)
+    for doubt in doubtful_things(settings, list_images(settings.source)):
+        say(doubt)
     states[0].folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
     _make_edits(states, arms, cluster)
     trainings = [(state, arm) for state in states for arm in arms]

@@ -150,8 +150,11 @@ def _said(answer: Answer) -> Message:
 def check_prompts(
     written: list[str], class_names: list[str], prefix: str, max_domains: int
 ) -> tuple[list[str], list[dict[str, str]]]:
-    """The prompts that can be used, stripped, in their order; and the others, each with its reason."""
-    classes = [words for name in class_names if (words := _class_words(name))]
+    """The prompts that can be used, stripped, in their order; and the others, each with its reason.
+
+    class_names: the labels, and what they are called in prompts.
+    """
+    classes = [words for name in class_names for words in _class_words(name)]
     kept: list[str] = []
     dropped = []
     for prompt in written:
@@ -215,9 +218,23 @@ def _fault(prompt: str, classes: Iterable[list[str]], prefix: str) -> str | None
     return None
 
 
-def _class_words(name: str) -> list[str]:
-    """ "001.Black_footed_Albatross" -> ["black", "footed", "albatross"]."""
-    return [word for word in words_of(name) if not word.isdigit()]
+def _class_words(name: str) -> list[list[str]]:
+    """What says a class in a prompt: its words, with and without their numbers; nothing that any prompt may say.
+
+    "2012_Audi_S5" -> ["2012", "audi", "s5"], ["audi", "s5"]; "7", "A" and "in" -> nothing.
+    """
+    words = words_of(name)
+    lettered = [word for word in words if not word.isdigit()]
+    ways = [words, lettered] if lettered != words else [words]
+    return [way for way in ways if not _is_common(way)]
+
+
+def _is_common(words: list[str]) -> bool:
+    """Whether prompts hold these words whatever their class: none, one number, or articles and single letters."""
+    letters = [word for word in words if not word.isdigit()]
+    if not letters:
+        return len(words) < 2
+    return all(word in STOP_WORDS or (len(word) == 1 and word.isascii()) for word in letters)
 
 
 def _is_word(said: str, word: str) -> bool:

@@ -60,9 +60,13 @@ def edits_table(settings: Config, classifier: str) -> Table:
 
 def wanted_requests(settings: Config, images: Table, domains: pa.Table) -> list[Request]:
     """Every edit that a configuration asks for, in the order in which edits are tried and drawn."""
-    plan = plan_edits(domains, settings.edit, settings.run.seed)
+    plan = _plan(settings, domains)
     requests = requests_of(images.read(list(OF_IMAGES)), plan)
     return in_order(requests, settings.seed)
+
+
+def _plan(settings: Config, domains: pa.Table) -> Plan:
+    return plan_edits(domains, settings.edit, settings.run.seed, settings.source.class_names)
 
 
 def edit(
@@ -80,7 +84,7 @@ def edit(
     settings.edit.edits_per_image says how many those are, and is not None. limit: how many edits are added to
     training, beyond which none is looked for. Raises StageError.
     """
-    chosen, plan = settings.edit, plan_edits(domains, settings.edit, settings.run.seed)
+    chosen, plan = settings.edit, _plan(settings, domains)
     requests = wanted_requests(settings, images, domains)
     per_image = None if chosen.edits_per_image == "all" else chosen.edits_per_image
     again = _failed(target) if settings.run.retry_errors else set()

@@ -24,8 +24,9 @@ _ROW = pa.schema([*IMAGES, pa.field("error", pa.string())])
 
 
 def images_table(settings: Config) -> Table:
-    """The images table of a configuration."""
-    return RunFolder(settings.run.folder).table("images", config.fingerprint(settings.source))
+    """The images table of a configuration, whatever its classes are called in prompts."""
+    source = settings.source.model_dump(mode="json", exclude={"class_names"})
+    return RunFolder(settings.run.folder).table("images", config.fingerprint(source))
 
 
 def ingest(settings: Config, cluster: Cluster) -> Table:

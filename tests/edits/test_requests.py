@@ -36,6 +36,43 @@ def test_class_names_are_cleaned_for_prompts(label, name):
     assert class_name(label) == name
 
 
+def test_edits_of_labels_that_were_named_well_have_the_ids_of_earlier_releases():
+    frozen = {
+        "001.Black_footed_Albatross": "5bb253851d49c6290b2d2cd4b89f0dbf",
+        "105.Whip_poor_Will": "920424d426db96693adcd83338d5585d",
+        "110.Geococcyx": "fe690791ff1e65fded9fae6ab4b16dda",
+        "200.Common_Yellowthroat": "943c32d0ac46055ef4b611b288efb4e5",
+        "background": "bed370f1095c4cfb44d327e29eb79cfa",
+        "dik-diks": "f1bd57cc314341e4b3598a6aab240b37",
+        "landbird": "c4b681ff1c849ace355d536591115452",
+        "waterbird": "27fde11d79072e5ee7c2c7d3e5a7ed4d",
+        "lark": "839ee8bd35102b1dcaf13410f6f8f1fb",
+        "Grey_Heron.Adult": "064794f2c4ddbd1f3247df4c76f273dd",
+    }
+    assert named(list(frozen)).column("edit_id").to_pylist() == list(frozen.values())
+
+
+def named(labels: list[str], class_names: dict[str, str] | None = None) -> pa.Table:
+    """The requests of one image of each label."""
+    columns = {"image_id": "i", "group": "g", "split": "train", "width": 512, "height": 512}
+    images = pa.table({"label": labels} | {name: [value] * len(labels) for name, value in columns.items()})
+    return requests_of(images, plan_edits(DOMAINS.slice(0, 1), Edit(), 0, class_names))
+
+
+def test_a_name_that_a_person_gave_stands_in_the_prompt_and_another_one_keeps_its_edit():
+    before, after = named(["7", "b_c"]), named(["7", "b_c"], {"7": "grey seal", "elsewhere": "x"})
+    assert before.column("prompt").to_pylist() == ["a photo of a 7 at sea", "a photo of a b c at sea"]
+    assert after.column("prompt").to_pylist() == ["a photo of a grey seal at sea", "a photo of a b c at sea"]
+    assert [a == b for a, b in zip(before.column("edit_id"), after.column("edit_id"), strict=True)] == [
+        False,
+        True,
+    ]
+
+
+def test_braces_in_a_label_do_not_disturb_the_prompt():
+    assert named(["{x}"]).column("prompt").to_pylist() == ["a photo of a {x} at sea"]
+
+
 def test_every_training_image_meets_every_prompt_and_no_other_split_does():
     requests = requests_of(IMAGES, plan_edits(DOMAINS, Edit(), seed=0)).to_pylist()
     assert [(r["image_id"], r["domain_id"]) for r in requests] == [

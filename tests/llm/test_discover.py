@@ -154,6 +154,28 @@ def test_the_longest_prompt_of_the_schema_is_kept():
     assert check_prompts([prompt], ["gull"], PREFIX, 9)[0] == [prompt]
 
 
+@pytest.mark.parametrize("label", ["7", "00042", "A", "in", "a 3", "___"])
+def test_a_label_that_any_prompt_may_say_drops_none(label):
+    prompt = PREFIX + " in a field with 7 trees and a house"
+    assert check_prompts([prompt], [label], PREFIX, 9)[0] == [prompt]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("737-200", "beside a 737-200"),
+        ("A310", "beside an A310"),
+        ("BMW 3 Series", "on a BMW 3 Series"),
+        ("2012_Audi_S5", "on an Audi S5"),
+        ("empty scene", "in an empty scene"),
+        ("梅花鹿", "beside a 梅花鹿"),
+    ],
+)
+def test_a_prompt_that_says_a_name_with_or_without_its_numbers_is_dropped(name, said):
+    [dropped] = check_prompts([f"{PREFIX} {said}"], [name], PREFIX, 9)[1]
+    assert dropped["reason"].startswith("names the class")
+
+
 def test_in_the_background_does_not_name_a_class_called_background():
     prompt = "a photo of a {} bird with trees in the background"
     assert check_prompts([prompt], ["background"], PREFIX, 9)[0] == [prompt]

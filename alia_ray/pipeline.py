@@ -36,11 +36,14 @@ from alia_ray.training.evaluation import evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, train_classifiers
 
 
-def run_all(settings: Config, cluster: Cluster) -> None:
-    """Every stage, from the source to the report. Raises ConfigError or StageError."""
+def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
+    """Every stage, from the source to the report. Raises ConfigError or StageError.
+
+    `listing`: the source's, where it was listed before.
+    """
     check_fits(settings, cluster)
     check_server(settings)
-    state = State(settings)
+    state = State(settings, listing)
     state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
     for stage in STAGES.values():
         stage(state, cluster)
@@ -55,7 +58,7 @@ def check_server(settings: Config) -> None:
 def run_ingest(state: State, cluster: Cluster) -> None:
     """source -> images"""
     with _timed(state, "ingest", lambda: _table_counts(state, "ingest", state.images)):
-        ingest(state.settings, cluster)
+        ingest(state.settings, cluster, state.listing)
 
 
 def run_caption(state: State, cluster: Cluster) -> None:

@@ -1,25 +1,73 @@
 """What is refused before Ray starts: the sentences of all checks, collected, and raised as one error.
 
 A check is a generator of sentences, `wrong_things`, in a file for each theme. It yields a sentence for each thing
-that must be changed, and what it needs to look at is what it takes.
+that must be changed, and takes what it looks at.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+
+import pyarrow as pa
 
 from alia_ray.checks import models, splits, training
 from alia_ray.config import Config, ConfigError
 from alia_ray.sources import list_images
+from alia_ray.sources.listing import LISTING
+
+STAGES = ("ingest", "caption", "discover", "train_base", "judge", "edit", "train", "evaluate")
+"""The stages of a run that need more than the run folder holds."""
 
 
-def check_inputs(settings: Config) -> None:
-    """Raise one ConfigError with all that is wrong: the source, its splits, the models, the libraries."""
-    refuse([models.wrong_things(settings), training.wrong_things(settings.train), _of_the_source(settings)])
+def check_inputs(settings: Config, stages: Collection[str] = STAGES) -> pa.Table | None:
+    """Raise one ConfigError with everything that would stop one of `stages`, a line each.
+
+    Returns the source's listing where a stage reads the source: listing can be slow, so it is to be handed on.
+    Stages that do not read it are checked against the images that the run folder took from it, as is `ingest`
+    where it cannot be listed any more.
+    """
+    listing, unlisted = None, []
+    if "ingest" in stages:
+        try:
+            listing = list_images(settings.source)
+        except ConfigError as error:
+            unlisted.append(str(error))
+    images = listing if listing is not None else _ingested(settings) if stages else None
+    checks = [models.wrong_things(settings, stages), training.wrong_things(settings.train, stages)]
+    if images is not None:
+        checks.append(splits.wrong_things(settings, images, stages))
+    else:
+        checks.append(iter(unlisted))
+    if listing is not None:
+        checks.append(splits.unreadable(settings, listing))
+    refuse(checks)
+    return listing
+
+
+def listing_of(settings: Config) -> pa.Table:
+    """The source's images, a table of schema LISTING; those of the run folder where it cannot be listed any more.
+
+    Raises ConfigError where there are neither.
+    """
+    try:
+        return list_images(settings.source)
+    except ConfigError:
+        images = _ingested(settings)
+        if images is None:
+            raise
+        return images
+
+
+def _ingested(settings: Config) -> pa.Table | None:
+    """The images that the run folder holds, as a listing; None before `ingest`."""
+    from alia_ray.stages.ingest import images_table  # not above: it imports Ray
+
+    rows = images_table(settings).read(LISTING.names)
+    return rows if rows.num_rows else None
 
 
 def refuse(checks: Iterable[Iterator[str]]) -> None:
     """Raise one ConfigError that holds the sentences of all checks, a line each; nothing where there is none.
 
-    A check that raises ConfigError itself has said a sentence too.
+    A check that raises ConfigError has said a sentence by it.
     """
     said = list(dict.fromkeys(sentence for check in checks for sentence in _sentences(check)))
     if said:
@@ -31,7 +79,3 @@ def _sentences(check: Iterator[str]) -> Iterator[str]:
         yield from check
     except ConfigError as error:
         yield str(error)
-
-
-def _of_the_source(settings: Config) -> Iterator[str]:
-    yield from splits.wrong_things(settings, list_images(settings.source))

@@ -1,6 +1,6 @@
 """Whether the models that a configuration names can be there."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from alia_ray.config import Config, Model
@@ -15,7 +15,7 @@ RANDOM = {
 """The architectures that `random:` knows; `judge.model.name` takes any that open_clip knows."""
 
 
-def wrong_things(settings: Config) -> Iterator[str]:
+def wrong_things(settings: Config, stages: Collection[str]) -> Iterator[str]:
     """What is wrong with the names of the models that the configuration needs."""
     models = _models(settings)
     llm = models.get("llm.model.name")

@@ -1,6 +1,6 @@
 """Whether the classifiers can be built and their trainings be tracked: architecture, first weights, trackers."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
 
@@ -19,8 +19,10 @@ COMMON_CLASSIFIERS = {
 }
 
 
-def wrong_things(train: Train) -> Iterator[str]:
-    """What of the section `train` is not there."""
+def wrong_things(train: Train, stages: Collection[str]) -> Iterator[str]:
+    """What of the section `train` is not there, if one of `stages` trains."""
+    if not {"train_base", "train"} & set(stages):
+        return
     yield from _unknown_architecture(train.architecture)
     yield from _missing_weights(train)
     for tracker in train.trackers:

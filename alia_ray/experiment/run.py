@@ -7,6 +7,7 @@ repeats nothing that was finished.
 
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alia_ray import pipeline
@@ -21,10 +22,13 @@ from alia_ray.state import State
 from alia_ray.store.run_folder import HISTORY
 
 
-def run_experiment(settings: Config, cluster: Cluster) -> None:
-    """Every arm of every seed, their comparison, and the report. Raises ConfigError and StageError."""
-    arms = arms_of(settings)
-    states = draws(settings, arms)
+def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
+    """Every arm of every seed, their comparison, and the report. Raises ConfigError and StageError.
+
+    `listing`: the source's, where it was listed before.
+    """
+    arms = arms_of(settings, listing)
+    states = draws(settings, arms, listing)
     check_fits(states[0].settings, cluster)
     pipeline.check_server(states[0].settings)
     states[0].folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
@@ -36,7 +40,7 @@ def run_experiment(settings: Config, cluster: Cluster) -> None:
     pipeline.run_report(states[0])
 
 
-def draws(settings: Config, arms: list[Arm]) -> list[State]:
+def draws(settings: Config, arms: list[Arm], listing: pa.Table | None = None) -> list[State]:
     """The state of each seed: its trainings, and with `fresh_draws` its pictures, are its own."""
     chosen = settings.experiment or Experiment()
     states = []
@@ -49,7 +53,7 @@ def draws(settings: Config, arms: list[Arm]) -> list[State]:
         }
         if chosen.fresh_draws:
             changes["source"] = settings.source.model_copy(update={"seed": seed})
-        states.append(State(settings.model_copy(update=changes)))
+        states.append(State(settings.model_copy(update=changes), None if chosen.fresh_draws else listing))
     return states
 
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -32,7 +33,8 @@ STAGES = [
 
 
 def write(tmp_path, **sections) -> str:
-    tree = {"run": {"folder": str(tmp_path / "run")}, "source": {"kind": "miniature"}, **sections}
+    """The demo, whose models are at hand, with other sections."""
+    tree = {**yaml.safe_load(Path(DEMO).read_text()), "run": {"folder": str(tmp_path / "run")}, **sections}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
     return str(tmp_path / "run.yaml")
 

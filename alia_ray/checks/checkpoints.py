@@ -19,8 +19,15 @@ VARIANTS = ("", ".fp16", ".bf16")
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
 _TOKENIZER = re.compile(r"tokenizer\.json|vocab\.(txt|json)|tekken\.json|.*\.(model|tiktoken)")
-_WITH_WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2", "image_encoder")
-_WITHOUT = {"scheduler": "scheduler_config.json", "feature_extractor": "preprocessor_config.json"}
+_DIFFUSERS, _TRANSFORMERS = "diffusion_pytorch_model", "model"  # what the libraries call weights
+_NETWORKS = {
+    "unet": _DIFFUSERS,
+    "vae": _DIFFUSERS,
+    "text_encoder": _TRANSFORMERS,
+    "text_encoder_2": _TRANSFORMERS,
+    "image_encoder": _TRANSFORMERS,
+}
+_CONFIGS = {"scheduler": "scheduler_config.json", "feature_extractor": "preprocessor_config.json"}
 _NO_METHOD = "which no editing method takes; name a checkpoint of Stable Diffusion 1, 2 or XL"
 
 
@@ -36,17 +43,19 @@ def pipeline(files: Files, method: Method) -> Iterator[str]:
     kinds = {
         name: kind[1] for name, kind in index.items() if isinstance(kind, list) and len(kind) == 2 and kind[1]
     }
-    misfit = _no_editor(index["_class_name"], kinds) or _other_method(files, method)
+    misfit = _no_editor(index.get("_class_name", "pipeline without a class"), kinds) or _other_method(
+        files, method
+    )
     if misfit:
         yield misfit
         return
     for name in kinds:
-        if name in _WITH_WEIGHTS:
-            yield from _network(files, name)
+        if name in _NETWORKS:
+            yield from _network(files, name, _NETWORKS[name])
         elif name.startswith("tokenizer"):
             yield from _tokenizer(files, name)
-        elif name in _WITHOUT and f"{name}/{_WITHOUT[name]}" not in files.names:
-            yield f"lacks {name}/{_WITHOUT[name]}"
+        elif name in _CONFIGS and f"{name}/{_CONFIGS[name]}" not in files.names:
+            yield f"lacks {name}/{_CONFIGS[name]}"
 
 
 def _no_pipeline(files: Files) -> str:
@@ -76,8 +85,12 @@ def _no_editor(pipeline_class: str, kinds: dict[str, str]) -> str | None:
 
 def _other_method(files: Files, method: Method) -> str | None:
     """What a checkpoint is that another method edits with, by how many channels its UNet takes."""
-    latents = files.read("vae/config.json").get("latent_channels", 4)
-    taken = files.read("unet/config.json").get("in_channels", 4)
+    if not {"vae/config.json", "unet/config.json"} <= files.names:
+        return None
+    unet = files.read("unet/config.json")
+    if unet.get("class_embed_type"):
+        return f"is conditioned on more than a prompt (its UNet has a class_embed_type), {_NO_METHOD}"
+    latents, taken = files.read("vae/config.json").get("latent_channels", 4), unet.get("in_channels", 4)
     needed = 2 * latents if method == "instruct_pix2pix" else latents
     if taken == needed:
         return None
@@ -96,7 +109,7 @@ def controlnet(files: Files, unet: dict[str, Any]) -> Iterator[str]:
     if kind != "ControlNetModel":
         yield f"is a {kind} and not a ControlNetModel; name a ControlNet of the family of edit.model"
         return
-    yield from _network(files, "")
+    yield from _network(files, "", _DIFFUSERS)
     for name in ("cross_attention_dim", "in_channels"):
         if name in config and name in unet and config[name] != unet[name]:
             yield (
@@ -115,7 +128,7 @@ def captioner(files: Files) -> Iterator[str]:
     if kind != "blip":
         yield f"is a {kind!r} and no BLIP, such as Salesforce/blip-image-captioning-large"
         return
-    yield from _network(files, "")
+    yield from _network(files, "", _TRANSFORMERS)
     yield from _tokenizer(files, "")
     if not {"preprocessor_config.json", "processor_config.json"} & files.names:
         yield "lacks preprocessor_config.json"
@@ -127,15 +140,15 @@ def safety_checker(files: Files) -> Iterator[str]:
     if "StableDiffusionSafetyChecker" not in kinds:
         yield f"is a {kinds[0]} and no safety checker, such as CompVis/stable-diffusion-safety-checker"
         return
-    yield from _network(files, "")
+    yield from _network(files, "", _TRANSFORMERS)
 
 
 def llm(files: Files) -> Iterator[str]:
     """A language model for vLLM, which takes safetensors of any name."""
-    named = [name for name in files.inside("") if name.endswith(".safetensors")]
-    yield from _network(files, "") if not named else _config(files, "")
-    if any(name.endswith(".index.json") for name in files.inside("")):
-        yield from _weights(files, "")
+    beside = files.inside("")
+    yield from _config(files, "")
+    if "model.safetensors.index.json" in beside or not any(name.endswith(".safetensors") for name in beside):
+        yield from _weights(files, "", _TRANSFORMERS)
     yield from _tokenizer(files, "")
 
 
@@ -156,9 +169,9 @@ def clip(files: Files) -> Iterator[str]:
 # -------------------------------------------------------------------- files
 
 
-def _network(files: Files, folder: str) -> Iterator[str]:
+def _network(files: Files, folder: str, stem: str) -> Iterator[str]:
     yield from _config(files, folder)
-    yield from _weights(files, folder)
+    yield from _weights(files, folder, stem)
 
 
 def _config(files: Files, folder: str) -> Iterator[str]:
@@ -171,24 +184,27 @@ def _tokenizer(files: Files, folder: str) -> Iterator[str]:
         yield f"lacks {_below(folder, 'tokenizer.json')}, or another tokenizer"
 
 
-def _weights(files: Files, folder: str) -> Iterator[str]:
-    """The weights of a folder: one file of safetensors or the shards of an index; what is not there of them."""
+def _weights(files: Files, folder: str, stem: str) -> Iterator[str]:
+    """What is wrong with the weights in a folder: one file of safetensors, or the shards of an index."""
     inside = files.inside(folder)
     for variant in VARIANTS:
-        for stem in ("diffusion_pytorch_model", "model"):
-            whole, index = f"{stem}{variant}.safetensors", f"{stem}.safetensors.index{variant}.json"
-            if whole in inside:
-                yield from _broken(files, [_below(folder, whole)])
-                return
-            if index in inside:
-                shards = sorted(set(files.read(_below(folder, index)).get("weight_map", {}).values()))
-                missing = [shard for shard in shards if shard not in inside]
-                if missing:
-                    yield f"lacks {len(missing)} of {len(shards)} shards, {_below(folder, missing[0])} first"
-                else:
-                    yield from _broken(files, [_below(folder, shard) for shard in shards])
-                return
-    yield _no_weights(files, folder, "diffusion_pytorch_model.safetensors or model.safetensors")
+        whole, index = f"{stem}{variant}.safetensors", f"{stem}.safetensors.index{variant}.json"
+        if whole in inside:
+            yield from _broken(files, [_below(folder, whole)])
+            return
+        if index in inside:
+            yield from _shards(files, folder, index)
+            return
+    yield _no_weights(files, folder, f"{stem}.safetensors")
+
+
+def _shards(files: Files, folder: str, index: str) -> Iterator[str]:
+    shards = sorted(set(files.read(_below(folder, index)).get("weight_map", {}).values()))
+    missing = [shard for shard in shards if shard not in files.inside(folder)]
+    if missing:
+        yield f"lacks {len(missing)} of {len(shards)} shards, {_below(folder, missing[0])} first"
+    else:
+        yield from _broken(files, [_below(folder, shard) for shard in shards])
 
 
 def _no_weights(files: Files, folder: str, wanted: str) -> str:

@@ -88,6 +88,9 @@ def _not_downloaded(name: str, revision: str | None, error: Exception) -> str:
 
 
 def _in_folder(folder: Path) -> Files:
+    """The files of a folder; of a single file that one."""
+    if folder.is_file():
+        return Files(frozenset([folder.name]), folder.parent.joinpath, True)
     found = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_file()]
     return Files(frozenset(path.relative_to(folder).as_posix() for path in found), folder.joinpath, True)
 

@@ -82,15 +82,16 @@ def _editing(settings: Config, stages: Collection[str]) -> Iterator[_Asked]:
 
 
 def _controlnet(files: Files, edited: Model) -> Iterator[str]:
-    """A ControlNet beside the checkpoint that it steers."""
-    found: list[dict[str, Any]] = []
+    """A ControlNet, beside the checkpoint that it steers where that one is as it should be."""
+    unets: list[dict[str, Any]] = [{}]
 
-    def keep(of_edited: Files) -> Iterator[str]:
-        found.append(of_edited.read("unet/config.json"))
-        yield from ()
+    def keep_unet(of_edited: Files) -> Iterator[str]:
+        wrong = list(checkpoints.pipeline(of_edited, "controlnet"))
+        unets.append({} if wrong else of_edited.read("unet/config.json"))
+        yield from wrong
 
-    inspect(_place(edited), edited.revision, "model_index.json", keep)
-    yield from checkpoints.controlnet(files, found[0] if found else {})
+    inspect(_place(edited), edited.revision, "model_index.json", keep_unet)
+    yield from checkpoints.controlnet(files, unets[-1])
 
 
 def _judging(settings: Config, stages: Collection[str]) -> Iterator[_Asked]:
@@ -113,7 +114,7 @@ def unknown_names(key: str, model: Model) -> Iterator[str]:
             yield f"{key}: there is no miniature model {part!r}; there are {', '.join(known)}"
     elif name.startswith("random:"):
         yield from _unknown_random(key, name)
-    elif name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+    elif name.startswith((".", "/", "~")) and not Path(name).expanduser().exists():
         yield f"{key}: there is no folder {name}"
     elif key == "judge.model.name" and not name.startswith("hf-hub:") and not Path(name).is_dir():
         yield (

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alia_ray.checks import servers
-from alia_ray.checks.inputs import refuse
+from alia_ray.checks.inputs import check_ingested, refuse
 from alia_ray.checks.plan import check_fits
 from alia_ray.cluster.joining import Cluster
 from alia_ray.config import Config, as_yaml
@@ -45,8 +45,10 @@ def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
     check_server(settings)
     state = State(settings, listing)
     state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
-    for stage in STAGES.values():
+    for name, stage in STAGES.items():
         stage(state, cluster)
+        if name == "ingest":
+            check_ingested(settings)
 
 
 def check_server(settings: Config) -> None:

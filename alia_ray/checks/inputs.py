@@ -42,6 +42,13 @@ def check_inputs(settings: Config, stages: Collection[str] = STAGES) -> pa.Table
     return listing
 
 
+def check_ingested(settings: Config) -> None:
+    """Raise ConfigError where what `ingest` left out, unreadable or in two splits, leaves too little for a run."""
+    images = _ingested(settings)
+    if images is not None:
+        refuse([splits.wrong_things(settings, images, STAGES)])
+
+
 def listing_of(settings: Config) -> pa.Table:
     """The source's images, a table of schema LISTING; those of the run folder where it cannot be listed any more.
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pyarrow as pa
 
 from alia_ray.checks.inputs import listing_of
-from alia_ray.checks.splits import remarks
+from alia_ray.checks.splits import doubtful_things
 from alia_ray.cluster.joining import Cluster, Placement, check_llm, check_trainers, place
 from alia_ray.config import Config, Experiment, Pool
 from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
@@ -49,7 +49,7 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
         f"train     {len(settings.train.arms)} arms ({', '.join(settings.train.arms)}) of "
         f"{settings.train.epochs} epochs, {settings.train.workers} workers",
         *_experiment(settings, listing),
-        *(f"note      {remark}" for remark in remarks(settings, listing)),
+        *(f"note      {doubt}" for doubt in doubtful_things(settings, listing)),
         f"folder    {settings.run.folder}",
     ]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Whether the images, by their splits, labels and groups, are what the configuration needs.
 
 Everything is read off a listing (schema LISTING), so before any picture is opened. What cannot work is refused;
-what can, but is probably a mistake, is a remark for `alia-ray plan`.
+what can, but may be a mistake, `alia-ray plan` says.
 """
 
 from collections import Counter
@@ -45,6 +45,7 @@ def wrong_things(settings: Config, listing: pa.Table, stages: Collection[str]) -
         [only] = classes["train"]
         yield f"source: train has one class, {only!r}, and a classifier needs two; give a second one"
     yield from _classes_without_training(settings, classes)
+    yield from _too_few(settings, listing.filter(pc.invert(unlabelled)), len(classes.get("train", {})))
     yield from _without_groups(settings, listing)
     if "extra" not in classes:
         yield from _without_extra(settings)
@@ -98,6 +99,16 @@ def _adds_extra(settings: Config) -> bool:
     return compares_all or any(ARMS[name].real for name in settings.named_arms)
 
 
+def _too_few(settings: Config, listing: pa.Table, classes: int) -> Iterator[str]:
+    """What the configuration shares out among training images or classes, of which there are not so many."""
+    images = pc.sum(pc.equal(listing.column("split"), "train")).as_py() or 0
+    if 0 < images < settings.train.workers:
+        yield f"train.workers: {images} training images for {settings.train.workers} workers; lower it"
+    added = settings.select.num_extra
+    if settings.select.class_balanced and isinstance(added, int) and added < classes:
+        yield f"select.num_extra: {added} edits for {classes} classes give none to each; raise it"
+
+
 def _without_groups(settings: Config, listing: pa.Table) -> Iterator[str]:
     column = getattr(settings.source, "group_column", None)
     test = listing.filter(pc.equal(listing.column("split"), "test"))
@@ -140,7 +151,7 @@ def unreadable(settings: Config, listing: pa.Table) -> Iterator[str]:
         )
 
 
-def remarks(settings: Config, listing: pa.Table) -> Iterator[str]:
+def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
     """What a person may want to know of the images before a run, and is not refused."""
     counts = Counter(
         {

@@ -54,7 +54,8 @@ def _unknown_architecture(train: Train) -> Iterator[str]:
     except NotImplementedError:  # RegNet reads its first weights as it is built; it takes any size
         return
     except (RuntimeError, AssertionError) as error:
-        yield f"train.image_size: {name} does not take {size}² pixels ({str(error).splitlines()[0]}); set another size"
+        reason = str(error).partition("\n")[0]
+        yield f"train.image_size: {name} does not take {size}² pixels ({reason}); set another size"
 
 
 def _missing_weights(train: Train) -> Iterator[str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alia_ray import pipeline
+from alia_ray.checks.inputs import check_ingested
 from alia_ray.checks.plan import arms_of, check_fits
 from alia_ray.cluster.joining import Cluster
 from alia_ray.config import Config, Experiment, as_yaml
@@ -61,6 +62,7 @@ def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
     """Everything before the arms are trained, each stage for all draws before the next one."""
     for state in states:
         pipeline.run_ingest(state, cluster)
+        check_ingested(state.settings)
     if any(arm.edits == "discovered" for arm in arms):
         for state in states:
             pipeline.run_caption(state, cluster)

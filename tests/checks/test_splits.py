@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from alia_ray import pipeline, sources
-from alia_ray.checks.inputs import STAGES, check_inputs
+from alia_ray.checks.inputs import STAGES, check_ingested, check_inputs
 from alia_ray.checks.plan import arms_of, describe
-from alia_ray.checks.splits import remarks
+from alia_ray.checks.splits import doubtful_things
 from alia_ray.cluster.joining import Cluster
 from alia_ray.config import Config, ConfigError, load_config
 from alia_ray.experiment.run import draws
@@ -108,7 +108,27 @@ def test_groups_that_are_nowhere_are_refused_and_some_that_lack_are_said(tmp_pat
     assert refusals(some) == []
     listing = list_images(some.source)
     lacking = sum(row["split"] == "test" and not row["group"] for row in listing.to_pylist())
-    assert any(said.startswith(f"{lacking} images of test have no group") for said in remarks(some, listing))
+    assert any(
+        said.startswith(f"{lacking} images of test have no group") for said in doubtful_things(some, listing)
+    )
+
+
+def test_what_is_shared_out_among_too_few_is_refused(tmp_path):
+    root = folder_of(tmp_path / "photos", cat=5, dog=5)
+    [sentence] = refusals(photos(root, "train.workers=16"))
+    assert sentence == "train.workers: 6 training images for 16 workers; lower it"
+    [sentence] = refusals(photos(root, "select={num_extra: 1, class_balanced: true}"))
+    assert sentence.startswith("select.num_extra: 1 edits for 2 classes give none to each")
+
+
+def test_what_ingest_left_out_may_leave_too_little_for_a_run(tmp_path):
+    images = {f"{part}__{name}": 2 for part in ("train", "val", "test") for name in ("cat", "dog")}
+    settings = photos(folder_of(tmp_path / "photos", **images))
+    ingested(settings)
+    check_ingested(settings)
+    images_table(settings).discard({"train/dog/0.png", "train/dog/1.png"})
+    with pytest.raises(ConfigError, match="train has one class, 'cat'"):
+        check_ingested(settings)
 
 
 def test_a_wrong_root_is_refused_with_the_path_that_was_looked_at(tmp_path):

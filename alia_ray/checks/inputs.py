@@ -11,7 +11,6 @@ import pyarrow as pa
 from alia_ray.checks import models, splits, training
 from alia_ray.config import Config, ConfigError
 from alia_ray.sources import list_images
-from alia_ray.sources.listing import LISTING
 
 STAGES = ("ingest", "caption", "discover", "train_base", "judge", "edit", "train", "evaluate")
 """The stages of a run that need more than the run folder holds."""
@@ -25,17 +24,13 @@ def check_inputs(settings: Config, stages: Collection[str] = STAGES) -> pa.Table
     where it cannot be listed any more.
     """
     listing, unlisted = None, []
-    if "ingest" in stages:
-        try:
-            listing = list_images(settings.source)
-        except ConfigError as error:
-            unlisted.append(str(error))
-    images = listing if listing is not None else _ingested(settings) if stages else None
+    try:
+        listing = list_images(settings.source) if "ingest" in stages else None
+    except ConfigError as error:
+        unlisted = [str(error)]
+    images = _ingested(settings) if listing is None else listing
     checks = [models.wrong_things(settings, stages), training.wrong_things(settings.train, stages)]
-    if images is not None:
-        checks.append(splits.wrong_things(settings, images, stages))
-    else:
-        checks.append(iter(unlisted))
+    checks.append(iter(unlisted) if images is None else splits.wrong_things(settings, images, stages))
     if listing is not None:
         checks.append(splits.unreadable(settings, listing))
     refuse(checks)
@@ -50,9 +45,9 @@ def check_ingested(settings: Config) -> None:
 
 
 def listing_of(settings: Config) -> pa.Table:
-    """The source's images, a table of schema LISTING; those of the run folder where it cannot be listed any more.
+    """The images of the source, or of the run folder where it cannot be listed any more.
 
-    Raises ConfigError where there are neither.
+    A table of origin, label, split and group at least. Raises ConfigError where there are neither.
     """
     try:
         return list_images(settings.source)
@@ -64,10 +59,10 @@ def listing_of(settings: Config) -> pa.Table:
 
 
 def _ingested(settings: Config) -> pa.Table | None:
-    """The images that the run folder holds, as a listing; None before `ingest`."""
+    """The images that the run folder holds, as they were listed; None before `ingest`."""
     from alia_ray.stages.ingest import images_table  # not above: it imports Ray
 
-    rows = images_table(settings).read(LISTING.names)
+    rows = images_table(settings).read(["origin", "label", "split", "group"])
     return rows if rows.num_rows else None
 
 

@@ -40,12 +40,9 @@ def pipeline(files: Files, method: Method) -> Iterator[str]:
         yield _no_pipeline(files)
         return
     index = files.read("model_index.json")
-    kinds = {
-        name: kind[1] for name, kind in index.items() if isinstance(kind, list) and len(kind) == 2 and kind[1]
-    }
-    misfit = _no_editor(index.get("_class_name", "pipeline without a class"), kinds) or _other_method(
-        files, method
-    )
+    parts = {name: part for name, part in index.items() if isinstance(part, list) and len(part) == 2}
+    kinds = {name: kind for name, (_, kind) in parts.items() if kind}
+    misfit = _no_editor(index.get("_class_name", "nameless pipeline"), kinds) or _other_method(files, method)
     if misfit:
         yield misfit
         return

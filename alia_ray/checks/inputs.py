@@ -31,7 +31,7 @@ def check_inputs(settings: Config, stages: Collection[str] = STAGES) -> pa.Table
     images = _ingested(settings) if listing is None else listing
     checks = [models.wrong_things(settings, stages), training.wrong_things(settings.train, stages)]
     checks.append(iter(unlisted) if images is None else splits.wrong_things(settings, images, stages))
-    if listing is not None:
+    if listing is not None and _ingested(settings) is None:  # what was ingested needs its files no more
         checks.append(splits.unreadable(settings, listing))
     refuse(checks)
     return listing

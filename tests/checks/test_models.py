@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx2
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
@@ -253,7 +252,7 @@ def test_a_model_that_only_the_hub_could_have_is_refused_with_how_to_download_it
     ],
 )
 def test_what_the_hub_refuses_is_said_with_what_to_do(monkeypatch, status, error, says):
-    answer = httpx2.Response(status, request=httpx2.Request("GET", constants.ENDPOINT))
+    answer = SimpleNamespace(status_code=status, headers={}, request=None)
     monkeypatch.setattr(model_files, "HfApi", hub_of(error("no", response=answer)))
     [sentence] = said(f"edit.model={{name: {HUB}, revision: v2}}")
     assert says in sentence

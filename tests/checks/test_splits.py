@@ -145,6 +145,16 @@ def as_overrides(settings: Config) -> list[str]:
     return [f"run.folder={settings.run.folder}", f"source={settings.source.model_dump_json(exclude_none=True)}"]
 
 
+def test_files_that_are_gone_after_ingest_are_not_asked_for(tmp_path):
+    root = folder_of(tmp_path / "photos", cat=12, dog=12)
+    rows = [f"{name}/{number}.png,{name},{name}" for name in ("cat", "dog") for number in range(12)]
+    settings = table(root, "path,label,place\n" + "\n".join(rows))
+    ingested(settings)
+    (root / "cat").rename(tmp_path / "cat")
+    (root / "dog").rename(tmp_path / "dog")
+    assert refusals(settings) == []
+
+
 def test_a_few_missing_files_are_left_to_the_error_rate(tmp_path):
     root = folder_of(tmp_path / "photos", cat=12, dog=12)
     rows = [f"{name}/{number}.png,{name},{name}" for name in ("cat", "dog") for number in range(12)]

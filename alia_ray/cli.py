@@ -4,7 +4,7 @@ Exit codes: 0 done; 1 a stage failed; 2 the configuration or the command line is
 imported before a command runs, so `--help` answers at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,6 +17,8 @@ from alia_ray.miniature.recipes import DEMO
 from alia_ray.progress import say
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from alia_ray.state import State
 
 app = typer.Typer(
@@ -39,40 +41,40 @@ Overrides = Annotated[
 def run(config: ConfigPath, overrides: Overrides = None) -> None:
     """Run every stage, from the source to the report. Run it again to resume."""
     with _exit_codes():
-        _run(_load(config, overrides))
+        _run(*_load(config, overrides))
 
 
 @app.command()
 def demo(overrides: Overrides = None) -> None:
     """Run the whole method on the painted miniature world: no GPU, no downloads, about ten minutes."""
     with _exit_codes():
-        _run(_load(DEMO, overrides))
+        _run(*_load(DEMO, overrides))
 
 
 @app.command()
 def experiment(config: ConfigPath, overrides: Overrides = None) -> None:
     """Compare arms over seeds and amounts in one run folder: tables, intervals, plots. Run it again to resume."""
     with _exit_codes():
-        settings = _load(config, overrides)
+        settings, listing = _load(config, overrides)
         from alia_ray.cluster.joining import joined
         from alia_ray.experiment.run import run_experiment
 
         with joined(settings.run) as cluster:
-            run_experiment(settings, cluster)
+            run_experiment(settings, cluster, listing)
 
 
 @app.command()
 def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     """Say which pools would run where, how many rows each stage has, and what cannot be scheduled."""
     with _exit_codes():
-        settings = _load(config, overrides)
+        settings, listing = _load(config, overrides)
         from alia_ray.checks.plan import describe
         from alia_ray.cluster.joining import joined
         from alia_ray.pipeline import check_server
 
         check_server(settings)
         with joined(settings.run) as cluster:
-            typer.echo(describe(settings, cluster))
+            typer.echo(describe(settings, cluster, listing))
 
 
 def _stage_command(name: str, stage: str, help: str) -> None:
@@ -80,7 +82,7 @@ def _stage_command(name: str, stage: str, help: str) -> None:
 
     def command(config: ConfigPath, overrides: Overrides = None) -> None:
         with _exit_codes():
-            _run_stages(_load(config, overrides), [stage])
+            _run_stage(config, overrides, stage)
 
     app.command(name, help=help)(command)
 
@@ -101,14 +103,14 @@ def train(
 ) -> None:
     """Train the classifier of every arm."""
     with _exit_codes():
-        _run_stages(_load(config, overrides), ["train_base" if base else "train"])
+        _run_stage(config, overrides, "train_base" if base else "train")
 
 
 @app.command()
 def report(config: ConfigPath, overrides: Overrides = None) -> None:
     """Write report.html and metrics.json from what the run folder holds; needs no cluster."""
     with _exit_codes():
-        settings = _load(config, overrides)
+        settings = load_config(config, overrides)
         from alia_ray.pipeline import run_report
 
         run_report(_state(settings))
@@ -137,7 +139,7 @@ def export(
     came from. Run it again to finish after a kill. See docs/export.md.
     """
     with _exit_codes():
-        settings = _load(config, overrides)
+        settings = load_config(config, overrides)
         from alia_ray.cluster.joining import joined
         from alia_ray.export.plan import plan_export, write_export
 
@@ -189,43 +191,46 @@ def _exit_codes() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        say(f"error: {error}")
+        for sentence in str(error).splitlines():
+            say(f"error: {sentence}")
         raise typer.Exit(2) from error
     except (StageError, OSError) as error:
         say(f"error: {error}")
         raise typer.Exit(1) from error
 
 
-def _load(path: Path, overrides: list[str] | None) -> Config:
-    from alia_ray.checks.inputs import check_inputs
+def _load(
+    path: Path, overrides: list[str] | None, stages: Collection[str] | None = None
+) -> tuple[Config, "pa.Table | None"]:
+    """A configuration that can run, all of it or `stages`, and the source's listing where it was read for that."""
+    from alia_ray.checks.inputs import STAGES, check_inputs
 
     settings = load_config(path, overrides)
-    check_inputs(settings)
-    return settings
+    return settings, check_inputs(settings, STAGES if stages is None else stages)
 
 
-def _run(settings: Config) -> None:
+def _run(settings: Config, listing: "pa.Table | None") -> None:
     from alia_ray.cluster.joining import joined
     from alia_ray.pipeline import run_all
 
     with joined(settings.run) as cluster:
-        run_all(settings, cluster)
+        run_all(settings, cluster, listing)
 
 
-def _run_stages(settings: Config, stages: list[str]) -> None:
+def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:
+    settings, listing = _load(path, overrides, [stage])
     from alia_ray.cluster.joining import joined
     from alia_ray.pipeline import STAGES
 
-    state = _state(settings)
+    state = _state(settings, listing)
     with joined(settings.run) as cluster:
-        for stage in stages:
-            STAGES[stage](state, cluster)
+        STAGES[stage](state, cluster)
 
 
-def _state(settings: Config) -> "State":
+def _state(settings: Config, listing: "pa.Table | None" = None) -> "State":
     from alia_ray.state import State
 
-    return State(settings)
+    return State(settings, listing)
 
 
 if __name__ == "__main__":

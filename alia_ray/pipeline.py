@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alia_ray.checks import servers
-from alia_ray.checks.inputs import doubtful_things, refuse
+from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of, refuse
 from alia_ray.checks.plan import check_fits
 from alia_ray.checks.texts import long_domains
 from alia_ray.cluster.joining import Cluster
@@ -26,7 +26,6 @@ from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
 from alia_ray.report.sections import acceptance, edit_costs
-from alia_ray.sources import list_images
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
@@ -38,16 +37,21 @@ from alia_ray.training.evaluation import evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, train_classifiers
 
 
-def run_all(settings: Config, cluster: Cluster) -> None:
-    """Every stage, from the source to the report. Raises ConfigError or StageError."""
+def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
+    """Every stage, from the source to the report. Raises ConfigError or StageError.
+
+    `listing`: the source's, where it was listed before.
+    """
     check_fits(settings, cluster)
     check_server(settings)
-    for doubt in doubtful_things(settings, list_images(settings.source)):
+    for doubt in doubtful_things(settings, listing_of(settings) if listing is None else listing):
         say(doubt)
-    state = State(settings)
+    state = State(settings, listing)
     state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
-    for stage in STAGES.values():
+    for name, stage in STAGES.items():
         stage(state, cluster)
+        if name == "ingest":
+            check_ingested(settings)
 
 
 def check_server(settings: Config) -> None:
@@ -59,7 +63,7 @@ def check_server(settings: Config) -> None:
 def run_ingest(state: State, cluster: Cluster) -> None:
     """source -> images"""
     with _timed(state, "ingest", lambda: _table_counts(state, "ingest", state.images)):
-        ingest(state.settings, cluster)
+        ingest(state.settings, cluster, state.listing)
 
 
 def run_caption(state: State, cluster: Cluster) -> None:

@@ -7,7 +7,7 @@ command that makes it.
 import math
 import posixpath
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -38,9 +38,10 @@ _SCORES = (
 
 @dataclass(frozen=True)
 class State:
-    """A configuration and its run folder."""
+    """A configuration and its run folder; the source's `listing` too, where it was listed for this command."""
 
     settings: Config
+    listing: pa.Table | None = field(default=None, repr=False, compare=False)
 
     @property
     def folder(self) -> RunFolder:

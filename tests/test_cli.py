@@ -1,13 +1,19 @@
 import subprocess
 import sys
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from alia_ray.cli import app
 from alia_ray.config import load_config
+from alia_ray.images import encode
 from alia_ray.miniature.recipes import DEMO, EDITING
+from alia_ray.stages.ingest import images_table
+from alia_ray.store.tables import IMAGES
 
 runner = CliRunner()
 STAGES = [
@@ -27,7 +33,8 @@ STAGES = [
 
 
 def write(tmp_path, **sections) -> str:
-    tree = {"run": {"folder": str(tmp_path / "run")}, "source": {"kind": "miniature"}, **sections}
+    """The demo, whose models are at hand, with other sections."""
+    tree = {**yaml.safe_load(Path(DEMO).read_text()), "run": {"folder": str(tmp_path / "run")}, **sections}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
     return str(tmp_path / "run.yaml")
 
@@ -68,6 +75,27 @@ def test_a_bad_configuration_is_one_sentence_and_exit_code_2_before_ray_starts(t
     assert named in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_what_needs_only_the_run_folder_asks_for_neither_source_nor_models(tmp_path):
+    away = {
+        "source": {"kind": "imagefolder", "path": str(tmp_path / "moved")},
+        "edit": {"model": {"name": "./gone"}},
+    }
+    path = write(tmp_path, **away)
+    row = {"image_id": "1", "image": encode(Image.new("RGB", (8, 8))), "label": "cat", "split": "train"}
+    images_table(load_config(path)).commit(pa.Table.from_pylist([row], schema=IMAGES))
+    result = runner.invoke(app, ["report", path])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_every_sentence_of_a_refusal_is_a_line_that_says_error(tmp_path):
+    wrong = ["--set", "edit.model.name=./nowhere", "--set", "source={kind: imagefolder, path: ./nowhere}"]
+    result = runner.invoke(app, ["plan", str(DEMO), *wrong])
+    assert result.exit_code == 2
+    lines = result.output.splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == ["edit.model.name", "source.path"]
 
 
 def test_a_missing_configuration_is_exit_code_2():

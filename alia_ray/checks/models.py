@@ -1,8 +1,14 @@
-"""Whether the models that a configuration names can be there."""
+"""Whether the models that a configuration names are there, whole, and of the kind that their keys ask for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from alia_ray.checks import checkpoints
+from alia_ray.checks.model_files import Files, inspect
 from alia_ray.config import Config, Model
 from alia_ray.config.arms import ARMS
 
@@ -15,54 +21,117 @@ RANDOM = {
 """The architectures that `random:` knows; `judge.model.name` takes any that open_clip knows."""
 
 
-def wrong_things(settings: Config) -> Iterator[str]:
-    """What is wrong with the names of the models that the configuration needs."""
-    models = _models(settings)
-    llm = models.get("llm.model.name")
-    if llm is not None and llm.name.startswith("random:"):
-        del models["llm.model.name"]
-        yield "llm.model.name: random weights say nothing; name a real LLM, or give discover.prompts"
-    for key, model in models.items():
-        yield from unknown_names(key, model)
-    yield from _wrong_clip(settings.judge.model)
+@dataclass(frozen=True)
+class _Asked:
+    """A model that a stage needs: its key, and what is asked of its files."""
+
+    key: str
+    model: Model
+    main: str  # the file by which the hub's cache knows it
+    check: Callable[[Files], Iterator[str]]
 
 
-def _models(settings: Config) -> dict[str, Model]:
-    """The models that the configuration needs, by the keys of their names."""
-    models = {
-        "caption.model.name": settings.caption.model,
-        "edit.model.name": settings.edit.model,
-        "judge.model.name": settings.judge.model,
-    }
+def wrong_things(settings: Config, stages: Collection[str]) -> Iterator[str]:
+    """What is wrong with the models that `stages` need."""
+    asked = [*_speaking(settings, stages), *_editing(settings, stages), *_judging(settings, stages)]
+    if not asked:
+        return
+    with ThreadPoolExecutor(len(asked)) as threads:  # each may wait for the hub
+        for said in threads.map(_sentences, asked):
+            yield from said
+
+
+def _sentences(asked: _Asked) -> list[str]:
+    key, model = asked.key, asked.model
+    unknown = list(unknown_names(key, model))
+    if unknown or model.name.startswith("random:"):
+        return unknown
+    found = inspect(_place(model), model.revision, asked.main, asked.check)
+    return [f"{key}: {model.name} {said}" for said in found]
+
+
+def _place(model: Model) -> str:
+    """The folder or hub id that a name stands for."""
+    if model.name.startswith("miniature:"):
+        return str(WEIGHTS / model.name.removeprefix("miniature:"))
+    return model.name.removeprefix("hf-hub:")
+
+
+def _speaking(settings: Config, stages: Collection[str]) -> Iterator[_Asked]:
+    """The captioner and the LLM, which prompts of one's own make superfluous."""
+    if settings.discover.prompts is not None:
+        return
+    if "caption" in stages:
+        yield _Asked("caption.model.name", settings.caption.model, "config.json", checkpoints.captioner)
+    if "discover" in stages and settings.llm.base_url is None:
+        yield _Asked("llm.model.name", settings.llm.model, "config.json", checkpoints.llm)
+
+
+def _editing(settings: Config, stages: Collection[str]) -> Iterator[_Asked]:
+    if "edit" not in stages:
+        return
+    edit, main = settings.edit, "model_index.json"
+    yield _Asked("edit.model.name", edit.model, main, partial(checkpoints.pipeline, method=edit.method))
+    if edit.method == "controlnet" and not edit.model.name.startswith("random:"):  # which bring their own
+        fits = partial(_controlnet, edited=edit.model)
+        yield _Asked("edit.controlnet.name", edit.controlnet, "config.json", fits)
     if any(ARMS[name].edits == "text_to_image" for name in settings.named_arms):
-        models["baselines.text_to_image.model.name"] = settings.baselines.text_to_image.model
-    if settings.edit.method == "controlnet" and not settings.edit.model.name.startswith("random:"):
-        models["edit.controlnet.name"] = settings.edit.controlnet  # random weights bring their own
-    if settings.judge.safety_checker is not None:
-        models["judge.safety_checker.name"] = settings.judge.safety_checker
-    if settings.discover.prompts is None and settings.llm.base_url is None:
-        models["llm.model.name"] = settings.llm.model
-    return models
+        model = settings.baselines.text_to_image.model
+        draws = partial(checkpoints.pipeline, method="text_to_image")
+        yield _Asked("baselines.text_to_image.model.name", model, main, draws)
+
+
+def _controlnet(files: Files, edited: Model) -> Iterator[str]:
+    """A ControlNet, beside the checkpoint that it steers where that one is as it should be."""
+    unets: list[dict[str, Any]] = [{}]
+
+    def keep_unet(of_edited: Files) -> Iterator[str]:
+        wrong = list(checkpoints.pipeline(of_edited, "controlnet"))
+        unets.append({} if wrong else of_edited.read("unet/config.json"))
+        yield from wrong
+
+    inspect(_place(edited), edited.revision, "model_index.json", keep_unet)
+    yield from checkpoints.controlnet(files, unets[-1])
+
+
+def _judging(settings: Config, stages: Collection[str]) -> Iterator[_Asked]:
+    if not {"edit", "judge"} & set(stages):
+        return
+    judge = settings.judge
+    yield _Asked("judge.model.name", judge.model, "open_clip_config.json", checkpoints.clip)
+    if judge.safety_checker is not None:
+        flags = checkpoints.safety_checker
+        yield _Asked("judge.safety_checker.name", judge.safety_checker, "config.json", flags)
 
 
 def unknown_names(key: str, model: Model) -> Iterator[str]:
     """A name that leads nowhere: no miniature model, no random architecture, no folder."""
-    if model.name.startswith("miniature:"):
-        part = model.name.removeprefix("miniature:")
+    name = model.name
+    if name.startswith("miniature:"):
+        part = name.removeprefix("miniature:")
         known = sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir())
         if part not in known:
             yield f"{key}: there is no miniature model {part!r}; there are {', '.join(known)}"
-    elif model.name.startswith("random:") and key in RANDOM:
-        if model.name.removeprefix("random:") not in RANDOM[key]:
-            yield f"{key}: random: knows only {', '.join(RANDOM[key])}, not {model.name!r}"
-    elif model.name.startswith((".", "/", "~")) and not Path(model.name).expanduser().is_dir():
-        yield f"{key}: there is no folder {model.name}"
-
-
-def _wrong_clip(model: Model) -> Iterator[str]:
-    known = ("hf-hub:", "miniature:", "random:")
-    if not model.name.startswith(known) and not Path(model.name).expanduser().is_dir():
+    elif name.startswith("random:"):
+        yield from _unknown_random(key, name)
+    elif name.startswith((".", "/", "~")) and not Path(name).expanduser().exists():
+        yield f"{key}: there is no folder {name}"
+    elif key == "judge.model.name" and not name.startswith("hf-hub:") and not Path(name).is_dir():
         yield (
-            f"judge.model.name: {model.name!r} is no folder; give hf-hub:ORG/REPO, a folder that open_clip wrote, "
-            "or random:ARCHITECTURE"
+            f"{key}: {name!r} is no folder; give hf-hub:ORG/REPO, a folder that open_clip wrote, or "
+            "random:ARCHITECTURE"
         )
+
+
+def _unknown_random(key: str, name: str) -> Iterator[str]:
+    architecture = name.removeprefix("random:")
+    if key == "llm.model.name":
+        yield f"{key}: random weights say nothing; name a real LLM, or give discover.prompts"
+    elif key == "judge.model.name":
+        import open_clip  # not above: it imports torch, which takes seconds
+
+        if architecture not in open_clip.list_models():
+            yield f"{key}: open_clip has no architecture {architecture!r}; see open_clip.list_models()"
+    elif architecture not in RANDOM.get(key, ()):
+        known = ", ".join(RANDOM.get(key, ())) or "no architecture for it"
+        yield f"{key}: random: knows only {known}, not {name!r}"

@@ -2,11 +2,14 @@
 
 from collections import Counter
 
+import pyarrow as pa
+
 from alia_ray.checks import names, texts
+from alia_ray.checks.inputs import listing_of
+from alia_ray.checks.splits import doubtful_things
 from alia_ray.cluster.joining import Cluster, Placement, check_llm, check_trainers, place
 from alia_ray.config import Config, Experiment, Pool
 from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
-from alia_ray.sources import list_images
 
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 """Encoded bytes per RGB pixel of a photograph, roughly; for the disk estimate only."""
@@ -22,10 +25,14 @@ def check_fits(settings: Config, cluster: Cluster) -> None:
     check_trainers(settings.train, cluster)
 
 
-def describe(settings: Config, cluster: Cluster) -> str:
-    """A plan as text. Raises ConfigError when a stage cannot be scheduled."""
+def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> str:
+    """A plan as text. `listing`: the source's, where it was listed before.
+
+    Raises ConfigError when a stage cannot be scheduled.
+    """
     check_fits(settings, cluster)
-    listing = list_images(settings.source)
+    if listing is None:
+        listing = listing_of(settings)
     splits = Counter(listing.column("split").to_pylist())
     prompts = settings.discover.prompts
     domains = len(prompts) if prompts else settings.discover.max_domains
@@ -42,7 +49,8 @@ def describe(settings: Config, cluster: Cluster) -> str:
         f"{_pool('edit', settings.edit, cluster)}; {most}about {gigabytes:.2f} GB as {settings.edit.format}",
         f"train     {len(settings.train.arms)} arms ({', '.join(settings.train.arms)}) of "
         f"{settings.train.epochs} epochs, {settings.train.workers} workers",
-        *_experiment(settings),
+        *_experiment(settings, listing),
+        *(f"note      {doubt}" for doubt in doubtful_things(settings, listing)),
         f"folder    {settings.run.folder}",
         *names.describe(settings, listing),
         *texts.doubtful_things(settings, listing),
@@ -50,18 +58,23 @@ def describe(settings: Config, cluster: Cluster) -> str:
     return "\n".join(lines)
 
 
-def _experiment(settings: Config) -> list[str]:
+def _experiment(settings: Config, listing: pa.Table) -> list[str]:
     """The line of an experiment, if there is one; arms that come to the same are trained once."""
     if settings.experiment is None:
         return []
-    arms, seeds = len(arms_of(settings)), len(settings.experiment.seeds)
+    arms, seeds = len(arms_of(settings, listing)), len(settings.experiment.seeds)
     return [f"compare   {arms} arms × {seeds} seeds: at most {arms * seeds} trainings"]
 
 
-def arms_of(settings: Config) -> list[Arm]:
-    """The arms that are compared: those named, the control of each filtered one, and those of other amounts."""
+def arms_of(settings: Config, listing: pa.Table | None = None) -> list[Arm]:
+    """The arms that are compared: those named, the control of each filtered one, and those of other amounts.
+
+    `listing`: the source's, where it was listed before.
+    """
     chosen = settings.experiment or Experiment()
-    has_extra = "extra" in list_images(settings.source).column("split").to_pylist()
+    if listing is None:
+        listing = listing_of(settings)
+    has_extra = "extra" in listing.column("split").unique().to_pylist()
     names = chosen.arms or [name for name, arm in ARMS.items() if has_extra or not arm.real]
     named = [BASE, *(ARMS[name] for name in names if name != BASE.name)]
     amounts = [with_amount(ARMS[name], amount) for name in chosen.amount_arms for amount in chosen.amounts]

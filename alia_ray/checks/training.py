@@ -1,13 +1,16 @@
 """Whether the classifiers can be built and their trainings be tracked: architecture, first weights, trackers."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
+from pathlib import Path
+from urllib.request import Request, urlopen
 
 from alia_ray.checks.models import WEIGHTS, unknown_names
 from alia_ray.config import Model, Train
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
 
+_PATIENCE_S = 10.0  # for an answer of the server that has torchvision's weights
 COMMON_CLASSIFIERS = {
     "resnet18",
     "resnet34",
@@ -19,29 +22,48 @@ COMMON_CLASSIFIERS = {
 }
 
 
-def wrong_things(train: Train) -> Iterator[str]:
-    """What of the section `train` is not there."""
-    yield from _unknown_architecture(train.architecture)
+def wrong_things(train: Train, stages: Collection[str]) -> Iterator[str]:
+    """What of the section `train` is not there, if one of `stages` trains."""
+    if not {"train_base", "train"} & set(stages):
+        return
+    yield from _unknown_architecture(train)
     yield from _missing_weights(train)
     for tracker in train.trackers:
         if find_spec(tracker) is None:
             yield f"train.trackers: {tracker} is not installed; install it, or leave it out"
 
 
-def _unknown_architecture(architecture: str) -> Iterator[str]:
-    if architecture in COMMON_CLASSIFIERS:
+def _unknown_architecture(train: Train) -> Iterator[str]:
+    """A classifier that torchvision does not have, or that takes no pictures of the size."""
+    name, size = train.architecture, train.image_size
+    if name in COMMON_CLASSIFIERS:  # which take any size
         return
-    from alia_ray.models.classifier import ARCHITECTURES  # not above: torch takes seconds to import
+    import torch  # not above: it takes seconds
+    import torchvision
 
-    if architecture not in ARCHITECTURES:
-        near = get_close_matches(architecture, ARCHITECTURES)
+    from alia_ray.models.classifier import ARCHITECTURES
+
+    if name not in ARCHITECTURES:
+        near = get_close_matches(name, ARCHITECTURES)
         hint = f"did you mean {' or '.join(near)}?" if near else "see torchvision.models.list_models()"
-        yield f"train.architecture: torchvision has no classifier {architecture!r}; {hint}"
+        yield f"train.architecture: torchvision has no classifier {name!r}; {hint}"
+        return
+    try:
+        with torch.device("meta"):  # shapes alone
+            torchvision.models.get_model(name, weights=None).eval()(torch.empty(2, 3, size, size))
+    except NotImplementedError:  # RegNet reads its first weights as it is built; it takes any size
+        return
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        yield f"train.image_size: {name} does not take {size}² pixels ({reason}); set another size"
 
 
 def _missing_weights(train: Train) -> Iterator[str]:
     """A classifier to start from that is not there, or of another architecture."""
-    if train.weights in ("imagenet", "none"):
+    if train.weights == "none":
+        return
+    if train.weights == "imagenet":
+        yield from _missing_imagenet(train.architecture)
         return
     folder = train.weights
     if folder.startswith("miniature:"):
@@ -60,4 +82,25 @@ def _missing_weights(train: Train) -> Iterator[str]:
         yield (
             f"train.weights: {train.weights} holds a {description['architecture']}; set train.architecture to it, "
             "or train.weights to imagenet or none"
+        )
+
+
+def _missing_imagenet(architecture: str) -> Iterator[str]:
+    """Weights of torchvision that are neither here nor to be had; the driver of a run loads them."""
+    from torch.hub import get_dir  # not above: torch takes seconds to import
+    from torchvision.models import get_model_weights
+
+    try:
+        url = next(iter(get_model_weights(architecture))).url
+    except ValueError:  # no such architecture, which is said already
+        return
+    place = Path(get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if place.is_file():
+        return
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=_PATIENCE_S).close()
+    except OSError as error:
+        yield (
+            f"train.weights: the ImageNet weights of {architecture} are not on this machine, and cannot be "
+            f"downloaded ({error}); place {url} at {place}, or set train.weights to none"
         )

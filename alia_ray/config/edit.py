@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from alia_ray.config.sections import Count, Model, Pool
 
+Method = Literal["img2img", "instruct_pix2pix", "controlnet", "text_to_image"]
 Scheduler = Literal["own", "dpm++", "ddim", "lcm"]
 PRESETS: dict[str, dict[str, Any]] = {
     "lcm": {"scheduler": "lcm", "steps": 8, "guidance_scale": 8.0},
@@ -17,7 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 class Edit(Pool):
     """Editing every training image under every prompt (paper, section 3.2)."""
 
-    method: Literal["img2img", "instruct_pix2pix", "controlnet", "text_to_image"] = "img2img"
+    method: Method = "img2img"
     model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
     preset: Literal["lcm", "turbo"] | None = Field(
         None, description="scheduler, steps and guidance of a few-step distillation, where they are not given"

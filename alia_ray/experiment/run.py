@@ -7,10 +7,11 @@ repeats nothing that was finished.
 
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alia_ray import pipeline
-from alia_ray.checks.inputs import doubtful_things
+from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
 from alia_ray.checks.plan import arms_of, check_fits
 from alia_ray.cluster.joining import Cluster
 from alia_ray.config import Config, Experiment, as_yaml
@@ -18,18 +19,20 @@ from alia_ray.config.arms import ARMS, BASE, Arm
 from alia_ray.experiment.statistics import Outcome, compare
 from alia_ray.progress import say
 from alia_ray.report.comparison import as_csv, as_markdown, seeds_as_csv
-from alia_ray.sources import list_images
 from alia_ray.state import State
 from alia_ray.store.run_folder import HISTORY
 
 
-def run_experiment(settings: Config, cluster: Cluster) -> None:
-    """Every arm of every seed, their comparison, and the report. Raises ConfigError and StageError."""
-    arms = arms_of(settings)
-    states = draws(settings, arms)
+def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
+    """Every arm of every seed, their comparison, and the report. Raises ConfigError and StageError.
+
+    `listing`: the source's, where it was listed before.
+    """
+    arms = arms_of(settings, listing)
+    states = draws(settings, arms, listing)
     check_fits(states[0].settings, cluster)
     pipeline.check_server(states[0].settings)
-    for doubt in doubtful_things(settings, list_images(settings.source)):
+    for doubt in doubtful_things(settings, listing_of(settings) if listing is None else listing):
         say(doubt)
     states[0].folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
     _make_edits(states, arms, cluster)
@@ -40,7 +43,7 @@ def run_experiment(settings: Config, cluster: Cluster) -> None:
     pipeline.run_report(states[0])
 
 
-def draws(settings: Config, arms: list[Arm]) -> list[State]:
+def draws(settings: Config, arms: list[Arm], listing: pa.Table | None = None) -> list[State]:
     """The state of each seed: its trainings, and with `fresh_draws` its pictures, are its own."""
     chosen = settings.experiment or Experiment()
     states = []
@@ -53,7 +56,7 @@ def draws(settings: Config, arms: list[Arm]) -> list[State]:
         }
         if chosen.fresh_draws:
             changes["source"] = settings.source.model_copy(update={"seed": seed})
-        states.append(State(settings.model_copy(update=changes)))
+        states.append(State(settings.model_copy(update=changes), None if chosen.fresh_draws else listing))
     return states
 
 
@@ -61,6 +64,7 @@ def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
     """Everything before the arms are trained, each stage for all draws before the next one."""
     for state in states:
         pipeline.run_ingest(state, cluster)
+        check_ingested(state.settings)
     if any(arm.edits == "discovered" for arm in arms):
         for state in states:
             pipeline.run_caption(state, cluster)

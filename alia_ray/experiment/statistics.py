@@ -97,21 +97,28 @@ def _resample(found: list[Outcome]) -> dict[str, np.ndarray]:
 
 def _resample_images(predictions: pa.Table) -> dict[str, np.ndarray]:
     """metric -> its value in each of RESAMPLES draws of the test images, with replacement."""
-    columns = (predictions.column(name).to_pylist() for name in ("label", "group", "predicted"))
-    label, group, predicted = map(np.array, columns)
+    label, group, predicted = (
+        np.array([value or "" for value in predictions.column(name).to_pylist()])
+        for name in ("label", "group", "predicted")
+    )
     images = len(label)
     rng = np.random.default_rng(seed_of("bootstrap", *predictions.column("id").to_pylist()))
     times = rng.multinomial(images, np.full(images, 1 / images), size=RESAMPLES).astype(np.float32)
     right = (label == predicted).astype(np.float32)
+    accuracy = times @ right / images
+    worst = np.fmin.reduce(_shares(times, right, group), axis=1, initial=np.inf)
     return {
-        "accuracy": times @ right / images,
+        "accuracy": accuracy,
         "class_balanced_accuracy": np.nanmean(_shares(times, right, label), axis=1),
-        "worst_group_accuracy": np.nanmin(_shares(times, right, group), axis=1),
+        "worst_group_accuracy": np.where(np.isfinite(worst), worst, accuracy),
     }
 
 
 def _shares(times: np.ndarray, right: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """The share of right predictions in each part: (RESAMPLES, parts); NaN where none of a part was drawn."""
-    member = (part[:, None] == np.unique(part)[None, :]).astype(np.float32)
+    """The share of right predictions in each part: (RESAMPLES, parts); NaN where none of a part was drawn.
+
+    Images whose part is "" are in none.
+    """
+    member = (part[:, None] == np.unique(part[part != ""])[None, :]).astype(np.float32)
     with np.errstate(invalid="ignore"):
         return times @ (member * right[:, None]) / (times @ member)

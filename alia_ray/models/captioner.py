@@ -17,6 +17,7 @@ from alia_ray import config
 from alia_ray.models.loading import (
     architecture_of,
     is_random,
+    load_safetensors,
     pick_device,
     pick_dtype,
     quiet_libraries,
@@ -87,8 +88,8 @@ def load_blip(model: config.Model, dtype: torch.dtype) -> tuple[BlipForCondition
             raise ValueError(f"{model.name}: the only random captioner is random:blip-large")
         return random_blip_large(dtype), BlipProcessor(BlipImageProcessor(), _letter_tokenizer())
     path = resolve(model.name)
-    loaded = BlipForConditionalGeneration.from_pretrained(
-        path, revision=model.revision, dtype=dtype, use_safetensors=True
+    loaded = load_safetensors(
+        BlipForConditionalGeneration.from_pretrained, path, revision=model.revision, dtype=dtype
     )
     return loaded, BlipProcessor.from_pretrained(path, revision=model.revision)
 

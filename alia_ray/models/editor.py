@@ -25,7 +25,15 @@ from alia_ray.models.editing import METHODS
 from alia_ray.models.editing.embedding import embed, embed_nothing
 from alia_ray.models.editing.method import Family
 from alia_ray.models.editing.vae import decode
-from alia_ray.models.loading import architecture_of, is_random, pick_device, pick_dtype, quiet_libraries, resolve
+from alia_ray.models.loading import (
+    architecture_of,
+    is_random,
+    load_safetensors,
+    pick_device,
+    pick_dtype,
+    quiet_libraries,
+    resolve,
+)
 from alia_ray.models.random_diffusion import random_sd15
 from alia_ray.progress import say
 
@@ -178,8 +186,8 @@ def _load(settings: config.Edit, dtype: torch.dtype) -> DiffusionPipeline:
     parts: dict[str, Any] = dict(_OPTIONS[family])
     if settings.method == "controlnet":
         control = settings.controlnet
-        parts["controlnet"] = ControlNetModel.from_pretrained(
-            resolve(control.name), revision=control.revision, dtype=dtype, use_safetensors=True
+        parts["controlnet"] = load_safetensors(
+            ControlNetModel.from_pretrained, resolve(control.name), revision=control.revision, dtype=dtype
         )
     kind = METHODS[settings.method].pipelines[family]
-    return kind.from_pretrained(path, revision=model.revision, dtype=dtype, use_safetensors=True, **parts)
+    return load_safetensors(kind.from_pretrained, path, revision=model.revision, dtype=dtype, **parts)

@@ -5,13 +5,16 @@ A name is a hub id, a local folder, `miniature:NAME` (small weights that ship wi
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
 WEIGHTS = Path(__file__).parent.parent / "miniature" / "weights"
+VARIANTS = ("fp16", "bf16")
+"""What may stand in the names of a checkpoint's weights, `model.fp16.safetensors`, if it has no others."""
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -34,6 +37,26 @@ def resolve(name: str) -> str:
         known = ", ".join(sorted(path.name for path in WEIGHTS.iterdir() if path.is_dir()))
         raise ValueError(f"there is no {name!r}; the miniature models are {known}")
     return str(folder)
+
+
+T = TypeVar("T")
+
+
+def load_safetensors(load: Callable[..., T], path: str, **options: Any) -> T:
+    """What `load`, a `from_pretrained` of diffusers or transformers, makes of a model's safetensors.
+
+    Where a model has no weights but those of a variant, they are taken; `dtype` says what becomes of them.
+    Raises OSError when there are none.
+    """
+    try:
+        return load(path, use_safetensors=True, **options)
+    except OSError as missing:
+        for variant in VARIANTS:
+            try:
+                return load(path, use_safetensors=True, variant=variant, **options)
+            except (OSError, ValueError):  # the libraries' words for a variant that is not there
+                continue
+        raise missing
 
 
 def is_random(name: str) -> bool:

@@ -10,7 +10,7 @@ from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from alia_ray import config
 from alia_ray.models.batches import as_batch
-from alia_ray.models.loading import pick_device, pick_dtype, resolve
+from alia_ray.models.loading import load_safetensors, pick_device, pick_dtype, resolve
 
 
 class SafetyChecker:
@@ -18,11 +18,11 @@ class SafetyChecker:
 
     def __init__(self, model: config.Model, device: torch.device | None = None) -> None:
         self.device = device or pick_device()
-        self.model = StableDiffusionSafetyChecker.from_pretrained(
+        self.model = load_safetensors(
+            StableDiffusionSafetyChecker.from_pretrained,
             resolve(model.name),
             revision=model.revision,
             dtype=pick_dtype(model.dtype, self.device),
-            use_safetensors=True,
         )
         self.model.to(self.device).eval()
 

@@ -29,10 +29,14 @@ def images_table(settings: Config) -> Table:
     return RunFolder(settings.run.folder).table("images", config.fingerprint(source))
 
 
-def ingest(settings: Config, cluster: Cluster) -> Table:
-    """Read every image of the source that is not in the images table yet. Raises ConfigError, StageError."""
+def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Table:
+    """Read every image of the source that is not in the images table yet. Raises ConfigError, StageError.
+
+    `listing`: the source's, where it was listed before.
+    """
     folder, target = RunFolder(settings.run.folder), images_table(settings)
-    listing = list_images(settings.source)
+    if listing is None:
+        listing = list_images(settings.source)
     done = set(target.read(["origin"]).column(0).to_pylist())
     if not settings.run.retry_errors:
         done |= target.errors("ingest").ids()

@@ -27,7 +27,7 @@ class Predictions:
     ids: list[str]
     probabilities: np.ndarray  # float32 (N, C)
     labels: list[str]
-    groups: list[str]
+    groups: list[str | None]
     classes: list[str]  # the classifier's, in the order of the columns
 
 
@@ -101,12 +101,14 @@ def _predict(folder: str, examples: list[Examples], threads: int) -> Predictions
 
 
 def summarise(
-    predictions: Sequence[str], labels: Sequence[str], groups: Sequence[str], classes: Sequence[str]
+    predictions: Sequence[str], labels: Sequence[str], groups: Sequence[str | None], classes: Sequence[str]
 ) -> dict[str, Any]:
     """Metrics of predicted class names: all are shares in [0, 1].
 
     Means over classes and the worst group are over those that occur in `labels` and `groups`, as in WILDS, so
     class-balanced accuracy and macro recall are the same number under the names the two literatures use.
+    An example without a group (None or "") counts in everything but `per_group`; where none has one, all are one
+    group, the worst.
     Raises ValueError for a label or a prediction that is not among `classes`.
     """
     predicted, label = (np.array(class_indices(names, classes)) for names in (predictions, labels))
@@ -116,13 +118,15 @@ def summarise(
     present = labelled > 0
     recall = right[present] / labelled[present]
     f1 = 2 * right[present] / (labelled + confusion.sum(axis=0))[present]
+    member = np.array([group or "" for group in groups])
     per_group = {
-        str(group): float((predicted == label)[np.array(groups) == group].mean()) for group in np.unique(groups)
+        str(group): float((predicted == label)[member == group].mean()) for group in np.unique(member) if group
     }
+    accuracy = float(right.sum() / len(label))
     return {
-        "accuracy": float(right.sum() / len(label)),
+        "accuracy": accuracy,
         "class_balanced_accuracy": float(recall.mean()),
-        "worst_group_accuracy": min(per_group.values()),
+        "worst_group_accuracy": min(per_group.values(), default=accuracy),
         "per_class": {classes[place]: float(r) for place, r in zip(np.flatnonzero(present), recall, strict=True)},
         "per_group": per_group,
         "macro_recall": float(recall.mean()),

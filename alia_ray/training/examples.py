@@ -37,7 +37,7 @@ class Loaded:
 
     pixels: "torch.Tensor"  # uint8 (N, 3, S, S)
     labels: list[str]
-    groups: list[str]
+    groups: list[str | None]
 
 
 def count(examples: Sequence[Examples]) -> int:

@@ -5,7 +5,7 @@ import pytest
 from alia_ray.checks import windows
 from alia_ray.checks.inputs import check_inputs
 from alia_ray.checks.models import WEIGHTS
-from alia_ray.checks.texts import doubtful_things, long_domains
+from alia_ray.checks.texts import doubtful_things, long_domains, wrong_things
 from alia_ray.config import ConfigError, Model, load_config
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.sources import list_images
@@ -54,8 +54,9 @@ def test_prompts_of_the_baselines_count_where_an_arm_needs_them():
 
 def test_a_model_that_is_not_here_is_judged_by_clips_vocabulary_and_refuses_nothing():
     settings = load_config(DEMO, [HUB, f"discover.prompts=['{ENDLESS}', 'a {{}} at sea']"])
-    check_inputs(settings)
-    [said] = doubtful_things(settings, list_images(settings.source))
+    listing = list_images(settings.source)
+    assert not list(wrong_things(settings, listing))
+    [said] = doubtful_things(settings, listing)
     assert "probably takes" in said
     assert "edit.model reads 77" in said
 

@@ -89,6 +89,27 @@ def test_an_arm_that_is_its_control_differs_by_nothing():
     assert found["std"]["accuracy"] is None  # a single seed has none
 
 
+def test_images_without_a_group_are_drawn_and_are_in_no_group():
+    whole = outcome("original", 0, random_right(0, 0.7))
+    groups = [None if name == "g0" else name for name in whole.predictions.column("group").to_pylist()]
+    columns = {name: whole.predictions.column(name).to_pylist() for name in ("id", "label", "predicted")}
+    metrics = summarise(columns["predicted"], columns["label"], groups, CLASSES)
+    some = Outcome("original", 0, {"added": 0}, metrics, pa.table({**columns, "group": groups}))
+    all_of_them, fewer = (compare([each], "original", {})["original"]["interval"] for each in (whole, some))
+    assert fewer["accuracy"] == all_of_them["accuracy"]
+    low, high = fewer["worst_group_accuracy"]
+    assert low < metrics["worst_group_accuracy"] < high
+
+
+def test_a_draw_without_any_grouped_image_counts_as_one_group():
+    whole = outcome("original", 0, random_right(0, 0.7, 20))
+    columns = {name: whole.predictions.column(name).to_pylist() for name in ("id", "label", "predicted")}
+    groups = pa.array(["g1", *[None] * 19], pa.string())
+    metrics = summarise(columns["predicted"], columns["label"], groups.to_pylist(), CLASSES)
+    some = Outcome("original", 0, {"added": 0}, metrics, pa.table({**columns, "group": groups}))
+    assert np.isfinite(compare([some], "original", {})["original"]["interval"]["worst_group_accuracy"]).all()
+
+
 def test_the_same_outcomes_give_the_same_numbers():
     rows = [outcome(arm, seed, random_right(seed, 0.6)) for seed in range(2) for arm in ("original", "alia")]
     assert compare(rows, "original", {}) == compare(rows, "original", {})

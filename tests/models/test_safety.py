@@ -38,3 +38,8 @@ def test_it_flags_each_image_by_itself_and_changes_none(model):
     assert checker.flags(images) == [True, False, True]
     assert checker.flags(images[1:]) == [False, True]
     assert images[0].min() == 1
+
+
+def test_a_checker_that_has_only_half_precision_is_taken_as_it_is(model, tmp_path):
+    (tmp_path / "model.safetensors").rename(tmp_path / "model.fp16.safetensors")
+    assert SafetyChecker(model).flags(torch.ones(1, 3, 48, 48)) == [True]

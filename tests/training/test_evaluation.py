@@ -40,6 +40,20 @@ def test_a_label_that_is_no_class_is_refused():
         summarise(["a"], ["z"], ["x"], ["a", "b"])
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_an_example_without_a_group_counts_in_the_accuracy_and_in_no_group(nothing):
+    found = summarise(["a", "b", "b"], ["a", "b", "a"], [nothing, "x", nothing], ["a", "b"])
+    assert found["per_group"] == {"x": 1.0}
+    assert found["worst_group_accuracy"] == 1.0
+    assert found["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_without_any_group_the_worst_is_that_of_all():
+    found = summarise(["a", "b", "b"], ["a", "b", "a"], [None] * 3, ["a", "b"])
+    assert found["per_group"] == {}
+    assert found["worst_group_accuracy"] == found["accuracy"] == pytest.approx(2 / 3)
+
+
 def write_examples(folder: Path, count: int) -> Examples:
     """Dark and light pictures in turn; every third is labelled wrongly, which is its group."""
     rows = []

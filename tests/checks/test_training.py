@@ -1,0 +1,55 @@
+"""What the classifiers need and cannot have is refused before anything is paid for."""
+
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+from alia_ray.checks import training
+from alia_ray.config import load_config
+from alia_ray.miniature.recipes import DEMO
+
+
+def said(*overrides: str, stages: tuple[str, ...] = ("train",)) -> list[str]:
+    return list(training.wrong_things(load_config(DEMO, list(overrides)).train, stages))
+
+
+@pytest.fixture
+def no_server(tmp_path, monkeypatch) -> Path:
+    """torchvision's weights can be had from the returned folder only."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(training, "urlopen", refuse)
+    return tmp_path / "hub" / "checkpoints"
+
+
+def test_imagenet_weights_that_are_nowhere_are_refused_with_where_they_belong(no_server):
+    wanted = ["train.architecture=resnet18", "train.weights=imagenet"]
+    [sentence] = said(*wanted)
+    assert sentence.startswith("train.weights: the ImageNet weights of resnet18 are not on this machine")
+    file = Path(sentence.partition(" at ")[2].partition(",")[0])
+    assert file.parent == no_server
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert said(*wanted) == []
+
+
+def test_only_what_trains_asks_for_weights(no_server):
+    wanted = ["train.architecture=resnet18", "train.weights=imagenet"]
+    assert said(*wanted, stages=("caption", "edit", "evaluate")) == []
+    assert len(said(*wanted, stages=("train_base",))) == 1
+
+
+@pytest.mark.parametrize(("architecture", "sizes"), [("vit_b_16", "48"), ("alexnet", "32"), ("vgg11", "16")])
+def test_a_classifier_that_takes_no_pictures_of_the_size_is_refused(architecture, sizes):
+    chosen = [f"train.architecture={architecture}", "train.weights=none"]
+    [sentence] = said(*chosen, f"train.image_size={sizes}")
+    assert sentence.startswith(f"train.image_size: {architecture} does not take {sizes}² pixels")
+    assert said(*chosen, "train.image_size=224") == []
+
+
+def test_a_classifier_that_cannot_be_tried_by_shapes_is_left_alone():
+    assert said("train.architecture=regnet_y_400mf", "train.weights=none", "train.image_size=48") == []

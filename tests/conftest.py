@@ -8,10 +8,10 @@ import pytest
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """Ray on this machine, with three logical CPUs whatever it has."""
+    """Ray on this machine, with three logical CPUs whatever it has, and whatever other Ray runs here."""
     os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a token into the home directory
     import ray
 
-    ray.init(num_cpus=3, include_dashboard=False, logging_level="WARNING")
+    ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level="WARNING")
     yield
     ray.shutdown()

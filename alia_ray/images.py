@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageOps
 
 from alia_ray.decoding import opening, storing
 from alia_ray.decoding.colour import to_rgb
@@ -41,7 +41,7 @@ def decode_rgb(encoded: bytes) -> Image.Image:
     and formats that are not in `opening.FORMATS` included.
     """
     with _only_decode_errors(encoded):
-        return _decode(encoded)[2]
+        return _decode(encoded)[1]
 
 
 def plain_rgb(encoded: bytes) -> tuple[bytes, Image.Image]:
@@ -54,10 +54,10 @@ def plain_rgb(encoded: bytes) -> tuple[bytes, Image.Image]:
     Raises DecodeError.
     """
     with _only_decode_errors(encoded):
-        encoded, source, picture = _decode(encoded)
-        if storing.keeps(source, picture):
-            return encoded, picture
-        return storing.encode_anew(encoded, source, picture), picture
+        opened, picture = _decode(encoded)
+        if not storing.keeps(opened.picture, picture):
+            return storing.encode_anew(opened.encoded, opened.picture, picture), picture
+        return (opened.encoded if opened.orientation else _without_metadata(opened.encoded, picture)), picture
 
 
 def file_ending(encoded: bytes) -> str:
@@ -66,14 +66,21 @@ def file_ending(encoded: bytes) -> str:
         return storing.ENDINGS[picture.format]
 
 
-def _decode(encoded: bytes) -> tuple[bytes, ImageFile.ImageFile, Image.Image]:
-    """The bytes without metadata that does harm, the picture as they store it, and as it is seen."""
-    encoded, source = opening.load(encoded)
-    orientation = opening.orientation(source)
-    if orientation is None:
-        encoded = opening.without_metadata(encoded)  # or it would stop who reads what is kept
-    picture = to_rgb(source)
-    return encoded, source, picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
+def _decode(encoded: bytes) -> tuple[opening.Opened, Image.Image]:
+    """The picture as it is stored, and as it is seen."""
+    opened = opening.load(encoded)
+    picture = to_rgb(opened.picture)
+    turn = _TURNS.get(opened.orientation)
+    return opened, picture if turn is None else picture.transpose(turn)
+
+
+def _without_metadata(encoded: bytes, picture: Image.Image) -> bytes:
+    """The same picture without EXIF that is damaged, which would stop who reads it, if it can be taken out."""
+    bare = opening.without_metadata(encoded)
+    try:
+        return bare if decode_rgb(bare) == picture else encoded
+    except DecodeError:
+        return encoded
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import io
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
@@ -16,29 +17,30 @@ class DecodeError(ValueError):
     """Bytes that are not a picture. The message says why."""
 
 
-def load(encoded: bytes) -> tuple[bytes, ImageFile.ImageFile]:
-    """A picture with its pixels, as it is stored, and the bytes that it was read from.
+@dataclass(frozen=True)
+class Opened:
+    """A picture with its pixels as they are stored."""
 
-    Those are `encoded`, without metadata where that is so damaged that Pillow cannot get at the pixels; a viewer
-    does not care for it. Raises DecodeError, or whatever Pillow raises.
+    encoded: bytes  # what it was read from
+    picture: ImageFile.ImageFile
+    orientation: int | None  # EXIF's, from 1 to 8; None where EXIF is damaged
+
+
+def load(encoded: bytes) -> Opened:
+    """Read a picture, without its metadata where that is so damaged that Pillow cannot get at the pixels.
+
+    A viewer does not care for such metadata. Raises DecodeError, or whatever Pillow raises.
     """
     failed: Exception | None = None
     for candidate in _candidates(encoded):
         try:
-            return candidate, _load(candidate)
+            picture = _load(candidate)
+            return Opened(candidate, picture, _orientation(picture))
         except Exception as error:
             if _is_refused(error):
                 raise
             failed = failed or error
     raise failed
-
-
-def orientation(picture: ImageFile.ImageFile) -> int | None:
-    """A loaded picture's EXIF orientation from 1 to 8, None where its EXIF is damaged."""
-    try:
-        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow's parser of EXIF checks nothing, so broken bytes raise anything
-        return None
 
 
 def reason(encoded: bytes, error: Exception) -> str:
@@ -48,7 +50,10 @@ def reason(encoded: bytes, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         if encoded.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<"):
             return "it is HTML or XML, not a picture"
-        return f"it is none of {', '.join(FORMATS)} and HEIC, or its header is damaged"
+        looks_like = [name for name in FORMATS if Image.OPEN[name][1](encoded[:16])]
+        return (
+            f"its {looks_like[0]} header is damaged" if looks_like else f"it is none of {', '.join(FORMATS)}, HEIC"
+        )
     if isinstance(error, (OSError, Image.DecompressionBombError)) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -86,6 +91,13 @@ def _load(encoded: bytes) -> ImageFile.ImageFile:
             exif.pop(directory, None)  # Pillow reads them after the pixels, and fails where they are damaged
     picture.load()
     return picture
+
+
+def _orientation(picture: ImageFile.ImageFile) -> int | None:
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow's parser of EXIF checks nothing, so broken bytes raise anything
+        return None
 
 
 def _open(encoded: bytes) -> ImageFile.ImageFile:
@@ -128,14 +140,14 @@ def _bare_jpeg(encoded: bytes, keep_exif: bool) -> bytes:
     kept, place = [encoded[:2]], 2
     while encoded[place : place + 1] == b"\xff":
         marker, length = encoded[place + 1], int.from_bytes(encoded[place + 2 : place + 4], "big")
+        if marker == 0xDA or length < 2:  # pixels follow, or rubbish
+            break
         segment = encoded[place : place + 2 + length]
         tells = segment[4:].startswith((b"JFIF\0", b"Adobe")) and length >= 14
         is_exif = keep_exif and segment[4:].startswith(b"Exif\0\0")
         if marker not in (*range(0xE0, 0xF0), 0xFE) or tells or is_exif:
             kept.append(segment)
         place += 2 + length
-        if marker == 0xDA or length < 2:  # pixels follow
-            break
     return b"".join([*kept, encoded[place:]])
 
 

@@ -427,7 +427,7 @@ def tiffs(rng: np.random.Generator) -> Made:
         yield f"premultiplied-{name}.tif", write.tiff(values, 2, order, t338=("H", (1,))), seen, 3
         values = look.smooth(rng)
         values[..., 1:] = (values[..., 1:].astype(int) - 128).astype(np.int8).view(np.uint8) // 4
-        yield f"lab-{name}.tif", write.tiff(values, 8, order), look.from_lab(values), 3
+        yield f"lab-{name}.tif", write.tiff(values, 8, order), look.from_lab(values), 6
         values = look.noise(rng)
         yield f"ycc-{name}.tif", write.tiff(values, 6, order, t530=("H", (1, 1))), look.from_ycc(values), 2
     values = look.noise(rng)

@@ -72,7 +72,7 @@ def tiff(array: np.ndarray, photometric: int, order: str = "<", planar: bool = F
 def tiff_of_bytes(
     raw: bytes, shape: tuple[int, int, int], kind: tuple[int, int, int], order: str = "<", strips: int = 1, **tags
 ) -> bytes:
-    """Bytes as the pixels of a TIFF of a shape (width, height, bands) and kind (bits, sample format, photometric)."""
+    """Bytes as a TIFF of a shape (width, height, bands) and a kind (bits, sample format, photometric)."""
     width, height, bands = shape
     bits, sample_format, photometric = kind
     size = len(raw) // strips

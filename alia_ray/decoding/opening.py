@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 """What is tried, whatever a file is called; no other of Pillow's parsers, one of which starts Ghostscript."""
@@ -86,9 +86,7 @@ def _load(encoded: bytes) -> ImageFile.ImageFile:
     if picture.format == "PNG":
         _scale_transparency(picture, depth=encoded[24])
     if picture.format == "TIFF":
-        exif = picture.getexif()
-        for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
-            exif.pop(directory, None)  # Pillow reads them after the pixels, and fails where they are damaged
+        _prepare_tiff(picture)
     picture.load()
     return picture
 
@@ -133,6 +131,16 @@ def _scale_transparency(picture: ImageFile.ImageFile, depth: int) -> None:
         picture.info["transparency"] = transparent * 255 // (2**depth - 1)
     if picture.mode == "RGB" and isinstance(transparent, tuple) and depth == 16:
         picture.info["transparency"] = tuple(value >> 8 for value in transparent)
+
+
+def _prepare_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
+    """Keep Pillow from what it does wrong."""
+    coarse = picture.tag_v2.get(TiffImagePlugin.YCBCRSUBSAMPLING, (1, 1)) != (1, 1)
+    if coarse and picture.mode == "YCbCr":  # with compression it is RGB, by libtiff
+        raise DecodeError("cannot be decoded: it is a TIFF of coarser colours without compression")
+    exif = picture.getexif()
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
+        exif.pop(directory, None)  # it reads them after the pixels, and fails where they are damaged
 
 
 def _bare_jpeg(encoded: bytes, keep_exif: bool) -> bytes:

@@ -2,6 +2,8 @@
 
 import io
 import re
+from bisect import bisect
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFile, JpegImagePlugin
@@ -9,7 +11,6 @@ from PIL import Image, ImageChops, ImageFile, JpegImagePlugin
 ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
 """The formats that tables hold. MPO is a JPEG with more pictures behind the first."""
 _WEBP_SIDE = 16383  # pixels, the most that WebP can hold
-_QUALITIES = (95, 90, 85, 80)
 
 
 def keeps(source: ImageFile.ImageFile, picture: Image.Image) -> bool:
@@ -28,7 +29,8 @@ def encode_anew(encoded: bytes, source: ImageFile.ImageFile, picture: Image.Imag
     """A picture that was made of a source, in about as many bytes as the source: lossless sources exactly.
 
     JPEG keeps its tables and subsampling. WebP, AVIF, HEIC, JPEG 2000 and TIFF with lossy strips do not say what
-    quality they have: they become WebP of the best quality of _QUALITIES that needs no more bytes than the source.
+    quality they have: they become WebP of the best quality that needs no more bytes than the source, but of no
+    worse than 80 where the source is of a kind that does more with its bytes.
     """
     if source.format in ("JPEG", "MPO"):
         return _save(_fewest_bands(picture, indexed=False), "JPEG", optimize=True, **_jpeg_options(source))
@@ -37,11 +39,10 @@ def encode_anew(encoded: bytes, source: ImageFile.ImageFile, picture: Image.Imag
         if source.format == "WEBP" and fits_webp:
             return _save(picture, "WEBP", lossless=True)
         return _save(_fewest_bands(picture, indexed=True), "PNG")
-    for quality in _QUALITIES:
-        content = _save(picture, "WEBP" if fits_webp else "JPEG", quality=quality)
-        if len(content) <= len(encoded):
-            break
-    return content
+    qualities = range(30 if source.format == "WEBP" else 80, 100, 5)
+    content = partial(_save, picture, "WEBP" if fits_webp else "JPEG")
+    fitting = bisect(qualities, len(encoded), key=lambda quality: len(content(quality=quality)))
+    return content(quality=qualities[max(fitting - 1, 0)])
 
 
 def _jpeg_options(source: ImageFile.ImageFile) -> dict[str, object]:

@@ -74,7 +74,7 @@ def _other_formats(rng: np.random.Generator) -> Iterator[tuple[str, bytes, str]]
         "bitmap.xbm": b"#define a_width 8\n#define a_height 1\nstatic char a_bits[] = {0x01};",
         **{
             f"other.{format.lower()}": saved(of(look.noise(rng)), format)
-            for format in ("TGA", "PCX", "SGI", "IM", "DDS", "ICNS", "QOI", "PDF", "EPS")
+            for format in ("TGA", "PCX", "SGI", "DDS", "ICNS", "QOI", "PDF", "EPS")
         },
     }
     for name, data in others.items():
@@ -144,4 +144,7 @@ def _damaged(rng: np.random.Generator) -> Iterator[tuple[str, bytes, str]]:
     yield "no-pixels.ppm", b"P6 0 0 255\n", "cannot be decoded: "
     half = rng.random((look.HEIGHT, look.WIDTH, 3)).astype(np.float32)
     yield "float-colours.tif", write.tiff(half, 2), "cannot be decoded: "
+    coarse = {"t530": ("H", (2, 2))}  # two by two pixels share a colour
+    data = write.tiff_of_bytes(bytes(2000), (look.WIDTH, look.HEIGHT, 3), (8, 1, 6), **coarse)
+    yield "coarse-colours.tif", data, "coarser colours"
     yield "words.ppm", b"P3 24 16 255\nred green blue\n", "cannot be decoded: "

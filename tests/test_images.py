@@ -137,6 +137,13 @@ def test_a_new_encoding_takes_no_more_bytes_than_its_source(kind):
     assert np.abs(error).mean() <= (0 if ending == "png" or "lossless" in kind else 5)
 
 
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG2000"])
+def test_frames_of_one_camera_stay_comparable(format):
+    dark, bright = (Image.fromarray(np.array([[200, top]], np.uint16)) for top in (250, 60_000))
+    seen = [np.asarray(decode_rgb(saved(frame, format)))[0, :, 0].tolist() for frame in (dark, bright)]
+    assert seen == [[0, 0], [0, 233]]
+
+
 def test_damaged_exif_is_not_kept_for_others_to_stumble_over():
     encoded = saved(photo(), "JPEG", exif=BROKEN_EXIF["cut"], dpi=(72, 72))
     kept, picture = plain_rgb(encoded)

@@ -65,8 +65,9 @@ def _tiff_sample(picture: ImageFile.ImageFile) -> tuple[str, int] | None:
 
 def _eight_bits(picture: ImageFile.ImageFile, values: np.ndarray) -> Image.Image:
     """Greys of any depth as L: 0 is black, or white where a TIFF says so."""
-    finite = np.nan_to_num(values.astype(np.float64), nan=0.0)
-    grey = np.clip(finite * 255 / _white(picture, finite), 0, 255).astype(np.uint8)
+    white = _white(picture, values)
+    levels = np.clip(np.nan_to_num(values.astype(np.float64), nan=0), 0, white) * 255 / white
+    grey = levels.astype(np.uint8)
     if picture.format == "TIFF" and picture.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
         grey = 255 - grey  # Pillow turns only greys of up to 8 bits around
     return Image.fromarray(grey)

@@ -1,6 +1,7 @@
 """Bytes of any kind to a picture that Pillow has read, of the formats that a training set can hold."""
 
 import io
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 """What is tried, whatever a file is called; no other of Pillow's parsers, one of which starts Ghostscript."""
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _NEEDED_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # of a PNG's pixels
+
+# Of metadata that is damaged, which nobody misses, and of bombs, which `_load` refuses.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class DecodeError(ValueError):

@@ -48,7 +48,7 @@ def encode_anew(encoded: bytes, source: ImageFile.ImageFile, picture: Image.Imag
 def _jpeg_options(source: ImageFile.ImageFile) -> dict[str, object]:
     """How a JPEG was encoded; CMYK has no chroma to be sampled more coarsely."""
     return {
-        "qtables": list(source.quantization.values())[:2],
+        "qtables": [source.quantization[key] for key in sorted(source.quantization)][:2],
         "subsampling": 0 if source.mode == "CMYK" else JpegImagePlugin.get_sampling(source),
         "progressive": "progression" in source.info,
     }

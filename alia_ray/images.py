@@ -57,7 +57,8 @@ def plain_rgb(encoded: bytes) -> tuple[bytes, Image.Image]:
         opened, picture = _decode(encoded)
         if not storing.keeps(opened.picture, picture):
             return storing.encode_anew(opened.encoded, opened.picture, picture), picture
-        return (opened.encoded if opened.orientation else _without_metadata(opened.encoded, picture)), picture
+        is_sound = opened.orientation is not None
+        return (opened.encoded if is_sound else _without_metadata(opened.encoded, picture)), picture
 
 
 def file_ending(encoded: bytes) -> str:

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from corpus import corpus
-from corpus.good import ADOBE_PROFILE, BROKEN_EXIF, SRGB_PROFILE
+from corpus.photos import BROKEN_EXIF
+from corpus.profiles import ADOBE_PROFILE, SRGB_PROFILE
 from corpus.writers import exif, saved
 from PIL import EpsImagePlugin, Image
 

@@ -113,7 +113,7 @@ def _to_srgb(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform] | None:
         mode = _INPUT_OF[opened.profile.xcolor_space.strip()]
         transform = ImageCms.buildTransform(opened, _SRGB, mode, "RGB")
         return None if _changes_nothing(mode, transform) else (mode, transform)
-    except (ImageCms.PyCMSError, OSError, KeyError, ValueError, TypeError):  # of a damaged profile
+    except Exception:  # a damaged profile is ignored, however LittleCMS and Pillow stumble over it
         return None
 
 

@@ -11,9 +11,10 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 """What is tried, whatever a file is called; no other of Pillow's parsers, one of which starts Ghostscript."""
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_NEW_SUBFILE_TYPE = 254  # of TIFF; its last bit: the page is a smaller version of another
 _NEEDED_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # of a PNG's pixels
 
-# Of metadata that is damaged, which nobody misses, and of bombs, which `_load` refuses.
+# Pillow warns of damaged metadata, which nobody misses, and of bombs, which `_load` refuses.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -138,7 +139,11 @@ def _scale_transparency(picture: ImageFile.ImageFile, depth: int) -> None:
 
 
 def _prepare_tiff(picture: TiffImagePlugin.TiffImageFile) -> None:
-    """Keep Pillow from what it does wrong."""
+    """Keep Pillow from what it does wrong. Raises DecodeError for what it would show, but not as it is."""
+    if picture.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 1:
+        raise DecodeError(
+            "cannot be decoded: it is the raw file of a camera, or a TIFF that begins with a thumbnail"
+        )
     coarse = picture.tag_v2.get(TiffImagePlugin.YCBCRSUBSAMPLING, (1, 1)) != (1, 1)
     if coarse and picture.mode == "YCbCr":  # with compression it is RGB, by libtiff
         raise DecodeError("cannot be decoded: it is a TIFF of coarser colours without compression")

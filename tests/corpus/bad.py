@@ -144,6 +144,7 @@ def _damaged(rng: np.random.Generator) -> Iterator[tuple[str, bytes, str]]:
     yield "no-pixels.ppm", b"P6 0 0 255\n", "cannot be decoded: "
     half = rng.random((look.HEIGHT, look.WIDTH, 3)).astype(np.float32)
     yield "float-colours.tif", write.tiff(half, 2), "cannot be decoded: "
+    yield "raw.nef", write.tiff(look.noise(rng), 2, t254=("I", (1,)), t330=("I", (8,))), "raw file of a camera"
     coarse = {"t530": ("H", (2, 2))}  # two by two pixels share a colour
     data = write.tiff_of_bytes(bytes(2000), (look.WIDTH, look.HEIGHT, 3), (8, 1, 6), **coarse)
     yield "coarse-colours.tif", data, "coarser colours"

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
-from corpus import writers
+from corpus import profiles, writers
 
 HEIGHT, WIDTH = 16, 24
 
@@ -55,13 +55,13 @@ def from_lab(values: np.ndarray) -> np.ndarray:
     green_red, blue_yellow = (values[..., band].view(np.int8).astype(np.float64) for band in (1, 2))
     middle = (lightness + 16) / 116
     parts = np.stack([middle + green_red / 500, middle, middle - blue_yellow / 200], -1)
-    light = np.where(parts > 6 / 29, parts**3, 3 * (6 / 29) ** 2 * (parts - 4 / 29)) * np.array(writers.D50)
-    return writers.srgb_levels(light @ np.linalg.inv(writers.SRGB).T)
+    light = np.where(parts > 6 / 29, parts**3, 3 * (6 / 29) ** 2 * (parts - 4 / 29)) * np.array(profiles.D50)
+    return profiles.srgb_levels(light @ np.linalg.inv(profiles.SRGB).T)
 
 
 def from_primaries(values: np.ndarray, primaries: np.ndarray, light: np.ndarray) -> np.ndarray:
     """Levels (H, W, 3) of other primaries whose light is given, clipped to what sRGB can show."""
-    return writers.srgb_levels(light @ primaries.T @ np.linalg.inv(writers.SRGB).T)
+    return profiles.srgb_levels(light @ primaries.T @ np.linalg.inv(profiles.SRGB).T)
 
 
 def from_profile(inks: np.ndarray, profile: bytes) -> np.ndarray:

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 
 _SRGB = ImageCms.createProfile("sRGB")
 _INPUT_OF = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space: the mode it is applied to
-_SAME = 2  # levels of 255 that a profile may differ from sRGB, as the many editions of sRGB itself do
+_SAME = 3  # levels of 255 that a profile may differ from sRGB, as the many editions of sRGB itself do
 
 
 def to_rgb(picture: ImageFile.ImageFile) -> Image.Image:

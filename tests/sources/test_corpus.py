@@ -209,6 +209,7 @@ def problem(sample: Sample, image: bytes | None, reason: str | None) -> str | No
     return None if off <= sample.tolerance + ONE_LOSS else f"{sample.name} is off by {off}"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_every_file_is_an_image_of_the_right_pixels_or_an_error_with_its_reason(

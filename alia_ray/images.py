@@ -1,73 +1,100 @@
 """Encoded bytes to RGB pictures and back."""
 
 import io
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,  # what Pillow raises for some broken PNG files
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+from alia_ray.decoding import opening, storing
+from alia_ray.decoding.colour import to_rgb
+from alia_ray.decoding.opening import DecodeError
 
+__all__ = [
+    "DecodeError",
+    "decode_rgb",
+    "encode",
+    "file_ending",
+    "fit_square",
+    "from_array",
+    "plain_rgb",
+    "squeeze",
+    "to_array",
+]
 
-class DecodeError(ValueError):
-    """Bytes that are not a picture. The message says why."""
+_TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode_rgb(encoded: bytes) -> Image.Image:
-    """Decode a picture of any mode to RGB, the right way up.
+    """Decode a picture of any mode to RGB as a viewer shows it; docs/datasets.md has a table of all kinds.
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8.
-    Raises DecodeError for anything that cannot be decoded, truncated files and decompression bombs included.
+    The first frame or page, upright, in sRGB, transparency laid on white. Damaged EXIF and colour profiles are
+    ignored. Raises DecodeError, and nothing else, for what cannot be decoded: truncated files, decompression bombs
+    and formats that are not in `opening.FORMATS` included.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(encoded))
-            picture.load()
-            return _to_rgb(ImageOps.exif_transpose(picture))
-    except _UNREADABLE as error:
-        raise DecodeError(f"cannot be decoded: {error or type(error).__name__}") from error
+    with _only_decode_errors(encoded):
+        return _decode(encoded)[1]
 
 
 def plain_rgb(encoded: bytes) -> tuple[bytes, Image.Image]:
-    """Bytes of an upright RGB picture, and the picture: the same bytes where they already are that, else PNG.
+    """Bytes to keep of a picture, and the picture as `decode_rgb` gives it.
 
+    The bytes are the source's where every reader sees the same in them (`storing.keeps`). Else they are a new
+    encoding: exact for a lossless source, for a lossy one of its own kind and quality, so that decoding them gives
+    the picture but for one more loss. An id must therefore hash the picture, which is the source's: it depends on
+    no encoder, and is the same in every run. The bytes are the same for the same version of Pillow.
     Raises DecodeError.
     """
-    picture = decode_rgb(encoded)
-    with Image.open(io.BytesIO(encoded)) as stored:
-        upright = stored.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        is_plain = stored.mode == "RGB" and not stored.has_transparency_data and upright
-        keeps = is_plain and stored.format in ("JPEG", "PNG", "WEBP")
-    return (encoded if keeps else encode(picture)), picture
+    with _only_decode_errors(encoded):
+        opened, picture = _decode(encoded)
+        if not storing.keeps(opened.picture, picture):
+            return storing.encode_anew(opened.encoded, opened.picture, picture), picture
+        is_sound = opened.orientation is not None
+        return (opened.encoded if is_sound else _without_metadata(opened.encoded, picture)), picture
 
 
 def file_ending(encoded: bytes) -> str:
     """What a file of these bytes, of one of the formats that tables hold, is called by: jpg, png or webp."""
-    with Image.open(io.BytesIO(encoded)) as picture:
-        return {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}[picture.format]
+    with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG", "WEBP")) as picture:
+        return storing.ENDINGS[picture.format]
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return Image.fromarray(_to_8_bit(np.asarray(picture))).convert("RGB")
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return picture.convert("RGB")
+def _decode(encoded: bytes) -> tuple[opening.Opened, Image.Image]:
+    """The picture as it is stored, and as it is seen."""
+    opened = opening.load(encoded)
+    picture = to_rgb(opened.picture)
+    turn = _TURNS.get(opened.orientation)
+    return opened, picture if turn is None else picture.transpose(turn)
 
 
-def _to_8_bit(grey: np.ndarray) -> np.ndarray:
-    """Scale by what the numbers can hold: 16 bits where any is over 255, else 8."""
-    scale = 257.0 if grey.max() > 255 else 1.0
-    return np.clip(grey / scale, 0, 255).astype(np.uint8)
+def _without_metadata(encoded: bytes, picture: Image.Image) -> bytes:
+    """The same picture without EXIF that is damaged, which would stop who reads it, if it can be taken out."""
+    bare = opening.without_metadata(encoded)
+    try:
+        return bare if decode_rgb(bare) == picture else encoded
+    except DecodeError:
+        return encoded
+
+
+@contextmanager
+def _only_decode_errors(encoded: bytes) -> Iterator[None]:
+    try:
+        yield
+    except DecodeError:
+        raise
+    except Exception as error:
+        # Bad bytes make Pillow's parsers raise whatever comes: OSError and SyntaxError, but also struct.error,
+        # TypeError, KeyError, OverflowError, MemoryError, zlib.error. No list holds for Pillow's next version.
+        raise DecodeError(f"cannot be decoded: {opening.reason(encoded, error)}") from error
 
 
 def encode(picture: Image.Image, format: str = "png") -> bytes:

@@ -21,7 +21,7 @@ from alia_ray.cluster.joining import Cluster
 from alia_ray.config import Config, as_yaml
 from alia_ray.config.arms import BASE, Arm, EditSet
 from alia_ray.edits.attempts import TRIES
-from alia_ray.errors import StageError
+from alia_ray.errors import FullDiskError, StageError
 from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
@@ -245,15 +245,21 @@ def _training_rows(state: State, arm: Arm) -> int:
 
 @contextmanager
 def _timed(state: State, stage: str, counts: Callable[[], tuple[int, int]]) -> Iterator[None]:
-    """Add a stage's seconds to those of earlier tries, failed ones too, and keep its (rows, errors)."""
+    """Add a stage's seconds to those of earlier tries, failed ones too, and keep its (rows, errors).
+
+    Raises StageError where the disk is full, since the message of a full disk names no stage.
+    """
     stats = state.folder.read_json("stages", f"{stage}.json") or {"rows": 0, "errors": 0, "seconds": 0.0}
     started = time.perf_counter()
     try:
-        yield
-        stats["rows"], stats["errors"] = counts()
-    finally:
-        stats["seconds"] = round(stats["seconds"] + time.perf_counter() - started, 3)
-        state.folder.write_json(stats, "stages", f"{stage}.json")
+        try:
+            yield
+            stats["rows"], stats["errors"] = counts()
+        finally:
+            stats["seconds"] = round(stats["seconds"] + time.perf_counter() - started, 3)
+            state.folder.write_json(stats, "stages", f"{stage}.json")
+    except FullDiskError as error:
+        raise StageError(f"{stage}: {error}") from error
 
 
 def _table_counts(state: State, stage: str, table: Table) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import edits_table, outcomes, wanted_requests
-from alia_ray.stages.ingest import images_table
+from alia_ray.stages.ingest import images_table, is_whole
 from alia_ray.store import tables
 from alia_ray.store.run_folder import HISTORY, RunFolder, Table
 from alia_ray.training.examples import Examples
@@ -65,6 +65,8 @@ class State:
         """The images' ids, splits and labels; read once, after `ingest`."""
         if not self.images.exists():
             raise StageError("there is no images table yet; run `alia-ray ingest` first")
+        if not is_whole(self.images):
+            raise StageError("ingest was interrupted; run `alia-ray ingest` first")
         return self.images.read(["image_id", "split", "label"])
 
     def _of_split(self, split: str) -> pa.Table:

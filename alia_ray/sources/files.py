@@ -8,10 +8,15 @@ import pyarrow.csv as pacsv
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
+from alia_ray.store.patience import may_pass, patiently
 from alia_ray.store.run_folder import filesystem
 
 Content = bytes | OSError
-"""An image's encoded bytes, or why they cannot be read."""
+"""An image's encoded bytes, or why they cannot be read: now, or at all, which is a NoPictureError."""
+
+
+class NoPictureError(OSError):
+    """A row that holds no picture, such as a null: to read it again would find no more."""
 
 
 def read_files(root: str, relative_paths: list[str]) -> list[Content]:
@@ -20,13 +25,17 @@ def read_files(root: str, relative_paths: list[str]) -> list[Content]:
 
     def read(relative: str) -> Content:
         try:
-            with fs.open_input_stream(posixpath.join(base, relative)) as stream:
-                return stream.read()
+            return patiently(lambda: _bytes(fs, posixpath.join(base, relative)))
         except OSError as error:
             return error
 
     with ThreadPoolExecutor(8) as threads:
         return list(threads.map(read, relative_paths))
+
+
+def _bytes(fs: pafs.FileSystem, path: str) -> bytes:
+    with fs.open_input_stream(path) as stream:
+        return stream.read()
 
 
 def version_of(info: pafs.FileInfo) -> str | None:
@@ -35,7 +44,7 @@ def version_of(info: pafs.FileInfo) -> str | None:
 
 
 def versions(root: str, relative_paths: list[str]) -> list[str | None]:
-    """The version of each file below `root`; null where there is none.
+    """The version of each file below `root`; null where there is none. Raises OSError.
 
     Folders are listed, since an object store answers for a thousand files as fast as for one.
     """
@@ -44,9 +53,11 @@ def versions(root: str, relative_paths: list[str]) -> list[str | None]:
 
     def listed(folder: str) -> list[pafs.FileInfo]:
         try:
-            return fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-        except OSError:  # whoever reads the files will be told why
-            return []
+            return patiently(lambda: fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True)))
+        except OSError as error:
+            if may_pass(error):
+                raise
+            return []  # such as a folder that may not be listed, though its files may be read
 
     with ThreadPoolExecutor(8) as threads:
         found = {info.path: version_of(info) for infos in threads.map(listed, folders) for info in infos}
@@ -60,8 +71,7 @@ def read_list(key: str, root: str, *name: str) -> bytes:
     """
     fs, base = filesystem(root)
     try:
-        with fs.open_input_stream(posixpath.join(base, *name)) as stream:
-            return stream.read()
+        return patiently(lambda: _bytes(fs, posixpath.join(base, *name)))
     except OSError as error:
         raise ConfigError(f"source.{key}: cannot read {posixpath.join(root, *name)}: {error}") from error
 

@@ -15,8 +15,9 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import HuggingFace
-from alia_ray.sources.files import Content
+from alia_ray.sources.files import Content, NoPictureError, read_files
 from alia_ray.sources.listing import LISTING, assign_splits
+from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import filesystem
 
 if TYPE_CHECKING:
@@ -102,9 +103,13 @@ def read_images(source: HuggingFace, rows: pa.Table) -> list[Content]:
         indices = list(members)
         images = _opened(source)[split].select_columns(source.image_column)
         encoded = images.cast_column(source.image_column, datasets.Image(decode=False))
-        found = encoded[[int(places[index][1]) for index in indices]][source.image_column]
+        numbers = [int(places[index][1]) for index in indices]
+        try:
+            found = patiently(lambda encoded=encoded, numbers=numbers: encoded[numbers][source.image_column])
+        except OSError as error:
+            found = [error] * len(indices)
         for index, value in zip(indices, found, strict=True):
-            contents[index] = _content(source, value)
+            contents[index] = value if isinstance(value, OSError) else _content(source, value)
     return contents
 
 
@@ -114,15 +119,11 @@ def _content(source: HuggingFace, value: dict[str, Any] | None) -> Content:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     if value is None or (value["bytes"] is None and value["path"] is None):
-        return OSError("the image column is null")
+        return NoPictureError("the image column is null")
     if value["bytes"] is not None:
         return value["bytes"]
     path = os.path.abspath(value["path"])
     roots = (source.name, str(datasets.config.HF_DATASETS_CACHE), HF_HUB_CACHE)
     if not any(path.startswith(os.path.join(os.path.abspath(root), "")) for root in roots):
-        return OSError(f"the row names the file {value['path']}, which lies outside of the dataset")
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        return error
+        return NoPictureError(f"the row names the file {value['path']}, which lies outside of the dataset")
+    return read_files("/", [path])[0]

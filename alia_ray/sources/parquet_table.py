@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ParquetTable
-from alia_ray.sources.files import Content, version_of
+from alia_ray.sources.files import Content, NoPictureError, version_of
 from alia_ray.sources.listing import LISTING, assign_splits
+from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import filesystem
 
 
@@ -63,10 +64,19 @@ def read_images(source: ParquetTable, rows: pa.Table) -> list[Content]:
     contents: list[Content] = [OSError("not read")] * len(places)
     order = sorted(range(len(places)), key=lambda index: places[index][:2])
     for (base, number), members in groupby(order, key=lambda index: places[index][:2]):
-        file = pq.ParquetFile(root if is_file else posixpath.join(root, base), filesystem=fs)
-        column = file.read_row_group(int(number), columns=[source.image_column]).column(0)
-        for index in members:
+        indices, path = list(members), root if is_file else posixpath.join(root, base)
+
+        def read(path: str = path, number: str = number) -> pa.ChunkedArray:
+            return pq.ParquetFile(path, filesystem=fs).read_row_group(int(number), [source.image_column]).column(0)
+
+        try:
+            column = patiently(read)
+        except OSError as error:
+            for index in indices:
+                contents[index] = error
+            continue
+        for index in indices:
             value = column[int(places[index][2])].as_py()
             value = value.get("bytes") if isinstance(value, dict) else value
-            contents[index] = value if value is not None else OSError("the image column is null")
+            contents[index] = value if value is not None else NoPictureError("the image column is null")
     return contents

@@ -17,8 +17,9 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import WebDataset
-from alia_ray.sources.files import Content, version_of
+from alia_ray.sources.files import Content, NoPictureError, version_of
 from alia_ray.sources.listing import LISTING, SPLIT_NAMES, assign_splits
+from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import filesystem
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
@@ -124,13 +125,19 @@ def read_images(source: WebDataset, rows: pa.Table) -> list[Content]:
     order = sorted(range(len(places)), key=lambda index: (places[index][0], int(places[index][1])))
     for shard, members in groupby(order, key=lambda index: places[index][0]):
         indices = list(members)
+        members = [(int(places[index][1]), int(places[index][2])) for index in indices]
+        path = posixpath.join(root, shard)
         try:
-            with fs.open_input_file(posixpath.join(root, shard)) as file:
-                for index in indices:
-                    _, offset, size = places[index]
-                    found = file.read_at(int(size), int(offset))
-                    contents[index] = found if found else OSError("the sample has no picture")
+            found = patiently(lambda path=path, members=members: _read_members(fs, path, members))
         except OSError as error:
-            for index in indices:
-                contents[index] = error
+            found = [error] * len(indices)
+        for index, content in zip(indices, found, strict=True):
+            contents[index] = content
     return contents
+
+
+def _read_members(fs: pafs.FileSystem, path: str, members: list[tuple[int, int]]) -> list[Content]:
+    """The pictures of a shard at some (offset, size)."""
+    with fs.open_input_file(path) as file:
+        found = [file.read_at(size, offset) for offset, size in members]
+    return [content or NoPictureError("the sample has no picture") for content in found]

@@ -91,3 +91,18 @@ def test_what_was_made_of_an_image_that_is_gone_is_not_read_any_more(tmp_path):
     assert edits_of_it.isdisjoint(after.wanted_edits().column("edit_id").to_pylist())
     asked = after.settings.discover.model_copy(update={"prompts": None})
     assert len(State(after.settings.model_copy(update={"discover": asked})).captions()) == 3
+
+
+def test_a_classifier_is_another_one_once_a_label_was_corrected_and_the_same_as_long_as_none_was(tmp_path):
+    found = state(tmp_path)
+    fill(found, images=4)
+    mark = ("listing", found.images.fingerprint, "_ingest.json")
+    before = found.arm_fingerprint(BASE)
+    found.folder.write_json({"whole": True, "corrected": False}, *mark)
+    assert state(tmp_path).arm_fingerprint(BASE) == before
+    seen = {before}
+    for label in ("dog", "cat"):
+        found.images.correct({found.ids_of("train")[0]: {"label": label}})
+        found.folder.write_json({"whole": True, "corrected": True}, *mark)
+        seen.add(state(tmp_path).arm_fingerprint(BASE))
+    assert len(seen) == 3

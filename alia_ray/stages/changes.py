@@ -67,8 +67,8 @@ def is_lost(row: Row, version: str | None) -> bool:
 def outdated(now: Mapping[str, Row], changes: Changes, images: Iterable[Row], errors: Iterable[Row]) -> set[str]:
     """The origins whose rows and errors must go, to be read again where they are still listed.
 
-    Beside what is gone or was replaced those are images that lost their label, images that have one now, and twins
-    whose other copy is not to stay any more.
+    Beside what is gone or was replaced those are images that lost their label, errors of such as have one now, and
+    twins whose other copy is not to stay any more.
     """
     found = {*changes.gone, *changes.replaced}
     stays = {}
@@ -78,16 +78,17 @@ def outdated(now: Mapping[str, Row], changes: Changes, images: Iterable[Row], er
             found.add(origin)
         elif origin not in found:
             stays[row["image_id"]] = now[origin]["split"]
-    for error in errors:
-        listed = now.get(error["key"])
-        has_label = error["kind"] == "label" and listed and listed["label"]
-        if (
-            listed is None
-            or has_label
-            or (error["kind"] == "twin" and not _is_out(listed, stays.get(error["twin_of"])))
-        ):
-            found.add(error["key"])
+    found |= {error["key"] for error in errors if not _holds(error, now.get(error["key"]), stays)}
     return found
+
+
+def _holds(error: Row, listed: Row | None, stays: Mapping[str, str]) -> bool:
+    """Whether the listing still gives reason for an error. stays: image_id -> split, of the images that stay."""
+    if listed is None:
+        return False
+    if error["kind"] == "label":
+        return not listed["label"]
+    return error["kind"] != "twin" or _is_out(listed, stays.get(error["twin_of"]))
 
 
 def _is_out(twin: Row, other: str | None) -> bool:

@@ -42,8 +42,14 @@ def images_table(settings: Config) -> Table:
 
 def is_whole(images: Table) -> bool:
     """Whether `ingest` came to its end. Releases that left no mark count as if it had."""
-    mark = images.folder.read_json("listing", images.fingerprint, _MARK)
+    mark = _mark(images)
     return mark is None or mark["whole"]
+
+
+def is_corrected(images: Table) -> bool:
+    """Whether labels of ingested images were ever corrected, so that what was learnt from them may be wrong."""
+    mark = _mark(images)
+    return mark is not None and mark["corrected"]
 
 
 def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Table:
@@ -56,7 +62,9 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     before, ingested = target.read(_KNOWN).to_pylist(), _ingested(target)
     now, then = {row["origin"]: row for row in listing.to_pylist()}, _versions(ingested, before)
     changes = _changes(settings, now, then, before)
-    _mark(target, {"whole": False})
+    labels = {row["origin"]: row["label"] for row in before}
+    corrected = is_corrected(target) or any(labels[each] != now[each]["label"] for each in changes.relabelled)
+    _set_mark(target, whole=False, corrected=corrected)
     if settings.run.source_changes == "ignore":
         listing = _as_ingested(listing, then)
     else:
@@ -70,7 +78,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     if getattr(settings.source, "protocol", "strict") == "strict":
         _leave_out_twins(target)
     check_error_rate(job)
-    _mark(target, {"whole": True, "listing": _digest(listing)})
+    _set_mark(target, whole=True, corrected=corrected, listing=_digest(listing))
     return target
 
 
@@ -166,7 +174,11 @@ def _as_ingested(listing: pa.Table, then: dict[str, str | None]) -> pa.Table:
     return listing.set_column(listing.column_names.index("version"), "version", versions)
 
 
-def _mark(target: Table, mark: dict[str, Any]) -> None:
+def _mark(target: Table) -> dict[str, Any] | None:
+    return target.folder.read_json("listing", target.fingerprint, _MARK)
+
+
+def _set_mark(target: Table, **mark: Any) -> None:
     target.folder.write_json(mark, "listing", target.fingerprint, _MARK)
 
 

@@ -18,7 +18,7 @@ from alia_ray.config import Config, ConfigError, Pool
 from alia_ray.config.source import Source
 from alia_ray.images import DecodeError, plain_rgb
 from alia_ray.progress import say
-from alia_ray.sources import list_images, read_images
+from alia_ray.sources import list_images, no_label, notes, read_images
 from alia_ray.sources.files import Content, NoPictureError
 from alia_ray.stages.changes import Changes, Row, corrections, find_changes, in_common, is_lost, outdated
 from alia_ray.stages.streaming import Pass, check_error_rate, keep_ids, left_to_do, stream
@@ -70,6 +70,8 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     else:
         _follow(target, now, changes, before)
     if ingested is None or not listing.equals(ingested):
+        for note in notes(listing):
+            say(f"ingest: {note}")
         target.folder.write_bytes(_parquet(listing), "listing", target.fingerprint, _LISTING)
     job = _pass(settings, target, listing)
     stream(job, place("ingest", POOL, Cluster(cluster.cpus, gpus=0)))
@@ -215,14 +217,16 @@ class _Reader:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         contents = read_images(self.source, rows)
-        made = [_image_row(row, content) for row, content in zip(rows.to_pylist(), contents, strict=True)]
+        made = [
+            _image_row(self.source, row, content) for row, content in zip(rows.to_pylist(), contents, strict=True)
+        ]
         return pa.Table.from_pylist(made, schema=_ROW)
 
 
-def _image_row(row: Row, content: Content) -> Row:
+def _image_row(source: Source, row: Row, content: Content) -> Row:
     """A row of the images table, or the origin of one that failed, with why."""
     if not row["label"]:
-        return {"origin": row["origin"], "error": "has no label", "kind": "label"}
+        return {"origin": row["origin"], "error": f"has no label: {no_label(source)}", "kind": "label"}
     if isinstance(content, OSError):
         kind = "decode" if isinstance(content, NoPictureError) else "read"
         return {"origin": row["origin"], "error": f"cannot be read: {content}", "kind": kind}

@@ -64,8 +64,20 @@ def test_what_is_no_labelled_picture_is_a_row_of_errors_with_its_reason(folder):
     reasons = {row["key"]: row["reason"] for row in errors}
     assert set(reasons) == {"dog/broken.jpg", "dog/empty.png", "stray.png"}
     assert all(row["stage"] == "ingest" for row in errors)
-    assert reasons.pop("stray.png") == "has no label"
+    assert reasons.pop("stray.png") == "has no label: it lies in no class folder below source.path"
     assert all("cannot be decoded" in reason for reason in reasons.values())
+
+
+def test_what_is_passed_over_is_said(ray_cluster, tmp_path, capsys):
+    photos = tmp_path / "photos" / "cat"
+    photos.mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(photos / f"{number}.png")
+    for name in (".DS_Store", "._0.png", "notes.txt"):
+        (photos / name).write_bytes(b"")
+    assert len(ingest(settings(tmp_path), available("cpu")).ids()) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert "ingest: passed over: 2 hidden, 1 that are no pictures (.txt 1)" in lines
 
 
 def test_new_pictures_are_added_and_known_ones_not_read_again(folder):

@@ -10,11 +10,12 @@ import pyarrow.fs as pafs
 from alia_ray.cluster.joining import Cluster
 from alia_ray.config import ConfigError
 from alia_ray.config.arms import ARMS, Arm
+from alia_ray.config.places import Place
 from alia_ray.errors import StageError
 from alia_ray.export.parts import Export, Part, parts_of, write_parts
 from alia_ray.progress import say
 from alia_ray.state import State
-from alia_ray.store.run_folder import RunFolder, filesystem
+from alia_ray.store.run_folder import RunFolder, filesystem, without_query
 from alia_ray.store.tables import content_id
 from alia_ray.training.examples import Examples, count
 
@@ -68,7 +69,7 @@ def _splits(state: State, arm: Arm, added_only: bool) -> dict[str, list[Examples
 def _fingerprint(parts: Sequence[Part]) -> str:
     """Of which images lie in which part, and of the tables' own fingerprints, which are in their files' paths."""
     pieces = [
-        (f"{part.split} {part.number}", *piece.table.split("/")[-3:], *piece.ids)
+        (f"{part.split} {part.number}", *without_query(piece.table).split("/")[-3:], *piece.ids)
         for part in parts
         for piece in part.pieces
     ]
@@ -78,10 +79,11 @@ def _fingerprint(parts: Sequence[Part]) -> str:
 def _folder(out: str) -> RunFolder:
     """OUT, under a path that means the same in a worker's working directory."""
     try:
-        filesystem(out)
-    except pa.ArrowInvalid as error:
-        raise ConfigError(f"OUT: {out}: {error}; name a folder, or a URI such as s3://BUCKET/FOLDER") from error
-    return RunFolder(RunFolder(out).uri())
+        place = Place.of(out)
+        filesystem(place)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"OUT: {error}; name a folder, or a URI such as s3://BUCKET/FOLDER") from error
+    return RunFolder(place)
 
 
 def _check_free(export: Export) -> None:
@@ -110,4 +112,4 @@ def write_export(export: Export, cluster: Cluster) -> None:
         write_parts(export, cluster)
         export.out.write_json({**export.about, "finished": True}, _ABOUT)
     amounts = ", ".join(f"{amount} {split}" for split, amount in export.about["images"].items())
-    say(f"export: {export.out.path}: {amounts} images")
+    say(f"export: {export.out.shown()}: {amounts} images")

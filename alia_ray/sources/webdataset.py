@@ -19,7 +19,7 @@ from alia_ray.config import ConfigError
 from alia_ray.config.source import WebDataset
 from alia_ray.sources.files import Content, version_of
 from alia_ray.sources.listing import LISTING, SPLIT_NAMES, assign_splits
-from alia_ray.store.run_folder import filesystem
+from alia_ray.store.run_folder import filesystem, without_query
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # the sample's key, and what kind of member it is
@@ -52,11 +52,12 @@ def list_images(source: WebDataset) -> pa.Table:
 
 def _place(path: str) -> tuple[pafs.FileSystem, str, str]:
     """The filesystem of a path, a folder on it, and a pattern of the shards below it ("" for all)."""
-    if "*" not in path and not path.endswith(".tar"):
+    shards = without_query(path)
+    if "*" not in shards and not shards.endswith(".tar"):
         return *filesystem(path), ""
-    outer = path.partition("*")[0].rpartition("/")[0]
-    pattern = path[len(outer) :].lstrip("/")
-    return *filesystem(outer or ("/" if path.startswith("/") else ".")), pattern
+    outer = shards.partition("*")[0].rpartition("/")[0]
+    folder = outer or ("/" if shards.startswith("/") else ".")
+    return *filesystem(folder + path[len(shards) :]), shards[len(outer) :].lstrip("/")
 
 
 def _shards(path: str) -> list[str]:

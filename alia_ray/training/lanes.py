@@ -17,9 +17,11 @@ import posixpath
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow.fs as pafs
 import ray
 import ray.train
 
@@ -34,6 +36,7 @@ from alia_ray.training.examples import Examples, count
 if TYPE_CHECKING:
     from alia_ray.training.loop import Job
 
+_NOTES = ".lane-"  # how the folders are called in which Ray Train keeps its own
 _PLACEMENT_MINUTES = 30  # Ray Train waits a minute at a time for other work to free what the workers need
 
 
@@ -75,6 +78,7 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
         return
     lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster))
     jobs = _jobs(todo)
+    _remove_notes(RunFolder(todo[0].out).parent)
     pool = ThreadPoolExecutor(len(lanes))
     try:
         futures = [pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster) for lane in lanes]
@@ -132,6 +136,13 @@ def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
     return jobs
 
 
+def _remove_notes(folder: RunFolder) -> None:
+    """Delete what the lanes of a killed run left; a folder has one run at a time."""
+    for info in folder.fs.get_file_info(pafs.FileSelector(folder.file(), allow_not_found=True)):
+        if posixpath.basename(info.path).startswith(_NOTES):
+            folder.fs.delete_dir(info.path)
+
+
 def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster) -> None:
     """Run the workers of a lane under Ray Train. Raises StageError with the reason of the first that failed."""
     from ray.train.torch import TorchTrainer
@@ -140,8 +151,8 @@ def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster)
 
     for training in lane:
         say(f"train {training.name}: {count(training.train)} images, {training.settings.epochs} epochs")
-    settings, folder = lane[0].settings, RunFolder(posixpath.dirname(RunFolder(lane[0].out).uri()))
-    notes = f".lane-{uuid.uuid4().hex}"  # where Ray Train keeps its own; nothing that we need again
+    settings, folder = lane[0].settings, RunFolder(lane[0].out).parent
+    notes = f"{_NOTES}{uuid.uuid4().hex}"  # where Ray Train keeps its own; nothing that we need again
     trainer = TorchTrainer(
         loop.run,
         train_loop_config={"jobs": [ray.put(job) for job in jobs]},
@@ -166,7 +177,8 @@ def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster)
         unfinished = (each.name for each in lane if RunFolder(each.out).read_json(HISTORY) is None)
         raise StageError(f"train {next(unfinished, lane[-1].name)}: {_reason(error)}") from error
     finally:
-        folder.fs.delete_dir(folder.file(notes))
+        with suppress(FileNotFoundError):  # where the workers never came up there is none
+            folder.fs.delete_dir(folder.file(notes))
 
 
 def _reason(error: ray.train.TrainingFailedError) -> str:

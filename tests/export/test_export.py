@@ -253,7 +253,7 @@ def test_a_folder_with_something_else_in_it_is_refused(state, tmp_path):
         plan_export(state, str(tmp_path), "parquet")
     with pytest.raises(ConfigError, match=r"notes\.txt is a file; name a folder"):
         plan_export(state, str(tmp_path / "notes.txt"), "parquet")
-    with pytest.raises(ConfigError, match=r"OUT: nowhere://x: .*name a folder, or a URI"):
+    with pytest.raises(ConfigError, match=r"OUT: there is no way to open nowhere://; .*name a folder, or a URI"):
         plan_export(state, "nowhere://x", "parquet")
 
 

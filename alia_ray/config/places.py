@@ -1,4 +1,4 @@
-"""Where a configuration's paths lead: the same place for the driver and for every worker, whatever folder it is in.
+"""Where a configuration's paths lead: the same place for the driver and for every worker.
 
 A path is taken relative to the folder the command runs in, once, when the configuration is loaded. What was
 written stays beside it, and that is what fingerprints cover and `config.yaml` shows.
@@ -76,7 +76,7 @@ def _check_uri(uri: str) -> None:
 
 
 def check_no_secrets(uri: str) -> str:
-    """The URI again. Raises ValueError where it holds a password or a key: it would be shown in reports and logs."""
+    """The URI again. Raises ValueError where it holds a key: reports and logs would show it."""
     rest, _, query = uri.partition("://")[2].partition("?")
     keys = {key for key, _ in parse_qsl(query, keep_blank_values=True)}
     if _PASSWORD.match(rest) or any(_SECRETS.search(key) for key in keys - _NO_SECRETS):

@@ -3,7 +3,6 @@
 import posixpath
 from collections.abc import Sequence
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 

@@ -27,6 +27,7 @@ from alia_ray.store.run_folder import Table
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
+BLOCKS = 24  # a small pass has about so many, as far as its batches allow, for progress that moves
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def run_pass(job: Pass, placement: Placement) -> None:
         )
     )
     rows = done = failed = 0
-    with failures_of(job.stage), Progress(job.stage, job.todo) as progress:
+    starting = f"starting {placement.workers} worker{'s' * (placement.workers > 1)}"
+    with failures_of(job.stage), Progress(job.stage, job.todo, at_first=starting) as progress:
         for count in counts.iter_rows():
             rows, done, failed = rows + count["rows"], done + count["done"], failed + count["errors"]
             progress.advance(count["done"], failed)
@@ -108,9 +110,8 @@ def failures_of(stage: str) -> Iterator[None]:
 
 
 def _block_rows(batch_size: int, todo: int, workers: int) -> int:
-    """Whole batches, at least ROWS_PER_BLOCK rows, but enough blocks that no worker stays idle."""
-    per_worker = -(-todo // workers)
-    wanted = min(max(ROWS_PER_BLOCK, batch_size), max(per_worker, 1))
+    """Whole batches, at least ROWS_PER_BLOCK rows, but so many blocks that no worker idles and progress moves."""
+    wanted = min(max(ROWS_PER_BLOCK, batch_size), max(-(-todo // workers), 1), max(todo // BLOCKS, 1))
     return -(-wanted // batch_size) * batch_size
 
 

@@ -16,10 +16,10 @@ The test split never comes here: the epoch is chosen by class-balanced accuracy 
 import posixpath
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 import ray
@@ -29,7 +29,7 @@ from alia_ray.cluster.joining import Cluster, check_trainers, trainings_at_once
 from alia_ray.config import ConfigError, Train
 from alia_ray.config.arms import Augment
 from alia_ray.errors import StageError
-from alia_ray.progress import say
+from alia_ray.progress import Progress, duration, say
 from alia_ray.store.run_folder import HISTORY, RunFolder
 from alia_ray.training.examples import Examples, count
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from alia_ray.training.loop import Job
 
 _NOTES = ".lane-"  # how the folders are called in which Ray Train keeps its own
+_LOOK_EVERY_S = 2.0
 _PLACEMENT_MINUTES = 30  # Ray Train waits a minute at a time for other work to free what the workers need
 
 
@@ -82,11 +83,50 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     pool = ThreadPoolExecutor(len(lanes))
     try:
         futures = [pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster) for lane in lanes]
-        errors = [error for future in futures if (error := future.exception())]
+        _follow(todo, futures)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
-    if errors:
-        raise errors[0]
+
+
+def _follow(trainings: Sequence[Training], lanes: Sequence[Future[None]]) -> None:
+    """Say how the trainings come on, by what they leave in the run folder, until the lanes have ended.
+
+    Raises what the first failed lane raised.
+    """
+    done, todo = {each.out: 0 for each in trainings}, list(trainings)
+    epochs = sum(each.settings.epochs for each in trainings)
+    starting = f"starting {len(trainings)} training{'s' * (len(trainings) > 1)}"
+    with Progress("train", epochs, unit="epochs", at_first=starting) as progress:
+        running: set[Future[None]] = set(lanes)
+        while running:
+            running = wait(running, timeout=_LOOK_EVERY_S).not_done
+            for each in list(todo):
+                history = RunFolder(each.out).read_json(HISTORY)
+                before, done[each.out] = done[each.out], _epochs_done(each, history)
+                progress.advance(max(0, done[each.out] - before))
+                if history:
+                    todo.remove(each)
+                    say(_line(history))
+        for lane in lanes:
+            lane.result()
+
+
+def _epochs_done(training: Training, history: dict[str, Any] | None) -> int:
+    from alia_ray.training.checkpoints import last_state  # not above: torch takes seconds to import
+
+    if history is not None:
+        return len(history["epochs"])
+    with suppress(FileNotFoundError):  # it has just ended, and its checkpoints are gone
+        return len((last_state(RunFolder(training.out)) or {"history": []})["history"])
+    return 0
+
+
+def _line(history: dict[str, Any]) -> str:
+    best = history["epochs"][history["best_epoch"] - 1]
+    return (
+        f"train {history['name']}: {history['train_images']} images, {len(history['epochs'])} epochs in "
+        f"{duration(history['seconds'])}; the best, {history['best_epoch']}, has {best['val_accuracy']:.0%} of val"
+    )
 
 
 def check_trainable(training: Training, cluster: Cluster) -> None:
@@ -149,8 +189,6 @@ def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster)
 
     from alia_ray.training import loop
 
-    for training in lane:
-        say(f"train {training.name}: {count(training.train)} images, {training.settings.epochs} epochs")
     settings, folder = lane[0].settings, RunFolder(lane[0].out).parent
     notes = f"{_NOTES}{uuid.uuid4().hex}"  # where Ray Train keeps its own; nothing that we need again
     trainer = TorchTrainer(

@@ -125,7 +125,7 @@ def _line(history: dict[str, Any]) -> str:
     best = history["epochs"][history["best_epoch"] - 1]
     return (
         f"train {history['name']}: {history['train_images']} images, {len(history['epochs'])} epochs in "
-        f"{duration(history['seconds'])}; the best, {history['best_epoch']}, has {best['val_accuracy']:.0%} of val"
+        f"{duration(history['seconds'])}; best: {history['best_epoch']}, with {best['val_accuracy']:.0%} of val"
     )
 
 

@@ -133,6 +133,11 @@ def left(error: BaseException, capsys) -> tuple[int, str]:
     [
         (ConfigError("edit.steps: must be positive"), 2, "error: edit.steps: must be positive\n"),
         (StageError("edit: no"), 1, "error: edit: no\n"),
+        (
+            ConnectionError("ray::f() (pid=1)\n  File x\nOSError: no such bucket"),
+            1,
+            "error: OSError: no such bucket\n",
+        ),
         (KeyboardInterrupt(), 130, "interrupted; run again to go on\n"),
     ],
 )

@@ -15,15 +15,20 @@ _COPIED_BY_RAY = re.compile(r"/runtime_resources/working_dir_files/")  # where a
 
 def wrong_things(settings: Config) -> Iterator[str]:
     """A sentence for each path that would mean another place on another node, or that pyarrow cannot open."""
-    elsewhere = _on_a_cluster(settings.run.address, os.environ, os.getcwd())
     for key, place in places(settings):
-        if elsewhere and place.is_relative:
-            yield (
-                f"{key}: {place.given} is relative to the folder of {elsewhere}, which other nodes do not have; "
-                "give an absolute path on storage that all nodes share, or a URI such as s3://BUCKET/FOLDER"
-            )
-        elif "://" in place:
-            yield from _cannot_open(key, place)
+        yield from wrong_with(key, place, settings.run.address)
+
+
+def wrong_with(key: str, place: Place, address: str | None) -> Iterator[str]:
+    """What is wrong with one path, if anything; `address` is `run.address`."""
+    elsewhere = _on_a_cluster(address, os.environ, os.getcwd())
+    if elsewhere and place.is_relative:
+        yield (
+            f"{key}: {place.given} is relative to the folder of {elsewhere}, which other nodes do not have; "
+            "give an absolute path on storage that all nodes share, or a URI such as s3://BUCKET/FOLDER"
+        )
+    elif "://" in place:
+        yield from _cannot_open(key, place)
 
 
 def places(section: BaseModel, *parents: str) -> Iterator[tuple[str, Place]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
+from alia_ray.checks import paths
 from alia_ray.cluster.joining import Cluster
 from alia_ray.config import ConfigError
 from alia_ray.config.arms import ARMS, Arm
@@ -14,7 +15,7 @@ from alia_ray.errors import StageError
 from alia_ray.export.parts import Export, Part, parts_of, write_parts
 from alia_ray.progress import say
 from alia_ray.state import State
-from alia_ray.store.run_folder import RunFolder, filesystem, without_query
+from alia_ray.store.run_folder import RunFolder, without_query
 from alia_ray.store.tables import content_id
 from alia_ray.training.examples import Examples, count
 
@@ -37,7 +38,7 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
         "fingerprint": _fingerprint(parts),
         "finished": False,
     }
-    export = Export(_folder(out), format, parts, about)
+    export = Export(_folder(out, state.settings.run.address), format, parts, about)
     _check_free(export)
     return export
 
@@ -75,13 +76,14 @@ def _fingerprint(parts: Sequence[Part]) -> str:
     return content_id(*(text for piece in pieces for text in piece))
 
 
-def _folder(out: str) -> RunFolder:
+def _folder(out: str, address: str | None) -> RunFolder:
     """OUT, under a path that means the same in a worker's working directory."""
     try:
         place = Place.of(out)
-        filesystem(place)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"OUT: {error}; name a folder, or a URI such as s3://BUCKET/FOLDER") from error
+    except ValueError as error:
+        raise ConfigError(f"OUT: {error}") from error
+    if wrong := list(paths.wrong_with("OUT", place, address)):
+        raise ConfigError(wrong[0])
     return RunFolder(place)
 
 

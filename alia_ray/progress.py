@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-LOG_EVERY_S = 10.0
+LOG_EVERY_S, LOG_SELDOM_S = 10.0, 600.0  # between two lines; more as time goes on, so that a long log stays short
 
 _terminal: TextIO | None = None  # where a quiet run speaks to the person; None: on standard error
 _bar_console: Console | None = None  # of the bar that is on the terminal
@@ -78,7 +78,7 @@ class Progress:
         left = f"{duration((self.total - self.done) / max(rate, 1e-9))} left"
         if self.bar:
             self.bar.update(self.bar.task_ids[0], completed=self.done, rate=rate_text(rate), left=left)
-        elif now - self.logged > LOG_EVERY_S and self.done < self.total:
+        elif now - self.logged >= self._pause() and self.done < self.total:
             self.logged = now
             say(f"{self.stage}: {self.done}/{self.total}  {rate_text(rate)}  {left}")
 
@@ -88,6 +88,9 @@ class Progress:
         if self.done == rows:
             since, rows = self.started, 0
         return (self.done - rows) / max(now - since, 1e-9)
+
+    def _pause(self) -> float:
+        return min(max((self.logged - self.started) / 2, LOG_EVERY_S), LOG_SELDOM_S)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -100,7 +103,7 @@ class Progress:
             return  # whoever catches it says what has happened
         seconds = time.perf_counter() - self.started
         failures = f", {self.failed} failed" if self.failed else ""
-        rate = rate_text(self.done / seconds) if self.done else "none were left"
+        rate = rate_text(self.done / max(seconds, 1e-9)) if self.done else "none were left"
         say(f"{self.stage}: {self.done} {self.unit} in {duration(seconds)} ({rate}{failures})")
 
 

@@ -1,4 +1,5 @@
 import io
+from itertools import pairwise
 
 import pytest
 
@@ -48,6 +49,17 @@ def test_a_slow_stage_says_at_once_what_it_does_and_then_how_long_each_row_takes
         assert capsys.readouterr().err == "edit: 10/120  5.0 s each  9 min left\n"
         counted.advance(110)
     assert capsys.readouterr().err == "edit: 120 rows in 70 s (1.7/s)\n"
+
+
+def test_a_day_is_told_in_lines_that_one_can_read(clock, capsys):
+    with Progress("edit", 86_400) as counted:
+        for _ in range(86_399):
+            clock[0] += 1
+            counted.advance(1)
+    times = [int(line.split("/")[0].split()[-1]) for line in capsys.readouterr().err.splitlines()[:-1]]
+    assert times[:5] == [10, 20, 30, 45, 68]
+    assert len(times) < 160
+    assert max(later - earlier for earlier, later in pairwise(times)) <= 600
 
 
 def test_a_stage_that_is_interrupted_does_not_say_that_it_is_done(capsys):

@@ -17,6 +17,7 @@ import ray
 from alia_ray.cluster.joining import Placement
 from alia_ray.config import Run
 from alia_ray.errors import StageError
+from alia_ray.stages import streaming
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import CAPTIONS
@@ -159,3 +160,11 @@ def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
     assert rows.num_rows == len(set(rows.column("image_id").to_pylist())) == ROWS
     stored = sum(pq.read_metadata(path).num_rows for path in target.files())
     assert stored == ROWS
+
+
+@pytest.mark.parametrize(
+    ("batch", "todo", "workers", "rows"),
+    [(16, 240, 2, 16), (16, 800, 2, 48), (16, 100_000, 8, 64), (128, 100_000, 8, 128), (4, 10, 4, 4)],
+)
+def test_a_small_pass_is_committed_in_small_blocks_so_that_its_progress_moves(batch, todo, workers, rows):
+    assert streaming._block_rows(batch, todo, workers) == rows

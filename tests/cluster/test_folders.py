@@ -45,7 +45,7 @@ def test_workers_in_another_folder_read_and_write_what_the_driver_means(address,
         }
     )
     with joined(settings.run) as cluster:
-        assert ray.get(ray.remote(os.getcwd).remote()) != str(here)  # or this test could not fail
+        assert ray.get(ray.remote(lambda: os.getcwd()).remote()) != str(here)  # or this test could not fail
         pipeline.run_ingest(State(settings), cluster)
     assert State(settings).images.read(["label"]).num_rows == 16
     assert list((here / "runs" / "x" / "images").iterdir())

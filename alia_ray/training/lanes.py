@@ -14,6 +14,7 @@ The test split never comes here: the epoch is chosen by class-balanced accuracy 
 """
 
 import posixpath
+import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from alia_ray.training.loop import Job
 
 _NOTES = ".lane-"  # how the folders are called in which Ray Train keeps its own
+_STALE_S = 24 * 3600.0
 _LOOK_EVERY_S = 2.0
 _PLACEMENT_MINUTES = 30  # Ray Train waits a minute at a time for other work to free what the workers need
 
@@ -102,8 +104,9 @@ def _follow(trainings: Sequence[Training], lanes: Sequence[Future[None]]) -> Non
             running = wait(running, timeout=_LOOK_EVERY_S).not_done
             for each in list(todo):
                 history = RunFolder(each.out).read_json(HISTORY)
-                before, done[each.out] = done[each.out], _epochs_done(each, history)
-                progress.advance(max(0, done[each.out] - before))
+                now = max(done[each.out], _epochs_done(each, history))
+                progress.advance(now - done[each.out])
+                done[each.out] = now
                 if history:
                     todo.remove(each)
                     say(_line(history))
@@ -125,7 +128,7 @@ def _line(history: dict[str, Any]) -> str:
     best = history["epochs"][history["best_epoch"] - 1]
     return (
         f"train {history['name']}: {history['train_images']} images, {len(history['epochs'])} epochs in "
-        f"{duration(history['seconds'])}; best: {history['best_epoch']}, with {best['val_accuracy']:.0%} of val"
+        f"{duration(history['seconds'])}; {best['val_accuracy']:.0%} of val right after epoch {history['best_epoch']}"
     )
 
 
@@ -177,9 +180,10 @@ def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
 
 
 def _remove_notes(folder: RunFolder) -> None:
-    """Delete what the lanes of a killed run left; a folder has one run at a time."""
+    """Delete what the lanes of killed runs left; not what is new, which another run may need at this moment."""
     for info in folder.fs.get_file_info(pafs.FileSelector(folder.file(), allow_not_found=True)):
-        if posixpath.basename(info.path).startswith(_NOTES):
+        is_old = info.mtime_ns is not None and time.time() - info.mtime_ns / 1e9 > _STALE_S
+        if posixpath.basename(info.path).startswith(_NOTES) and is_old:
             folder.fs.delete_dir(info.path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -245,11 +246,13 @@ def test_a_training_whose_workers_never_came_up_says_why(tmp_path, monkeypatch):
 
 
 def test_what_the_lanes_of_a_killed_run_left_is_deleted(tmp_path):
-    for name in (".lane-0123", ".lane-4567", "abc"):
+    for name in (".lane-old", ".lane-of-today", "abc"):
         (tmp_path / name).mkdir()
-    (tmp_path / ".lane-0123" / "snapshot.json").write_text("{}")
+    (tmp_path / ".lane-old" / "snapshot.json").write_text("{}")
+    for name in (".lane-old", "abc"):
+        os.utime(tmp_path / name, (1e9, 1e9))
     lanes._remove_notes(RunFolder(str(tmp_path)))
-    assert [path.name for path in tmp_path.iterdir()] == ["abc"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lane-of-today", "abc"]
     lanes._remove_notes(RunFolder(str(tmp_path / "nowhere")))
 
 
@@ -271,7 +274,7 @@ def test_the_person_reads_how_trainings_come_on_and_what_became_of_each(tmp_path
     lanes._follow([training(tmp_path / "alia")], [lane])
     first, line, last = capsys.readouterr().err.splitlines()
     assert first == "train: 0/3  starting 1 training"
-    assert line == "train alia, seed 0: 48 images, 3 epochs in 4.2 s; best: 3, with 50% of val"
+    assert line == "train alia, seed 0: 48 images, 3 epochs in 4.2 s; 50% of val right after epoch 3"
     assert last.startswith("train: 3 epochs in 0.0 s")
 
 

@@ -125,10 +125,10 @@ def _epochs_done(training: Training, history: dict[str, Any] | None) -> int:
 
 
 def _line(history: dict[str, Any]) -> str:
-    best = history["epochs"][history["best_epoch"] - 1]
+    epochs, best = history["epochs"], history["best_epoch"]
     return (
-        f"train {history['name']}: {history['train_images']} images, {len(history['epochs'])} epochs in "
-        f"{duration(history['seconds'])}; {best['val_accuracy']:.0%} of val right after epoch {history['best_epoch']}"
+        f"train {history['name']}: {history['train_images']} images, {len(epochs)} epochs in "
+        f"{duration(history['seconds'])}; {epochs[best - 1]['val_accuracy']:.0%} of val right after epoch {best}"
     )
 
 

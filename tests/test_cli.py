@@ -132,6 +132,7 @@ def left(error: BaseException, capsys) -> tuple[int, str]:
     ("error", "code", "said"),
     [
         (ConfigError("edit.steps: must be positive"), 2, "error: edit.steps: must be positive\n"),
+        (ConfigError("a: no\nb: no"), 2, "error: a: no\nerror: b: no\n"),
         (StageError("edit: no"), 1, "error: edit: no\n"),
         (
             ConnectionError("ray::f() (pid=1)\n  File x\nOSError: no such bucket"),

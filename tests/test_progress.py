@@ -78,4 +78,4 @@ def test_on_a_terminal_lines_stand_above_the_bar(monkeypatch):
     shown = screen.getvalue()
     assert "a [line] with brackets\n" in shown
     assert "2 workers start" in shown
-    assert shown.endswith("edit: 2 rows in 0.0 s (" + shown.rsplit("(", 1)[1])
+    assert "edit: 2 rows in " in shown.splitlines()[-1]

@@ -1,9 +1,12 @@
 """The `alia-ray` command. Thin: it reads the configuration, refuses a bad one, and calls a stage.
 
-Exit codes: 0 done; 1 a stage failed; 2 the configuration or the command line is wrong. Nothing heavy is
-imported before a command runs, so `--help` answers at once.
+Exit codes: 0 done; 1 a stage failed; 2 the configuration or the command line is wrong; 130 interrupted; 143
+terminated. Nothing heavy is imported before a command runs, so `--help` answers at once.
 """
 
+import errno
+import signal
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +17,18 @@ import typer
 from alia_ray.config import Config, ConfigError, load_config
 from alia_ray.errors import StageError
 from alia_ray.miniature.recipes import DEMO
-from alia_ray.progress import say
+from alia_ray.progress import note, say
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from alia_ray.cluster.joining import Cluster
     from alia_ray.state import State
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="ALIA: caption, discover domains, edit, filter and train, on Ray. Start with `alia-ray demo`.",
 )
 miniature = typer.Typer(no_args_is_help=True, help="The painted world and its small models.")
 app.add_typer(miniature, name="miniature")
@@ -35,6 +38,23 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Override a key of the YAML; may be repeated."),
 ]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"alia-ray {version('alia-ray')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and leave.")
+    ] = False,
+) -> None:
+    """ALIA: caption, discover domains, edit, filter and train, on Ray. Start with `alia-ray demo`."""
 
 
 @app.command()
@@ -56,10 +76,9 @@ def experiment(config: ConfigPath, overrides: Overrides = None) -> None:
     """Compare arms over seeds and amounts in one run folder: tables, intervals, plots. Run it again to resume."""
     with _exit_codes():
         settings, listing = _load(config, overrides)
-        from alia_ray.cluster.joining import joined
         from alia_ray.experiment.run import run_experiment
 
-        with joined(settings.run) as cluster:
+        with _cluster(settings, "experiment") as cluster:
             run_experiment(settings, cluster, listing)
 
 
@@ -69,12 +88,12 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     with _exit_codes():
         settings, listing = _load(config, overrides)
         from alia_ray.checks.plan import describe
-        from alia_ray.cluster.joining import joined
         from alia_ray.pipeline import check_server
 
         check_server(settings)
-        with joined(settings.run) as cluster:
-            typer.echo(describe(settings, cluster, listing))
+        with _cluster(settings, None) as cluster:
+            described = describe(settings, cluster, listing)
+        typer.echo(described)
 
 
 def _stage_command(name: str, stage: str, help: str) -> None:
@@ -140,12 +159,11 @@ def export(
     """
     with _exit_codes():
         settings = load_config(config, overrides)
-        from alia_ray.cluster.joining import joined
         from alia_ray.export.plan import plan_export, write_export
 
         planned = plan_export(_state(settings), out, format, arm, added_only)
         no_gpus = settings.run.model_copy(update={"gpus": None, "accelerator": "cpu"})
-        with joined(no_gpus) as cluster:
+        with _cluster(settings.model_copy(update={"run": no_gpus}), "export") as cluster:
             write_export(planned, cluster)
 
 
@@ -184,19 +202,78 @@ def miniature_check(
 
 # -------------------------------------------------------------------- running
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
 
 @contextmanager
 def _exit_codes() -> Iterator[None]:
-    """Turn what a person can mend into one sentence and an exit code."""
+    """Turn every way out but success into one sentence and an exit code."""
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
-    except ConfigError as error:
-        for sentence in str(error).splitlines():
-            say(f"error: {sentence}")
-        raise typer.Exit(2) from error
-    except (StageError, OSError) as error:
-        say(f"error: {error}")
+    except typer.Exit:
+        raise
+    except (ConfigError, StageError, OSError) as error:
+        say(f"error: {_sentence(error)}")
+        _say_notes(error)
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+    except KeyboardInterrupt as error:
+        say("interrupted; run again to go on")
+        raise typer.Exit(130) from error
+    except SystemExit as error:
+        if error.code != signal.SIGTERM:
+            raise
+        say("terminated; run again to go on")
+        raise typer.Exit(143) from error
+    except Exception as error:
+        from alia_ray.log import noted
+
+        say(f"error: {_sentence(error)}")
+        _say_notes(noted(error))
         raise typer.Exit(1) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: object) -> None:
+    sys.exit(number)
+
+
+def _sentence(error: Exception) -> str:
+    """What has happened and, where the error does not say so, what to do."""
+    if isinstance(error, ConfigError):
+        return str(error).replace("\n", "\nerror: ")  # a line for each thing to change
+    if isinstance(error, StageError):
+        return str(error)
+    lines = str(error).strip().splitlines() or [""]
+    said = lines[-1 if "ray::" in lines[0] else 0]  # what a worker raised ends with it
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {said}"
+    if error.errno in _FULL or "No space left on device" in said:
+        return f"a disk is full: {said}; free some space, or give a folder on a larger one, and run again to go on"
+    return said
+
+
+def _say_notes(error: Exception) -> None:
+    for line in getattr(error, "__notes__", []):
+        say(line)
+
+
+@contextmanager
+def _cluster(settings: Config, command: str | None) -> Iterator["Cluster"]:
+    """Ray, joined quietly: what only the log is told lies in the run folder, under the command's name if any."""
+    import ray
+
+    from alia_ray.cluster.joining import joined
+    from alia_ray.log import quiet
+    from alia_ray.store.run_folder import RunFolder
+
+    folder = RunFolder(settings.run.folder) if command else None
+    with quiet(folder, command or "plan"), joined(settings.run) as cluster:
+        signal.signal(signal.SIGTERM, _stop)  # Ray has put one of its own there, which prints a stack
+        about = ray.get_runtime_context()
+        note(f"Ray's own logs: {about.get_temp_dir()}/{about.get_session_name()}/logs")
+        yield cluster
 
 
 def _load(
@@ -210,20 +287,18 @@ def _load(
 
 
 def _run(settings: Config, listing: "pa.Table | None") -> None:
-    from alia_ray.cluster.joining import joined
     from alia_ray.pipeline import run_all
 
-    with joined(settings.run) as cluster:
+    with _cluster(settings, "run") as cluster:
         run_all(settings, cluster, listing)
 
 
 def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:
     settings, listing = _load(path, overrides, [stage])
-    from alia_ray.cluster.joining import joined
     from alia_ray.pipeline import STAGES
 
     state = _state(settings, listing)
-    with joined(settings.run) as cluster:
+    with _cluster(settings, stage) as cluster:
         STAGES[stage](state, cluster)
 
 

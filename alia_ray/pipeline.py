@@ -163,7 +163,7 @@ def run_report(state: State, cluster: Cluster | None = None) -> None:
     metrics = write_metrics(state)
     page = build_report(state.folder, _report_inputs(state, metrics))
     state.folder.write_bytes(page.encode(), "report.html")
-    say(f"report: {state.folder.file('report.html')}")
+    say(f"report: {state.folder.shown('report.html')}")
 
 
 _HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word

@@ -1,42 +1,86 @@
-"""Progress of a stage: a bar on a terminal, a line now and then in a log; both with rate and time left."""
+"""What a person is told: lines, and the progress of a stage with its rate and the time left.
 
+On a terminal progress is a bar, in a log a line now and then. Where a run is quiet (`alia_ray.log`), all this goes
+to the terminal and into the log, and everything else into the log alone.
+"""
+
+import os
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
+from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-LOG_EVERY_S = 10.0
+LOG_EVERY_S, LOG_SELDOM_S = 10.0, 600.0  # between two lines; more as time goes on, so that a long log stays short
+
+_terminal: TextIO | None = None  # where a quiet run speaks to the person; None: on standard error
+_bar_console: Console | None = None  # of the bar that is on the terminal
+
+
+def speak_to(terminal: TextIO | None) -> None:
+    """Tell the person on `terminal`, and repeat it on standard error; None: on standard error alone."""
+    global _terminal
+    _terminal = terminal
+
+
+def say(line: str) -> None:
+    """One line to the person, at once."""
+    if _terminal is not None:
+        note(line)
+    if _bar_console is not None:
+        _bar_console.print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        print(f"{line}\n", end="", file=_terminal or sys.stderr, flush=True)  # in one piece
+
+
+def note(line: str) -> None:
+    """One line for the log of a quiet run; nobody else is told."""
+    if _terminal is not None:
+        with suppress(OSError):  # a full disk is told by the stage that meets it
+            os.write(2, f"{time.strftime('%H:%M:%S')} {line}\n".encode())
 
 
 class Progress:
     """A context that counts a stage's rows. `advance` may be called with any number of new rows."""
 
-    def __init__(self, stage: str, total: int) -> None:
-        self.stage, self.total, self.done, self.failed = stage, total, 0, 0
+    def __init__(self, stage: str, total: int, unit: str = "rows", at_first: str = "") -> None:
+        """at_first: what is being done until the first rows come."""
+        self.stage, self.total, self.unit, self.done, self.failed = stage, total, unit, 0, 0
         self.started = self.logged = time.perf_counter()
         self.first: tuple[float, int] | None = None  # when the first rows came, and how many
-        self.bar = _bar() if sys.stderr.isatty() else None
-        self.task = self.bar.add_task(stage, total=total, rate="") if self.bar else None
+        self.at_first = at_first
+        self.bar: RichProgress | None = None
 
     def __enter__(self) -> "Progress":
-        if self.bar:
+        global _bar_console
+        stream = _terminal or sys.stderr
+        if stream.isatty():
+            self.bar = _bar(stream)
+            self.bar.add_task(self.stage, total=self.total, rate=self.at_first, left="")
             self.bar.start()
+            _bar_console = self.bar.console
+        elif self.at_first:
+            say(f"{self.stage}: 0/{self.total}  {self.at_first}")
         return self
 
     def advance(self, rows: int, failed: int = 0) -> None:
         """Count `rows` more rows; `failed` is how many have failed in all."""
         self.done, self.failed = self.done + rows, failed
+        if not self.done:
+            return
         now = time.perf_counter()
         self.first = self.first or (now, self.done)
+        rate = self._rate(now)
+        left = f"{duration((self.total - self.done) / max(rate, 1e-9))} left"
         if self.bar:
-            self.bar.update(self.task, completed=self.done, rate=f"{self._rate(now):.1f}/s")
-        elif now - self.logged > LOG_EVERY_S:
+            self.bar.update(self.bar.task_ids[0], completed=self.done, rate=rate_text(rate), left=left)
+        elif now - self.logged >= self._pause() and self.done < self.total:
             self.logged = now
-            left = (self.total - self.done) / max(self._rate(now), 1e-9)
-            say(f"{self.stage}: {self.done}/{self.total}  {self._rate(now):.1f}/s  {left:.0f} s left")
+            say(f"{self.stage}: {self.done}/{self.total}  {rate_text(rate)}  {left}")
 
     def _rate(self, now: float) -> float:
         """Rows a second since the first rows came: loading the models is not work that goes on."""
@@ -45,28 +89,54 @@ class Progress:
             since, rows = self.started, 0
         return (self.done - rows) / max(now - since, 1e-9)
 
+    def _pause(self) -> float:
+        return min(max((self.logged - self.started) / 2, LOG_EVERY_S), LOG_SELDOM_S)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        global _bar_console
         if self.bar:
+            _bar_console = None
             self.bar.stop()
-        now = time.perf_counter()
+        if kind is not None:
+            return  # whoever catches it says what has happened
+        seconds = time.perf_counter() - self.started
         failures = f", {self.failed} failed" if self.failed else ""
-        seconds = now - self.started
-        say(f"{self.stage}: {self.done} rows in {seconds:.1f} s ({self.done / seconds:.1f}/s{failures})")
+        rate = rate_text(self.done / max(seconds, 1e-9)) if self.done else "none were left"
+        say(f"{self.stage}: {self.done} {self.unit} in {duration(seconds)} ({rate}{failures})")
 
 
-def _bar() -> RichProgress:
+def rate_text(per_second: float) -> str:
+    """A rate that says something for slow and fast work alike: "12.3/s", "3.2 s each", "4.5 min each"."""
+    if per_second >= 1:
+        return f"{per_second:.1f}/s" if per_second < 100 else f"{per_second:.0f}/s"
+    each = 1 / max(per_second, 1e-9)
+    return f"{each:.1f} s each" if each < 60 else f"{each / 60:.1f} min each"
+
+
+def duration(seconds: float) -> str:
+    """A time in words: "7.3 s", "42 s", "12 min", "2 h 5 min", "3 d 4 h"."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
+def _bar(stream: TextIO) -> RichProgress:
     return RichProgress(
         TextColumn("{task.description:>10}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
+        TextColumn("{task.fields[left]}"),
+        TimeElapsedColumn(),
+        console=Console(file=stream),
+        transient=True,  # the line at the end says it all
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
-
-
-def say(line: str) -> None:
-    """One line to the person, at once."""
-    print(f"{line}\n", end="", file=sys.stderr, flush=True)  # in one piece: trainings run side by side

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One run on a Slurm allocation: a Ray head on the first node, a worker on each other one, then the job.
-#   sbatch --nodes=4 jobs/slurm.sh jobs/recipes/imagefolder.yaml --set run.folder=SHARED/runs/mine
+#   sbatch --nodes=4 jobs/slurm.sh jobs/recipes/imagefolder.yaml \
+#     --set run.folder=/SHARED/runs/mine --set source.path=/SHARED/photos
 # Loopback is not enough here: the nodes of the allocation must reach each other on RAY_PORT.
 #SBATCH --job-name=alia-ray
 #SBATCH --ntasks-per-node=1
@@ -10,24 +11,44 @@
 set -euo pipefail
 
 RAY_PORT=${RAY_PORT:-6379}
+STARTS_WITHIN_S=${STARTS_WITHIN_S:-300}
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
-head_ip=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}')
+
+# Since 22.05, srun gives a task one core unless it is told again what sbatch was told.
+on() { # on NODES COMMAND …: once on each of the nodes, which are separated by commas
+  local list=$1 count
+  count=$(tr ',' '\n' <<<"$list" | wc -l)
+  shift
+  srun --nodes="$count" --ntasks="$count" --nodelist="$list" --cpus-per-task="$SLURM_CPUS_PER_TASK" "$@"
+}
+
+wait_for_nodes() { # wait_for_nodes COUNT: until so many nodes have joined
+  local deadline=$((SECONDS + STARTS_WITHIN_S))
+  until python3 -c "import ray; ray.init(log_to_driver=False); assert len(ray.nodes()) >= $1" 2>/dev/null; do
+    if ((SECONDS > deadline)); then
+      echo "error: not all of $1 nodes had joined Ray at $RAY_ADDRESS after $STARTS_WITHIN_S s" >&2
+      exit 1
+    fi
+    sleep 2
+  done
+}
+
+ip_addresses=$(on "$head" hostname --ip-address | tr ' ' '\n' | grep --extended-regexp '^[0-9]+(\.[0-9]+){3}$')
+head_ip=$(grep --invert-match --max-count=1 '^127\.' <<<"$ip_addresses")
 export RAY_ADDRESS="$head_ip:$RAY_PORT"
 # Token authentication: every node must hold the same token.
 export RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-$(python3 -c 'import secrets; print(secrets.token_hex(32))')}
 export RAY_AUTH_MODE=token
 
-srun --nodes=1 --ntasks=1 --nodelist="$head" \
-  ray start --head --node-ip-address="$head_ip" --port="$RAY_PORT" \
+on "$head" ray start --head --node-ip-address="$head_ip" --port="$RAY_PORT" \
   --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --block &
-sleep 20
+wait_for_nodes 1
 if ((${#nodes[@]} > 1)); then
   others=$(IFS=,; echo "${nodes[*]:1}")
-  srun --nodes=$((${#nodes[@]} - 1)) --ntasks=$((${#nodes[@]} - 1)) --nodelist="$others" \
-    ray start --address="$RAY_ADDRESS" \
+  on "$others" ray start --address="$RAY_ADDRESS" \
     --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --block &
-  sleep 20
+  wait_for_nodes "${#nodes[@]}"
 fi
 
 python3 jobs/run.py "$@"

@@ -1,15 +1,21 @@
+import errno
+import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import typer
 import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from alia_ray import cli
 from alia_ray.cli import app
-from alia_ray.config import load_config
+from alia_ray.config import ConfigError, load_config
+from alia_ray.errors import StageError
 from alia_ray.images import encode
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.stages.ingest import images_table
@@ -29,6 +35,14 @@ STAGES = [
     "plan",
     "demo",
     "export",
+]
+SMALL = [
+    "source={kind: miniature, train: 24, val: 8, test: 16, bias: 0.75}",
+    "discover.prompts=['a photo of a {} bird in a forest', 'a photo of a {} bird on a lake']",
+    "edit.steps=2",
+    "train.epochs=2",
+    "train.image_size=32",
+    "train.arms=[original, alia]",
 ]
 
 
@@ -105,3 +119,109 @@ def test_a_missing_configuration_is_exit_code_2():
 def test_the_demo_is_a_valid_recipe_with_every_editor():
     for method, overrides in EDITING.items():
         assert load_config(DEMO, overrides).edit.method == method
+
+
+def left(error: BaseException, capsys) -> tuple[int, str]:
+    """The exit code and what the person reads where a command ends with `error`."""
+    with pytest.raises(typer.Exit) as caught, cli._exit_codes():
+        raise error
+    return caught.value.exit_code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("edit.steps: must be positive"), 2, "error: edit.steps: must be positive\n"),
+        (ConfigError("a: no\nb: no"), 2, "error: a: no\nerror: b: no\n"),
+        (StageError("edit: no"), 1, "error: edit: no\n"),
+        (
+            ConnectionError("ray::f() (pid=1)\n  File x\nOSError: no such bucket"),
+            1,
+            "error: OSError: no such bucket\n",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted; run again to go on\n"),
+    ],
+)
+def test_every_way_out_is_a_sentence_and_an_exit_code(error, code, said, capsys):
+    assert left(error, capsys) == (code, said)
+
+
+def test_a_full_disk_is_said_with_what_to_do(capsys):
+    code, said = left(OSError(errno.ENOSPC, "Error writing bytes to file", "/small/part-1.parquet"), capsys)
+    assert code == 1
+    assert said.startswith("error: a disk is full: ")
+    assert "/small/part-1.parquet" in said
+    assert "free some space" in said
+    assert said.count("\n") == 1
+
+
+def test_what_nobody_foresaw_is_a_line_and_its_traceback_in_a_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code, said = left(KeyError("x"), capsys)
+    [log] = tmp_path.rglob("*.log")
+    assert code == 1
+    assert said == f"error: KeyError: 'x'\nwhat led there is in {log}\n"
+    assert "KeyError: 'x'" in log.read_text()
+
+
+def test_a_terminated_command_says_so_and_ends_with_143(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(typer.Exit) as caught, cli._exit_codes():
+        signal.raise_signal(signal.SIGTERM)
+    assert caught.value.exit_code == 143
+    assert capsys.readouterr().err == "terminated; run again to go on\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("command", [["-m", "alia_ray"], ["-m", "alia_ray.cli"]])
+def test_the_version_is_said(command):
+    said = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout == f"alia-ray {version('alia-ray')}\n"
+
+
+NOISE = ("Traceback", "pid=", "WARNING", "Warning", "core_worker", "***", "[repeated")
+
+
+def started(tmp_path, *overrides: str) -> subprocess.Popen:
+    """`alia-ray run` of a small world up to its trainings, in a process of its own."""
+    sets = [f"run.folder={tmp_path / 'run'}", *overrides]
+    command = [
+        sys.executable,
+        "-m",
+        "alia_ray",
+        "run",
+        str(DEMO),
+        *(word for item in sets for word in ("--set", item)),
+    ]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_a_run_tells_the_person_its_stages_and_nothing_else(tmp_path):
+    process = started(tmp_path, *SMALL)
+    printed, said = process.communicate(timeout=500)
+    assert process.returncode == 0, said
+    assert printed == ""
+    assert not any(word in said for word in NOISE), said
+    assert len(said.splitlines()) < 30
+    for line in ("ingest: 0/48  starting", "ingest: 48 rows in", "train original, seed 0: 24 images, 2 epochs in"):
+        assert line in said
+    assert said.splitlines()[-1] == f"report: {tmp_path}/run/report.html"
+    [log] = (tmp_path / "run" / "logs").iterdir()
+    assert "Ray's own logs: /" in log.read_text()
+    assert "epoch 2/2" in log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signal_number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_stopped_run_says_so_in_a_line(tmp_path, signal_number, code, said):
+    process = started(tmp_path, *SMALL)
+    lines = [process.stderr.readline()]  # the first stage has begun
+    process.send_signal(signal_number)
+    lines += process.stderr.readlines()
+    assert process.wait(timeout=120) == code
+    assert lines[-1] == f"{said}; run again to go on\n"
+    assert not any(word in line for word in NOISE for line in lines), lines

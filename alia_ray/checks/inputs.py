@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import pyarrow as pa
 
-from alia_ray.checks import models, names, splits, texts, training
+from alia_ray.checks import models, names, paths, splits, texts, training
 from alia_ray.config import Config, ConfigError
 from alia_ray.sources import list_images
 
@@ -25,6 +25,7 @@ def check_inputs(settings: Config, stages: Collection[str] = STAGES) -> pa.Table
     Stages that do not read it are checked against the images that the run folder took from it, as is `ingest`
     where it cannot be listed any more.
     """
+    refuse([paths.wrong_things(settings)])  # the other checks follow them
     listing, unlisted = None, []
     try:
         listing = list_images(settings.source) if "ingest" in stages else None

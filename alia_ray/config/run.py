@@ -17,6 +17,7 @@ from alia_ray.config.arms import ARMS
 from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.config.llm import Llm
+from alia_ray.config.places import Place, Weights, as_given
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.config.source import Source
 
@@ -41,7 +42,7 @@ Prompts = Annotated[list[Prompt], Field(min_length=1)]
 class Run(Section):
     """Where a run lies and how it meets the cluster."""
 
-    folder: str = Field(description="the run folder; any path that pyarrow's filesystems know")
+    folder: Place = Field(description="the run folder; a path, or a URI that pyarrow's filesystems know")
     seed: int = 0
     address: str | None = Field(None, description="Ray address; none joins a running cluster or starts Ray here")
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
@@ -155,7 +156,7 @@ class Train(Pixels):
     arms: list[ArmName] = Field(["original", "alia"])
     seed: int | None = Field(None, description="of the weights, the batches and the draw of edits; none: run.seed")
     architecture: str = "resnet50"
-    weights: str = Field(
+    weights: Weights = Field(
         "imagenet",
         description="what training starts from: imagenet, none, or the folder of a classifier of the same "
         "architecture, as a run leaves them under classifiers/; its last layer is left out",
@@ -344,6 +345,18 @@ def _complaint(problem: Any) -> str:
 
 
 def fingerprint(*parts: Any) -> str:
-    """Twelve hex digits over plain data or config sections: the same for the same content, everywhere."""
-    plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+    """Twelve hex digits over plain data or config sections: the same for the same content, everywhere.
+
+    Of a path it covers what is written in the configuration, not where that leads.
+    """
+    return hashlib.sha256(json.dumps(_plain(parts), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, BaseModel):
+        return part.model_dump(mode="json")
+    if isinstance(part, dict):
+        return {key: _plain(value) for key, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return [_plain(value) for value in part]
+    return as_given(part)

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from alia_ray.config.places import Name
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be run. The message is one sentence for a person."""
@@ -12,7 +14,7 @@ class ConfigError(ValueError):
 class Section(BaseModel):
     """Plain data that cannot be changed; a key that it does not know is a mistake."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 Count = Annotated[int, Field(ge=1)]
@@ -26,7 +28,7 @@ class Model(Section):
     `dtype` "auto" is float16 on a GPU and float32 on a CPU.
     """
 
-    name: str
+    name: Name
     revision: str | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from alia_ray.config.class_names import ClassNames
+from alia_ray.config.places import Name, Place
 from alia_ray.config.sections import Section
 
 Protocol = Literal["paper", "strict"]
@@ -30,7 +31,7 @@ class _Splittable(_Named):
 class _Columns(_Splittable):
     """A source whose labels, splits and groups are columns."""
 
-    path: str
+    path: Place
     label_column: str = "label"
     split_column: str | None = "split"
     group_column: str | None = None
@@ -40,7 +41,7 @@ class ImageFolder(_Splittable):
     """`path/SPLIT/CLASS/image.jpg`, or `path/CLASS/image.jpg` with `val_fraction` and `test_fraction`."""
 
     kind: Literal["imagefolder"]
-    path: str
+    path: Place
 
 
 class ParquetTable(_Columns):
@@ -54,7 +55,7 @@ class CsvTable(_Columns):
     """A CSV of metadata whose `path_column` is relative to `root`."""
 
     kind: Literal["csv"]
-    root: str
+    root: Place
     path_column: str = "path"
 
 
@@ -80,7 +81,7 @@ class Cub(_Named):
     """CUB-200-2011 as its archive unpacks: `path` is the folder CUB_200_2011."""
 
     kind: Literal["cub"]
-    path: str
+    path: Place
     protocol: Protocol = Field("strict", description="paper: the official test images are both val and test")
     val_fraction: float = Field(0.1, ge=0, lt=1, description="strict: held out of train")
 
@@ -89,8 +90,8 @@ class IWildCam(_Named):
     """A part of WILDS' iWildCam in seven classes: `path` is its image folder, `lists` that of four CSV files."""
 
     kind: Literal["iwildcam"]
-    path: str
-    lists: str = Field(description="holds train_, train_extra_, val_ and test_subset.csv")
+    path: Place
+    lists: Place = Field(description="holds train_, train_extra_, val_ and test_subset.csv")
     protocol: Protocol = Field("strict", description="paper: the lists may overlap")
 
 
@@ -98,14 +99,14 @@ class Waterbirds(_Named):
     """waterbird_complete95_forest2water2, cut to 100 % bias as in the paper."""
 
     kind: Literal["waterbirds"]
-    path: str
+    path: Place
 
 
 class HuggingFace(_Splittable):
     """A dataset of the library `datasets`; its splits are the dataset's own."""
 
     kind: Literal["huggingface"]
-    name: str = Field(description="a hub id, a folder of save_to_disk, or a folder of data files")
+    name: Name = Field(description="a hub id, a folder of save_to_disk, or a folder of data files")
     config: str | None = Field(None, description="which configuration of the dataset")
     revision: str | None = None
     image_column: str = "image"
@@ -117,7 +118,7 @@ class WebDataset(_Splittable):
     """Tar shards whose samples are a picture and a `.cls` or `.json` of the same name."""
 
     kind: Literal["webdataset"]
-    path: str = Field(description="a folder of *.tar, or a pattern with *; braces are not expanded")
+    path: Place = Field(description="a folder of *.tar, or a pattern with *; braces are not expanded")
     label_key: str | None = Field(None, description="the label's key in the .json; none reads the .cls")
     split_key: str = Field("split", description="a key of the .json; else folders or prefixes name splits")
     group_key: str = "group"

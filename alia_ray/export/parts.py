@@ -5,6 +5,7 @@ hold it, so no picture passes through the driver and a worker holds a batch of t
 written again.
 """
 
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
@@ -22,7 +23,7 @@ from alia_ray.export.formats import FORMATS
 from alia_ray.export.formats.samples import SAMPLES
 from alia_ray.progress import Progress
 from alia_ray.stages.streaming import failures_of
-from alia_ray.store.run_folder import RunFolder, filesystem, first_of_each
+from alia_ray.store.run_folder import RunFolder, below, filesystem, first_of_each
 from alia_ray.training.examples import ROWS_AT_ONCE, Examples, count
 
 SAMPLES_PER_PART = 1000  # at most: of a shard, and of what a killed task may lose
@@ -80,7 +81,7 @@ def _of_each_file(examples: Examples) -> list[Examples]:
         raise StageError(f"export: {missing} images are not in {examples.table} any more; export again")
     pairs = sorted(zip(*(rows.column(name).to_pylist() for name in ("__filename", examples.key)), strict=True))
     return [
-        replace(examples, table=f"{examples.table}/{path.rpartition('/')[2]}", ids=tuple(key for _, key in some))
+        replace(examples, table=below(examples.table, posixpath.basename(path)), ids=tuple(key for _, key in some))
         for path, some in groupby(pairs, key=lambda pair: pair[0])
     ]
 

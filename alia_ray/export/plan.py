@@ -3,18 +3,19 @@
 import posixpath
 from collections.abc import Sequence
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
+from alia_ray.checks import paths
 from alia_ray.cluster.joining import Cluster
 from alia_ray.config import ConfigError
 from alia_ray.config.arms import ARMS, Arm
+from alia_ray.config.places import Place
 from alia_ray.errors import StageError
 from alia_ray.export.parts import Export, Part, parts_of, write_parts
 from alia_ray.progress import say
 from alia_ray.state import State
-from alia_ray.store.run_folder import RunFolder, filesystem
+from alia_ray.store.run_folder import RunFolder, without_query
 from alia_ray.store.tables import content_id
 from alia_ray.training.examples import Examples, count
 
@@ -37,7 +38,7 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
         "fingerprint": _fingerprint(parts),
         "finished": False,
     }
-    export = Export(_folder(out), format, parts, about)
+    export = Export(_folder(out, state.settings.run.address), format, parts, about)
     _check_free(export)
     return export
 
@@ -68,20 +69,22 @@ def _splits(state: State, arm: Arm, added_only: bool) -> dict[str, list[Examples
 def _fingerprint(parts: Sequence[Part]) -> str:
     """Of which images lie in which part, and of the tables' own fingerprints, which are in their files' paths."""
     pieces = [
-        (f"{part.split} {part.number}", *piece.table.split("/")[-3:], *piece.ids)
+        (f"{part.split} {part.number}", *without_query(piece.table).split("/")[-3:], *piece.ids)
         for part in parts
         for piece in part.pieces
     ]
     return content_id(*(text for piece in pieces for text in piece))
 
 
-def _folder(out: str) -> RunFolder:
+def _folder(out: str, address: str | None) -> RunFolder:
     """OUT, under a path that means the same in a worker's working directory."""
     try:
-        filesystem(out)
-    except pa.ArrowInvalid as error:
-        raise ConfigError(f"OUT: {out}: {error}; name a folder, or a URI such as s3://BUCKET/FOLDER") from error
-    return RunFolder(RunFolder(out).uri())
+        place = Place.of(out)
+    except ValueError as error:
+        raise ConfigError(f"OUT: {error}") from error
+    if wrong := list(paths.wrong_with("OUT", place, address)):
+        raise ConfigError(wrong[0])
+    return RunFolder(place)
 
 
 def _check_free(export: Export) -> None:
@@ -110,4 +113,4 @@ def write_export(export: Export, cluster: Cluster) -> None:
         write_parts(export, cluster)
         export.out.write_json({**export.about, "finished": True}, _ABOUT)
     amounts = ", ".join(f"{amount} {split}" for split, amount in export.about["images"].items())
-    say(f"export: {export.out.path}: {amounts} images")
+    say(f"export: {export.out.shown()}: {amounts} images")

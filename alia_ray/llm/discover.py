@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alia_ray.config import Discover, Llm
+from alia_ray.config.places import as_given
 from alia_ray.errors import StageError
 from alia_ray.llm import prompts
 from alia_ray.llm.captions import clean_captions, pack_captions, sample_captions, words_of
@@ -44,7 +45,7 @@ def discover_domains(
     read = cleaned if discover.captions == "all" else sample_captions(cleaned, discover.captions, seed)
     if not read:
         raise StageError("discover has no usable caption to read; look at the captions table")
-    client = Client(endpoint, llm.model.name, llm.request_timeout_s, seed)
+    client = Client(endpoint, as_given(llm.model.name), llm.request_timeout_s, seed)
     budget = caption_budget(client, discover, llm)
     chunks, cut = _pack(client, read, budget)
     transcript: list[dict[str, Any]] = [

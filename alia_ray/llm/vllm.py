@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alia_ray.config import ConfigError, Llm
+from alia_ray.config.places import as_given
 from alia_ray.models.loading import is_random, resolve
 
 NOT_HANDED_ON = frozenset(
@@ -144,7 +145,7 @@ def command(llm: Llm, gpus: int, socket: Path) -> list[str]:
     dtype = "float32" if llm.model.dtype == "auto" and not gpus else llm.model.dtype
     ours: dict[str, Any] = {
         "model": _model_path(llm),
-        "served_model_name": llm.model.name,
+        "served_model_name": as_given(llm.model.name),
         "uds": str(socket),
         "dtype": dtype,
         "max_model_len": llm.max_model_len,

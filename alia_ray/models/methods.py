@@ -17,4 +17,5 @@ _OF_METHOD = {
 def edit_parameters(edit: Edit) -> dict[str, Any]:
     """Every setting that changes an edit, as plain data; an edit's id covers them."""
     names = {*_OF_ALL, *_OF_METHOD[edit.method]}
-    return {**edit.model.model_dump(exclude={"name"}), "model": edit.model.name, **edit.model_dump(include=names)}
+    model = edit.model.model_dump()
+    return {"model": model.pop("name"), **model, **edit.model_dump(include=names)}

@@ -23,7 +23,7 @@ from alia_ray.sources.files import Content, NoPictureError, version_of
 from alia_ray.sources.folders import PICTURES, ending, hidden_part, passed_over, visible
 from alia_ray.sources.listing import SPLIT_NAMES, make_listing
 from alia_ray.store.patience import patiently
-from alia_ray.store.run_folder import filesystem
+from alia_ray.store.run_folder import filesystem, without_query
 
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # the sample's key, and what kind of member it is
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -69,16 +69,17 @@ class _Left:
 
 def _place(path: str) -> tuple[pafs.FileSystem, str, str]:
     """The filesystem of a path, a folder on it, and a pattern of the shards below it ("" for all)."""
-    if "*" not in path and not path.endswith(".tar"):
+    shards = without_query(path)
+    if "*" not in shards and not shards.endswith(".tar"):
         return *filesystem(path), ""
-    outer = path.partition("*")[0].rpartition("/")[0]
-    pattern = path[len(outer) :].lstrip("/")
-    return *filesystem(outer or ("/" if path.startswith("/") else ".")), pattern
+    outer = shards.partition("*")[0].rpartition("/")[0]
+    folder = outer or ("/" if shards.startswith("/") else ".")
+    return *filesystem(folder + path[len(shards) :]), shards[len(outer) :].lstrip("/")
 
 
 def _shards(path: str) -> tuple[list[str], _Left]:
     """The shards' paths below their folder, sorted, and what lies beside them where the folder is meant."""
-    if path.lower().endswith(_COMPRESSED):
+    if without_query(path).lower().endswith(_COMPRESSED):
         raise ConfigError(f"source.path: {path} is compressed; unpack it to a .tar, in which pictures have places")
     fs, root, pattern = _place(path)
     found = visible(fs, root)

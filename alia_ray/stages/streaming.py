@@ -30,6 +30,7 @@ from alia_ray.store.tables import ERROR_KINDS, ERRORS
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
 ROWS_BEFORE_REFUSING = 200  # before so many rows no share of errors stops a pass that has not come to its end
+BLOCKS = 24  # a small pass has about so many, as far as its batches allow, for progress that moves
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def stream(job: Pass, placement: Placement) -> None:
 def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
     counted, failed_before = _tally(job, [row for row in before if not is_tried_again(row, job.run.retry_errors)])
     done = failed = 0
-    with Progress(job.stage, job.todo) as progress:
+    starting = f"starting {placement.workers} worker{'s' * (placement.workers > 1)}"
+    with Progress(job.stage, job.todo, at_first=starting) as progress:
         for count in _commits(job, placement).iter_rows():
             if count["trouble"]:
                 raise StageError(f"{job.stage}: {count['trouble']}")
@@ -155,9 +157,8 @@ def failures_of(stage: str) -> Iterator[None]:
 
 
 def _block_rows(batch_size: int, todo: int, workers: int) -> int:
-    """Whole batches, at least ROWS_PER_BLOCK rows, but enough blocks that no worker stays idle."""
-    per_worker = -(-todo // workers)
-    wanted = min(max(ROWS_PER_BLOCK, batch_size), max(per_worker, 1))
+    """Whole batches, at least ROWS_PER_BLOCK rows, but so many blocks that no worker idles and progress moves."""
+    wanted = min(max(ROWS_PER_BLOCK, batch_size), max(-(-todo // workers), 1), max(todo // BLOCKS, 1))
     return -(-wanted // batch_size) * batch_size
 
 

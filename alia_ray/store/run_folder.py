@@ -23,6 +23,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -45,8 +46,25 @@ _DAY_S = 24 * 3600
 def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
     """The pyarrow filesystem of a path or URI ("s3://…", "gs://…", "runs/demo"), and the path on it."""
     if "://" in path:
-        return pafs.FileSystem.from_uri(path)
+        return _opened(path)
     return pafs.LocalFileSystem(), posixpath.abspath(path)
+
+
+@lru_cache(maxsize=64)
+def _opened(uri: str) -> tuple[pafs.FileSystem, str]:
+    """Once for each process: of a bucket whose region is not given, pyarrow asks the network each time."""
+    return pafs.FileSystem.from_uri(uri)
+
+
+def below(place: str, *parts: str) -> str:
+    """The path or URI of something in the folder `place`; a URI's query, which says how to connect, stays last."""
+    path, mark, query = place.partition("?") if "://" in place else (place, "", "")
+    return posixpath.join(path, *parts) + mark + query
+
+
+def without_query(place: str) -> str:
+    """A path or URI for a person, or to take apart: without how to connect."""
+    return place.partition("?")[0] if "://" in place else place
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,17 @@ class RunFolder:
 
     def uri(self, *parts: str) -> str:
         """The path of something in the folder with its scheme, for those who find the filesystem again."""
-        return posixpath.join(self.path if "://" in self.path else self.file(), *parts)
+        return below(self.path if "://" in self.path else self.file(), *parts)
+
+    def shown(self, *parts: str) -> str:
+        """The path of something in the folder as a person is told it."""
+        return without_query(self.uri(*parts))
+
+    @property
+    def parent(self) -> "RunFolder":
+        """The folder that it lies in."""
+        path = without_query(self.uri())
+        return RunFolder(posixpath.dirname(path.rstrip("/")) + self.uri()[len(path) :])
 
     def table(self, name: str, fingerprint: str) -> "Table":
         """The table `name` under the settings that `fingerprint` stands for."""

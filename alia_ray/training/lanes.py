@@ -14,12 +14,15 @@ The test split never comes here: the epoch is chosen by class-balanced accuracy 
 """
 
 import posixpath
+import time
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow.fs as pafs
 import ray
 import ray.train
 
@@ -27,13 +30,16 @@ from alia_ray.cluster.joining import Cluster, check_trainers, trainings_at_once
 from alia_ray.config import ConfigError, Train
 from alia_ray.config.arms import Augment
 from alia_ray.errors import StageError
-from alia_ray.progress import say
+from alia_ray.progress import Progress, duration, say
 from alia_ray.store.run_folder import HISTORY, RunFolder
 from alia_ray.training.examples import Examples, count
 
 if TYPE_CHECKING:
     from alia_ray.training.loop import Job
 
+_NOTES = ".lane-"  # how the folders are called in which Ray Train keeps its own
+_STALE_S = 24 * 3600.0
+_LOOK_EVERY_S = 2.0
 _PLACEMENT_MINUTES = 30  # Ray Train waits a minute at a time for other work to free what the workers need
 
 
@@ -75,14 +81,55 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
         return
     lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster))
     jobs = _jobs(todo)
+    _remove_notes(RunFolder(todo[0].out).parent)
     pool = ThreadPoolExecutor(len(lanes))
     try:
         futures = [pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster) for lane in lanes]
-        errors = [error for future in futures if (error := future.exception())]
+        _follow(todo, futures)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
-    if errors:
-        raise errors[0]
+
+
+def _follow(trainings: Sequence[Training], lanes: Sequence[Future[None]]) -> None:
+    """Say how the trainings come on, by what they leave in the run folder, until the lanes have ended.
+
+    Raises what the first failed lane raised.
+    """
+    done, todo = {each.out: 0 for each in trainings}, list(trainings)
+    epochs = sum(each.settings.epochs for each in trainings)
+    starting = f"starting {len(trainings)} training{'s' * (len(trainings) > 1)}"
+    with Progress("train", epochs, unit="epochs", at_first=starting) as progress:
+        running: set[Future[None]] = set(lanes)
+        while running:
+            running = wait(running, timeout=_LOOK_EVERY_S).not_done
+            for each in list(todo):
+                history = RunFolder(each.out).read_json(HISTORY)
+                now = max(done[each.out], _epochs_done(each, history))
+                progress.advance(now - done[each.out])
+                done[each.out] = now
+                if history:
+                    todo.remove(each)
+                    say(_line(history))
+        for lane in lanes:
+            lane.result()
+
+
+def _epochs_done(training: Training, history: dict[str, Any] | None) -> int:
+    from alia_ray.training.checkpoints import last_state  # not above: torch takes seconds to import
+
+    if history is not None:
+        return len(history["epochs"])
+    with suppress(FileNotFoundError):  # it has just ended, and its checkpoints are gone
+        return len((last_state(RunFolder(training.out)) or {"history": []})["history"])
+    return 0
+
+
+def _line(history: dict[str, Any]) -> str:
+    epochs, best = history["epochs"], history["best_epoch"]
+    return (
+        f"train {history['name']}: {history['train_images']} images, {len(epochs)} epochs in "
+        f"{duration(history['seconds'])}; {epochs[best - 1]['val_accuracy']:.0%} of val right after epoch {best}"
+    )
 
 
 def check_trainable(training: Training, cluster: Cluster) -> None:
@@ -132,16 +179,22 @@ def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
     return jobs
 
 
+def _remove_notes(folder: RunFolder) -> None:
+    """Delete what the lanes of killed runs left; not what is new, which another run may need at this moment."""
+    for info in folder.fs.get_file_info(pafs.FileSelector(folder.file(), allow_not_found=True)):
+        is_old = info.mtime_ns is not None and time.time() - info.mtime_ns / 1e9 > _STALE_S
+        if posixpath.basename(info.path).startswith(_NOTES) and is_old:
+            folder.fs.delete_dir(info.path)
+
+
 def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster) -> None:
     """Run the workers of a lane under Ray Train. Raises StageError with the reason of the first that failed."""
     from ray.train.torch import TorchTrainer
 
     from alia_ray.training import loop
 
-    for training in lane:
-        say(f"train {training.name}: {count(training.train)} images, {training.settings.epochs} epochs")
-    settings, folder = lane[0].settings, RunFolder(posixpath.dirname(RunFolder(lane[0].out).uri()))
-    notes = f".lane-{uuid.uuid4().hex}"  # where Ray Train keeps its own; nothing that we need again
+    settings, folder = lane[0].settings, RunFolder(lane[0].out).parent
+    notes = f"{_NOTES}{uuid.uuid4().hex}"  # where Ray Train keeps its own; nothing that we need again
     trainer = TorchTrainer(
         loop.run,
         train_loop_config={"jobs": [ray.put(job) for job in jobs]},
@@ -166,7 +219,8 @@ def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster)
         unfinished = (each.name for each in lane if RunFolder(each.out).read_json(HISTORY) is None)
         raise StageError(f"train {next(unfinished, lane[-1].name)}: {_reason(error)}") from error
     finally:
-        folder.fs.delete_dir(folder.file(notes))
+        with suppress(FileNotFoundError):  # where the workers never came up there is none
+            folder.fs.delete_dir(folder.file(notes))
 
 
 def _reason(error: ray.train.TrainingFailedError) -> str:

@@ -13,7 +13,7 @@ from alia_ray.miniature.recipes import DEMO
         ("edit.model.name=miniature:nothing", r"edit\.model\.name: there is no miniature model"),
         ("judge.model.name=openai/clip-vit-large-patch14", r"judge\.model\.name: .* is no folder"),
         ("llm.model.name=random:llama", r"llm\.model\.name: random weights say nothing"),
-        ("train.weights=nowhere", r"train\.weights: there is no classifier\.json in nowhere"),
+        ("train.weights=nowhere", r"train\.weights: there is no classifier\.json in .*nowhere"),
         (
             "train.architecture=resnet18",
             r"train\.weights: .* holds a shufflenet_v2_x0_5; set train\.architecture to it",

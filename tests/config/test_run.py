@@ -125,7 +125,7 @@ def test_a_fingerprint_depends_on_content_alone():
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_a_configuration(recipe):
     settings = load_config(recipe)
-    assert settings.run.folder.startswith("runs/")
+    assert settings.run.folder.given.startswith("runs/")
 
 
 def test_the_recipes_of_the_paper_are_its_settings():

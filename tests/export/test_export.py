@@ -253,8 +253,20 @@ def test_a_folder_with_something_else_in_it_is_refused(state, tmp_path):
         plan_export(state, str(tmp_path), "parquet")
     with pytest.raises(ConfigError, match=r"notes\.txt is a file; name a folder"):
         plan_export(state, str(tmp_path / "notes.txt"), "parquet")
-    with pytest.raises(ConfigError, match=r"OUT: nowhere://x: .*name a folder, or a URI"):
+    with pytest.raises(ConfigError, match=r"OUT: there is no way to open nowhere://; give a path, or one of"):
         plan_export(state, "nowhere://x", "parquet")
+
+
+def test_out_is_taken_from_the_folder_of_the_command_and_on_a_cluster_must_be_absolute(
+    state, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert plan_export(state, "out", "parquet").out.path == f"{tmp_path}/out"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert plan_export(state, f"{tmp_path}/out", "parquet").out.path == f"{tmp_path}/out"
+    with pytest.raises(ConfigError, match=r"OUT: out is relative .* absolute path on storage that all nodes"):
+        plan_export(state, "out", "parquet")
 
 
 @pytest.mark.parametrize("options", [{"format": "webdataset"}, {"arm": "original"}, {"added_only": True}])

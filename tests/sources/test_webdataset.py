@@ -169,3 +169,12 @@ def test_what_is_no_tar_is_refused(tmp_path):
     (tmp_path / "0.tar").write_bytes(b"not a tar" * 100)
     with pytest.raises(ConfigError, match=r"source\.path: cannot read the shard 0\.tar"):
         list_images(source(tmp_path))
+
+
+@pytest.mark.parametrize("shards", ["shards", "shards/train-*.tar", "shards/train-000.tar"])
+def test_a_pattern_of_shards_keeps_the_query_of_its_uri(shards):
+    query = "scheme=http&endpoint_override=localhost:9000"
+    fs, folder, pattern = webdataset._place(f"s3://bucket/{shards}?{query}")
+    assert fs.type_name == "s3"
+    assert "/".join(filter(None, (folder, pattern))) == f"bucket/{shards}"
+    assert folder == "bucket/shards" or not pattern

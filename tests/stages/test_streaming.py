@@ -251,3 +251,11 @@ def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
     assert rows.num_rows == len(set(rows.column("image_id").to_pylist())) == ROWS
     stored = sum(pq.read_metadata(path).num_rows for path in target.files())
     assert stored == ROWS
+
+
+@pytest.mark.parametrize(
+    ("batch", "todo", "workers", "rows"),
+    [(16, 240, 2, 16), (16, 800, 2, 48), (16, 100_000, 8, 64), (128, 100_000, 8, 128), (4, 10, 4, 4)],
+)
+def test_a_small_pass_is_committed_in_small_blocks_so_that_its_progress_moves(batch, todo, workers, rows):
+    assert streaming._block_rows(batch, todo, workers) == rows

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alia_ray.errors import FullDiskError
-from alia_ray.store.run_folder import RunFolder
+from alia_ray.store.run_folder import RunFolder, below, filesystem
 from alia_ray.store.tables import CAPTIONS, EDITS, IMAGES, content_id, seed_of
 
 
@@ -157,3 +157,33 @@ def test_ids_are_of_content_and_keep_their_parts_apart():
     assert content_id("ab", "c") != content_id("a", "bc")
     assert content_id("a", b"b") == content_id("a", "b")
     assert 0 <= seed_of("a") < 2**63
+
+
+MINIO = "s3://b/run?scheme=http&endpoint_override=localhost:9000"
+
+
+@pytest.mark.parametrize("folder", [MINIO, "gs://b/run?scheme=http&endpoint_override=localhost:9000"])
+def test_a_uri_keeps_its_query_wherever_a_path_is_derived_from_it(folder):
+    query = folder.partition("?")[2]
+    run = RunFolder(folder)
+    derived = {
+        run.uri("classifiers", "abc"): "run/classifiers/abc",
+        run.table("edits", "f").uri: "run/edits/f",
+        below(run.table("edits", "f").uri, "part-1.parquet"): "run/edits/f/part-1.parquet",
+        RunFolder(run.uri("classifiers", "abc")).parent.uri(): "run/classifiers",
+    }
+    for uri, path in derived.items():
+        assert uri.endswith(f"?{query}")
+        fs, found = filesystem(uri)
+        assert fs.type_name == run.fs.type_name
+        assert found == f"b/{path}"
+
+
+def test_what_a_person_is_told_has_the_scheme_and_no_query(tmp_path):
+    assert RunFolder(MINIO).shown("report.html") == "s3://b/run/report.html"
+    assert RunFolder(str(tmp_path)).shown("report.html") == f"{tmp_path}/report.html"
+
+
+def test_the_parent_of_a_folder_is_a_folder(tmp_path):
+    assert RunFolder(f"{tmp_path}/a/b").parent == RunFolder(f"{tmp_path}/a")
+    assert RunFolder(f"file://{tmp_path}/a/b").parent.file() == f"{tmp_path}/a"

@@ -2,11 +2,15 @@
 
 import json
 import math
+import os
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray.train
 import safetensors.torch
 import torch
 from PIL import Image
@@ -19,7 +23,8 @@ from alia_ray.images import encode
 from alia_ray.miniature import dataset
 from alia_ray.models.classifier import load_classifier
 from alia_ray.models.loading import resolve
-from alia_ray.training import loop
+from alia_ray.store.run_folder import RunFolder
+from alia_ray.training import lanes, loop
 from alia_ray.training.examples import Examples, load, shard
 from alia_ray.training.lanes import Training, _lanes, check_trainable, train_classifiers
 
@@ -218,6 +223,59 @@ def test_lanes_end_at_about_the_same_time():
 
 def examples(count: int) -> Examples:
     return Examples("table", "image_id", tuple(f"id{number}" for number in range(count)))
+
+
+def training(out: Path, **changes: object) -> Training:
+    examples = (Examples("t", "image_id", ("a", "b")),)
+    settings = SETTINGS.model_copy(update=changes)
+    return Training(out.name, str(out), examples, examples, ("a", "b"), settings, "none", 0)
+
+
+def test_a_training_whose_workers_never_came_up_says_why(tmp_path, monkeypatch):
+    class NoRoom:
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            pass
+
+        def fit(self) -> None:  # before Ray Train has made its folder
+            raise ray.train.TrainingFailedError("no node has room for a worker")
+
+    monkeypatch.setattr("ray.train.torch.TorchTrainer", NoRoom)
+    monkeypatch.setattr(lanes.ray, "put", lambda job: job)
+    with pytest.raises(StageError, match="train alia: no node has room for a worker"):
+        lanes._run_lane([training(tmp_path / "alia")], [None], Cluster(3, 0))
+
+
+def test_what_the_lanes_of_a_killed_run_left_is_deleted(tmp_path):
+    for name in (".lane-old", ".lane-of-today", "abc"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".lane-old" / "snapshot.json").write_text("{}")
+    for name in (".lane-old", "abc"):
+        os.utime(tmp_path / name, (1e9, 1e9))
+    lanes._remove_notes(RunFolder(str(tmp_path)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lane-of-today", "abc"]
+    lanes._remove_notes(RunFolder(str(tmp_path / "nowhere")))
+
+
+def test_the_person_reads_how_trainings_come_on_and_what_became_of_each(tmp_path, monkeypatch, capsys):
+    epochs = [{"epoch": number + 1, "val_accuracy": number / 4} for number in range(3)]
+    done = {"name": "alia, seed 0", "train_images": 48, "best_epoch": 3, "seconds": 4.2, "epochs": epochs}
+    folder, lane, looks = RunFolder(str(tmp_path / "alia")), Future(), []
+
+    def wait(lanes: set[Future], timeout: float) -> SimpleNamespace:
+        looks.append(timeout)
+        if len(looks) == 1:
+            folder.write_json({"history": epochs[:2]}, "checkpoints", "state.json")
+            return SimpleNamespace(not_done=lanes)
+        folder.write_json(done, "history.json")
+        lane.set_result(None)
+        return SimpleNamespace(not_done=set())
+
+    monkeypatch.setattr(lanes, "wait", wait)
+    lanes._follow([training(tmp_path / "alia")], [lane])
+    first, line, last = capsys.readouterr().err.splitlines()
+    assert first == "train: 0/3  starting 1 training"
+    assert line == "train alia, seed 0: 48 images, 3 epochs in 4.2 s; 50% of val right after epoch 3"
+    assert last.startswith("train: 3 epochs in ")
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_starts():

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 from alia_ray.export.formats.samples import SAMPLES, name_of
 from alia_ray.images import file_ending
 from alia_ray.store.run_folder import RunFolder
+from alia_ray.store.tables import content_id
 
 _METADATA = pa.schema([pa.field("file_name", pa.string()), *(field for field in SAMPLES if field.name != "image")])
 _PARTS = ".metadata"  # where the parts of the metadata lie until all are there
+_LONGEST = 255  # bytes of a folder's name
 _THREADS = 8  # on an object store, small files take time and no CPU
 
 
@@ -57,6 +59,10 @@ def finish(out: RunFolder, marks: Mapping[str, Sequence[str]]) -> None:
 def class_folder(label: str) -> str:
     """A class name as one part of a path, never "", "." or ".." or hidden; different names stay different.
 
-    What cannot be in it becomes %XX, as in a URL.
+    What cannot be in it becomes %XX, as in a URL. A name that is too long for a file system is cut, and ends in %%
+    and a digest.
     """
-    return re.sub(r"^\.|[/\\%\x00-\x1f\x7f]", lambda found: f"%{ord(found[0]):02X}", label) or "%"
+    name = re.sub(r"^\.|[/\\%\x00-\x1f\x7f]", lambda found: f"%{ord(found[0]):02X}", label) or "%"
+    if len(name.encode()) <= _LONGEST:
+        return name
+    return f"{name.encode()[: _LONGEST - 18].decode(errors='ignore')}%%{content_id(label)[:16]}"

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import webdataset
 from PIL import Image
 
 from alia_ray.config.source import ImageFolder, ParquetTable, WebDataset
@@ -21,7 +23,24 @@ from alia_ray.images import decode_rgb, encode
 from alia_ray.sources import list_images, read_images
 from alia_ray.store.run_folder import RunFolder
 
-NASTY = ["..", ".", "a/b", "a\\b", "a%2Fb", ".hidden", "../../up", "", "%", "Größe 3", "001.Albatross", "a\nb"]
+LONG = ["ä" * 200, "ä" * 199 + "a", "%" * 255]
+NASTY = [
+    "..",
+    ".",
+    "a/b",
+    "a\\b",
+    "a%2Fb",
+    ".hidden",
+    "../../up",
+    "",
+    "%",
+    "Größe 3",
+    "001.Albatross",
+    "a\nb",
+    "__background__",
+    "crash test dummy",
+    *LONG,
+]
 SOURCES = {
     "imagefolder": lambda path: ImageFolder(kind="imagefolder", path=path),
     "webdataset": lambda path: WebDataset(kind="webdataset", path=path, label_key="label"),
@@ -127,7 +146,8 @@ def test_class_names_stay_inside_their_folder_and_never_collide(tmp_path):
         assert folder not in ("", ".", "..")
         assert not folder.startswith(".")
         assert "/" not in folder
-        assert unquote(folder) == label or not label
+        assert unquote(folder) == label or not label or label in LONG
+        assert len(folder.encode()) <= 255
     assert class_folder("001.Albatross") == "001.Albatross"
     write([sample(n, label, "train") for n, label in enumerate(NASTY)], "imagefolder", tmp_path / "out")
     pictures = [
@@ -153,7 +173,7 @@ def test_a_shard_holds_whole_samples_and_is_not_compressed(samples, tmp_path):
     assert described["seed"] == edit["seed"]
     assert members[f"{edit['edit_id']}.cls"] == b"0"
     original = json.loads(members[f"{samples[1]['image_id']}.json"])
-    assert original["edit_id"] is None
+    assert original["edit_id"] == original["prompt"] == ""
     assert original["origin"] == "photos/10.jpg"
 
 
@@ -165,3 +185,35 @@ def test_parquet_holds_every_column_and_small_row_groups(samples, tmp_path):
     row = file.read().to_pylist()[4]
     assert Image.open(io.BytesIO(row["image"])).size == (16, 16)
     assert row["prompt"] == "a photo, of a bird"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("labels", [("cat", "dog"), ("crash test dummy", "__background__"), ("a/b", "train")])
+def test_the_library_datasets_reads_originals_first_and_edits_after_them(name, labels, tmp_path):
+    splits = ["train"] * 14 + ["val"] * 7 + ["test"] * 7
+    samples = [sample(n, labels[n % 2], split, 7 <= n < 14) for n, split in enumerate(splits)]
+    for n, row in enumerate(samples):  # most originals are JPEG, and edits PNG
+        row["image"] = encode(Image.new("RGB", (16, 16), (n, n, n)), "png" if 7 <= n < 14 else "jpeg")
+    write(samples, name, tmp_path / "out", per_part=20)
+    data = datasets.load_dataset(name, data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {split: rows.num_rows for split, rows in data.items()} == {"train": 14, "validation": 7, "test": 7}
+    described = [row["json"] for row in data["train"]] if name == "webdataset" else list(data["train"])
+    assert sorted(row["label"] for row in described) == sorted(row["label"] for row in samples[:14])
+    assert {row["prompt"] for row in described if row["edit_id"]} == {"a photo, of a bird"}
+    shown = data["train"].cast_column("jpg" if name == "webdataset" else "image", datasets.Image())
+    colours = [round(float(np.asarray(row.get("jpg") or row["image"]).mean())) for row in shown]
+    assert sorted(colours) == list(range(14))
+
+
+def test_the_library_webdataset_decodes_every_sample_alike(samples, tmp_path):
+    write(samples, "webdataset", tmp_path)
+    shards = f"{tmp_path}/train/train-{{000000..000001}}.tar"
+    read = webdataset.WebDataset(shards, shardshuffle=False).decode("pil").to_tuple("jpg", "cls", "json")
+    for (picture, number, described), given in zip(read, samples[:8], strict=True):
+        assert picture.size == (16, 16)
+        assert number == given["class_index"]
+        assert {key: type(value) for key, value in described.items()} == {
+            **dict.fromkeys((field.name for field in SAMPLES if field.name != "image"), str),
+            **dict.fromkeys(("class_index", "seed"), int),
+            **dict.fromkeys(("semantic_score", "confidence", "label_probability"), float),
+        }

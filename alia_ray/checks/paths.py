@@ -1,0 +1,56 @@
+"""Paths that a worker could not follow to the same place, and URIs that cannot be opened."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel
+
+from alia_ray.config import Config
+from alia_ray.config.places import Place
+from alia_ray.store.run_folder import filesystem, without_query
+
+_COPIED_BY_RAY = re.compile(r"/runtime_resources/working_dir_files/")  # where a submitted job's files are
+
+
+def wrong_things(settings: Config) -> Iterator[str]:
+    """A sentence for each path that would mean another place on another node, or that pyarrow cannot open."""
+    for key, place in places(settings):
+        yield from wrong_with(key, place, settings.run.address)
+
+
+def wrong_with(key: str, place: Place, address: str | None) -> Iterator[str]:
+    """What is wrong with one path, if anything; `address` is `run.address`."""
+    elsewhere = _on_a_cluster(address, os.environ, os.getcwd())
+    if elsewhere and place.is_relative:
+        yield (
+            f"{key}: {place.given} is relative to the folder of {elsewhere}, which other nodes do not have; "
+            "give an absolute path on storage that all nodes share, or a URI such as s3://BUCKET/FOLDER"
+        )
+    elif "://" in place:
+        yield from _cannot_open(key, place)
+
+
+def places(section: BaseModel, *parents: str) -> Iterator[tuple[str, Place]]:
+    """Every path and URI of a configuration, with its key."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Place):
+            yield ".".join((*parents, name)), value
+        elif isinstance(value, BaseModel):
+            yield from places(value, *parents, name)
+
+
+def _on_a_cluster(address: str | None, environment: Mapping[str, str], folder: str) -> str | None:
+    """Whose working directory it is, where other nodes may take part; None where Ray is started here."""
+    if _COPIED_BY_RAY.search(folder):
+        return "a submitted job"
+    joined = address or environment.get("RAY_ADDRESS")
+    return f"the driver, {folder}" if joined and joined != "local" else None
+
+
+def _cannot_open(key: str, uri: str) -> Iterator[str]:
+    try:
+        filesystem(uri)
+    except (OSError, ValueError, ImportError) as error:  # pyarrow.ArrowInvalid is a ValueError
+        yield f"{key}: cannot open {without_query(uri)}: {' '.join(str(error).split())}"

@@ -1,0 +1,127 @@
+"""A quiet run: what the reader cannot mend goes to RUN/logs/, and the terminal stays for what a person needs.
+
+Ray, its C++ core, its workers and a dozen libraries write to standard output and standard error, from Python and
+from below it. So both are led to a file as the operating system knows them, for as long as a run takes.
+"""
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from alia_ray.config import ConfigError
+from alia_ray.progress import speak_to
+from alia_ray.store.run_folder import RunFolder
+
+LOGS = "logs"
+_LED_THERE = "what led there is in "
+
+
+@contextmanager
+def quiet(folder: RunFolder | None, command: str) -> Iterator[None]:
+    """Lead standard output and standard error to a log in the run folder; `say` still reaches the person.
+
+    An exception's traceback goes there too, and the exception gets a note that says where. The log of a folder on
+    an object store lies among the system's temporary files until the end. Without a folder, or where the
+    configuration was wrong, a log is kept only of what failed.
+    """
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{command}.log"
+    path = _beginning(folder, name)
+    try:
+        with _led_to(path):
+            yield
+    except ConfigError:
+        _remove(path, folder)
+        raise
+    except Exception as error:
+        error.add_note(_LED_THERE + _keep(path, folder))
+        raise
+    except BaseException:  # stopped by the person
+        _keep(path, folder)
+        raise
+    if folder is None:
+        _remove(path, folder)
+    else:
+        _keep(path, folder)
+
+
+def noted(error: Exception) -> Exception:
+    """The error with a note of where its traceback is, which is kept now where no log has it."""
+    if not any(note.startswith(_LED_THERE) for note in getattr(error, "__notes__", [])):
+        path = _beginning(None, "alia-ray.log")
+        path.write_text("".join(traceback.format_exception(error)))
+        error.add_note(f"{_LED_THERE}{path}")
+    return error
+
+
+def _beginning(folder: RunFolder | None, name: str) -> Path:
+    """Where the log is written."""
+    local = folder is not None and isinstance(folder.fs, pafs.LocalFileSystem)
+    path = Path(folder.file(LOGS, name)) if local else Path(tempfile.mkdtemp(prefix="alia-ray-"), name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    return path
+
+
+def _keep(path: Path, folder: RunFolder | None) -> str:
+    """Put the log where it is to stay; says where that is."""
+    if folder is None or isinstance(folder.fs, pafs.LocalFileSystem):
+        return str(path)
+    try:
+        folder.write_bytes(path.read_bytes(), LOGS, path.name)
+    except OSError:  # most likely what the run failed of
+        return str(path)
+    _remove(path, None)
+    return folder.shown(LOGS, path.name)
+
+
+def _remove(path: Path, folder: RunFolder | None) -> None:
+    """Delete the log and the folders that were made for it alone."""
+    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()
+        if folder is not None:
+            path.parent.parent.rmdir()
+
+
+@contextmanager
+def _led_to(path: Path) -> Iterator[None]:
+    """Standard output and standard error go to a file; those of Ray's processes that start inside too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    speaks = _is_standard_error(sys.stderr)  # not so in a test or a notebook, which have streams of their own
+    terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") if speaks else sys.stderr
+    with path.open("ab") as log:
+        for number in kept:
+            os.dup2(log.fileno(), number)
+    speak_to(terminal)
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, ConfigError | SystemExit):
+            with suppress(OSError):  # the disk may be full
+                os.write(2, traceback.format_exc().encode())
+        raise
+    finally:
+        speak_to(None)
+        for number, copy in kept.items():
+            with suppress(OSError, ValueError):
+                (sys.stdout, sys.stderr)[number - 1].flush()
+            os.dup2(copy, number)
+            os.close(copy)
+        if speaks:
+            terminal.close()
+
+
+def _is_standard_error(stream: object) -> bool:
+    try:
+        return stream.fileno() == 2
+    except (AttributeError, OSError, ValueError):
+        return False

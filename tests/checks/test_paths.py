@@ -1,0 +1,46 @@
+import pytest
+
+from alia_ray.checks import paths
+from alia_ray.config import parse_config
+
+
+def wrong(tree: dict | None = None, **run) -> list[str]:
+    given = {"run": {"folder": "runs/x", **run}, "source": {"kind": "miniature"}, **(tree or {})}
+    return list(paths.wrong_things(parse_config(given)))
+
+
+def test_relative_paths_are_fine_where_ray_is_started_here(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert wrong() == []
+    assert wrong(address="local") == []
+
+
+def test_every_relative_path_is_refused_on_a_cluster_with_its_key(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    source = {"kind": "csv", "path": "meta.csv", "root": "/shared/photos"}
+    said = wrong({"source": source, "edit": {"model": {"name": "./editor"}}})
+    assert [sentence.split(":")[0] for sentence in said] == ["run.folder", "source.path", "edit.model.name"]
+    assert all("an absolute path on storage that all nodes share, or a URI" in sentence for sentence in said)
+    assert wrong(folder="/shared/runs") == wrong(folder="~/runs") == wrong(folder="file:///shared/runs") == []
+
+
+def test_run_address_joins_a_cluster_as_well(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert wrong(address="ray://head:10001")[0].startswith(
+        "run.folder: runs/x is relative to the folder of the driver"
+    )
+
+
+def test_the_folder_of_a_submitted_job_is_a_copy_that_ends_with_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    copied = tmp_path / "ray/session_1/runtime_resources/working_dir_files/_ray_pkg_1"
+    copied.mkdir(parents=True)
+    monkeypatch.chdir(copied)
+    assert "the folder of a submitted job" in wrong()[0]
+
+
+@pytest.mark.parametrize("uri", ["s3:///x", "file://host/x", "gs://b/x?nonsense=1", "s3://b/a b"])
+def test_a_uri_that_cannot_be_opened_is_a_sentence_with_its_key(uri):
+    [sentence] = wrong(folder=uri)
+    assert sentence.startswith("run.folder: cannot open ")
+    assert "\n" not in sentence

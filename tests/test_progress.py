@@ -1,0 +1,81 @@
+import io
+from itertools import pairwise
+
+import pytest
+
+from alia_ray import progress
+from alia_ray.progress import Progress, duration, rate_text, say
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"),
+    [(1234.5, "1234/s"), (12.34, "12.3/s"), (1, "1.0/s"), (0.3125, "3.2 s each"), (1 / 150, "2.5 min each")],
+)
+def test_a_rate_says_something_for_slow_and_fast_work_alike(per_second, text):
+    assert rate_text(per_second) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.31, "0.3 s"),
+        (42.4, "42 s"),
+        (99.7, "100 s"),
+        (750, "12 min"),
+        (3599, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+        (273600, "3 d 4 h"),
+    ],
+)
+def test_a_time_is_in_words(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_a_slow_stage_says_at_once_what_it_does_and_then_how_long_each_row_takes(clock, capsys):
+    with Progress("edit", 120, at_first="2 workers start") as counted:
+        assert capsys.readouterr().err == "edit: 0/120  2 workers start\n"
+        clock[0] += 30
+        counted.advance(2)
+        assert capsys.readouterr().err == "edit: 2/120  15.0 s each  30 min left\n"
+        clock[0] += 40
+        counted.advance(8, failed=1)
+        assert capsys.readouterr().err == "edit: 10/120  5.0 s each  9 min left\n"
+        counted.advance(110)
+    assert capsys.readouterr().err == "edit: 120 rows in 70 s (1.7/s)\n"
+
+
+def test_a_day_is_told_in_lines_that_one_can_read(clock, capsys):
+    with Progress("edit", 86_400) as counted:
+        for _ in range(86_399):
+            clock[0] += 1
+            counted.advance(1)
+    times = [int(line.split("/")[0].split()[-1]) for line in capsys.readouterr().err.splitlines()[:-1]]
+    assert times[:5] == [10, 20, 30, 45, 68]
+    assert len(times) < 160
+    assert max(later - earlier for earlier, later in pairwise(times)) <= 600
+
+
+def test_a_stage_that_is_interrupted_does_not_say_that_it_is_done(capsys):
+    with pytest.raises(KeyboardInterrupt), Progress("caption", 10):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_lines_stand_above_the_bar(monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(progress.sys, "stderr", screen)
+    with Progress("edit", 4, at_first="2 workers start") as counted:
+        say("a [line] with brackets")
+        counted.advance(2)
+    shown = screen.getvalue()
+    assert "a [line] with brackets\n" in shown
+    assert "2 workers start" in shown
+    assert "edit: 2 rows in " in shown.splitlines()[-1]

@@ -7,7 +7,7 @@ import pyarrow as pa
 from alia_ray.checks import names, texts
 from alia_ray.checks.inputs import listing_of
 from alia_ray.checks.splits import doubtful_things
-from alia_ray.cluster.joining import Cluster, Placement, check_llm, check_trainers, place
+from alia_ray.cluster.placement import Cluster, Placement, check_llm, check_trainers, place
 from alia_ray.config import Config, Experiment, Pool
 from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
 

@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import ray
 
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.errors import StageError
 from alia_ray.export.formats import FORMATS
 from alia_ray.export.formats.samples import SAMPLES

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 import ray
 
 from alia_ray import config
-from alia_ray.cluster.joining import Cluster, place
+from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Caption, Config
 from alia_ray.images import decode_rgb
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass

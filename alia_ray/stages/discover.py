@@ -8,7 +8,8 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from alia_ray.cluster.joining import available, check_llm
+from alia_ray.cluster.joining import available
+from alia_ray.cluster.placement import check_llm
 from alia_ray.config import Config, ConfigError, Llm
 from alia_ray.errors import StageError
 from alia_ray.llm.connection import Endpoint

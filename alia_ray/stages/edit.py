@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import ray
 
 from alia_ray import config
-from alia_ray.cluster.joining import Cluster, place
+from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, Edit, Judge
 from alia_ray.edits.attempts import (
     Attempt,

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import ray
 
-from alia_ray.cluster.joining import Cluster, place
+from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, Judge
 from alia_ray.images import decode_rgb, to_array
 from alia_ray.stages.edit import with_verdicts

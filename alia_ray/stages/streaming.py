@@ -18,7 +18,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 
-from alia_ray.cluster.joining import Placement
+from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import StageError
 from alia_ray.progress import Progress

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from alia_ray.cluster.joining import Cluster, available
+from alia_ray.cluster.joining import available
+from alia_ray.cluster.placement import Cluster
 from alia_ray.training.examples import Examples, class_indices, count, load, shard
 
 _IMAGES_PER_TASK = 512  # at least, so that a task is worth loading the classifier for

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import ray
 import ray.train
 
-from alia_ray.cluster.joining import Cluster, check_trainers, trainings_at_once
+from alia_ray.cluster.placement import Cluster, check_trainers, trainings_at_once
 from alia_ray.config import ConfigError, Train
 from alia_ray.config.arms import Augment
 from alia_ray.errors import StageError

@@ -1,7 +1,7 @@
 import pytest
 
 from alia_ray.checks.plan import describe
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import ConfigError, load_config
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.pipeline import run_all

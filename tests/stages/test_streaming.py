@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from alia_ray.cluster.joining import Placement
+from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import StageError
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass

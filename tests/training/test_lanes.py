@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import ConfigError, Pixels, Train
 from alia_ray.errors import StageError
 from alia_ray.images import encode

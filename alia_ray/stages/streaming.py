@@ -6,9 +6,7 @@ Rows that failed carry a reason in their `error` column: they go to the errors t
 table only if that has such a column. A pass that is killed loses the blocks under way and nothing else.
 """
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, DataContext
-from ray.exceptions import RayError
 
+from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import StageError
@@ -26,6 +24,7 @@ from alia_ray.store import tables
 from alia_ray.store.run_folder import Table
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
+RESTARTS = 5  # of a lost worker, and of what it was at; Ray Data's own number has no end
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
 
 
@@ -65,6 +64,8 @@ def run_pass(job: Pass, placement: Placement) -> None:
     resources = {"num_cpus": placement.num_cpus}
     if placement.num_gpus:
         resources["num_gpus"] = placement.num_gpus
+    if placement.memory:
+        resources["memory"] = placement.memory
     counts = (
         ray.data.read_parquet(job.source, filesystem=job.target.folder.fs)
         .select_columns(job.columns)
@@ -76,6 +77,8 @@ def run_pass(job: Pass, placement: Placement) -> None:
             batch_format="pyarrow",
             batch_size=job.batch_size,
             compute=ActorPoolStrategy(size=placement.workers),
+            max_restarts=RESTARTS,
+            max_task_retries=RESTARTS,
             **resources,
         )
         .map_batches(
@@ -94,17 +97,6 @@ def run_pass(job: Pass, placement: Placement) -> None:
     check_error_rate(job.stage, failed, rows, job.run.max_error_rate, final=True)
     if done < job.todo:
         raise StageError(f"{job.stage}: {job.todo - done} of {job.todo} rows never came back; run it again")
-
-
-@contextmanager
-def failures_of(stage: str) -> Iterator[None]:
-    """Say in one sentence what a worker's exception said; Ray prints where it came from."""
-    try:
-        yield
-    except RayError as error:
-        raised = re.findall(r"^\s*([\w.]*(?:Error|Exception|Interrupt): .+)$", str(error), re.MULTILINE)
-        reason = raised[0] if raised else str(error).strip().splitlines()[0]  # the first is the worker's own
-        raise StageError(f"{stage}: a worker failed: {reason}; what was committed stays, run it again") from error
 
 
 def _block_rows(batch_size: int, todo: int, workers: int) -> int:

@@ -1,0 +1,35 @@
+"""What a worker's end says, in one sentence."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray.exceptions import OutOfMemoryError, RayError
+
+from alia_ray.errors import StageError
+
+
+@contextmanager
+def failures_of(stage: str) -> Iterator[None]:
+    """Say in one sentence what a worker's exception said; Ray prints where it came from."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise StageError(
+            f"{stage}: {out_of_memory(str(error))}; what was committed stays, run it again"
+        ) from error
+    except RayError as error:
+        raised = re.findall(r"^\s*([\w.]*(?:Error|Exception|Interrupt): .+)$", str(error), re.MULTILINE)
+        reason = raised[0] if raised else str(error).strip().splitlines()[0]  # the first is the worker's own
+        raise StageError(f"{stage}: a worker failed: {reason}; what was committed stays, run it again") from error
+
+
+def out_of_memory(message: str) -> str | None:
+    """What to do where a message of Ray's says that its memory monitor killed a worker; None where it does not."""
+    if "killed due to the node running low on memory" not in message:
+        return None
+    used = re.search(r"was (\S+ used / \S+) limit", message)
+    return (
+        f"a node ran out of memory ({used[1] if used else 'its workers took all'}), and Ray killed workers until "
+        "none was left to try again; lower the stage's workers or batch_size, or take a smaller model"
+    )

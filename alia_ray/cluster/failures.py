@@ -15,9 +15,8 @@ def failures_of(stage: str) -> Iterator[None]:
     try:
         yield
     except OutOfMemoryError as error:
-        raise StageError(
-            f"{stage}: {out_of_memory(str(error))}; what was committed stays, run it again"
-        ) from error
+        reason = out_of_memory(str(error)) or "a node ran out of memory"
+        raise StageError(f"{stage}: {reason}; what was committed stays, run it again") from error
     except RayError as error:
         raised = re.findall(r"^\s*([\w.]*(?:Error|Exception|Interrupt): .+)$", str(error), re.MULTILINE)
         reason = raised[0] if raised else str(error).strip().splitlines()[0]  # the first is the worker's own

@@ -9,7 +9,7 @@ from alia_ray.pipeline import run_all
 
 def test_a_plan_counts_rows_pools_and_disk():
     plan = describe(load_config(DEMO), Cluster(cpus=16, gpus=4))
-    assert "320 images, 4 workers of 1 GPU" in plan
+    assert "320 images, 4 workers of 1 GPU and about" in plan
     assert "at most 2880 edits of 48² pixels with instruct_pix2pix" in plan
     assert "GB" in plan
 

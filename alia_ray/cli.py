@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from alia_ray.config import Config, ConfigError, load_config
+from alia_ray.config import Config, ConfigError, Run, load_config
 from alia_ray.errors import StageError
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.progress import say
@@ -75,6 +75,29 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
         check_server(settings)
         with joined(settings.run) as cluster:
             typer.echo(describe(settings, cluster, listing))
+
+
+@app.command()
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="Also what this run needs.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Say what machine and cluster have, and all that stands in a run's way; exit code 2 where something does."""
+    with _exit_codes():
+        settings = load_config(config, overrides) if config else None
+        from alia_ray.checks.doctor import examine
+        from alia_ray.cluster.joining import joined
+
+        run = settings.run if settings else Run(folder=".")
+        right = True
+        with joined(run.model_copy(update={"gpus": None, "accelerator": "cpu"})):
+            for finding in examine(settings):
+                typer.echo(finding)
+                right = right and finding.ok is not False
+        if not right:
+            raise typer.Exit(2)
 
 
 def _stage_command(name: str, stage: str, help: str) -> None:

@@ -5,11 +5,11 @@ from collections import Counter
 import pyarrow as pa
 
 from alia_ray.checks import names, resources, texts
-from alia_ray.checks.inputs import listing_of
+from alia_ray.checks.inputs import listing_of, refuse
 from alia_ray.checks.splits import doubtful_things
 from alia_ray.cluster.memory import caption_needs, edit_needs, uncounted
 from alia_ray.cluster.placement import GB, Cluster, Needs, place
-from alia_ray.config import Config, ConfigError, Experiment, Pool
+from alia_ray.config import Config, Experiment, Pool
 from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
 
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
@@ -18,8 +18,7 @@ BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 
 def check_fits(settings: Config, cluster: Cluster) -> None:
     """Raise ConfigError for a stage that the cluster could never schedule, before the first one starts."""
-    if wrong := list(resources.wrong_things(settings, cluster)):
-        raise ConfigError("\n".join(wrong))
+    refuse([resources.wrong_things(settings, cluster)])
 
 
 def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> str:

@@ -13,7 +13,7 @@ from alia_ray.cluster.placement import GB, Cluster, Needs
 from alia_ray.config import Config, Model, Train
 from alia_ray.models.sizes import CLASSIFIERS, CONTROLNET_SD15, LARGE_CLASSIFIER, parameters
 
-PROCESS = 1.0 * GB
+PROCESS = 1.1 * GB
 """Python, Ray, torch, diffusers and transformers, before any model."""
 CUDA_CONTEXT = 0.6 * GB
 """What CUDA and torch's kernels take of a card before any model; not measured, there was no GPU."""

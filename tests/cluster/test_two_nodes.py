@@ -52,9 +52,13 @@ def test_more_than_a_node_has_is_refused_for_every_stage_at_once(found):
 
 
 def test_the_doctor_looks_at_every_node(found):
-    gpus = [line for line in found["doctor"] if line.startswith("GPUs")]
+    gpus = [line for line in found["doctor"] if " GPUs " in line and "Ray counts 4" in line]
     assert len(gpus) == 2
-    assert all(line.endswith("False") for line in gpus)
-    folders = [line for line in found["doctor"] if "written and read" in line]
+    assert all(line.startswith("wrong") and "cannot use it" in line for line in gpus)
+    folders = [line for line in found["doctor"] if "run.folder can be written and read there" in line]
     assert len(folders) == 2
-    assert all(line.endswith("True") for line in folders)
+    assert all(line.startswith("ok") for line in folders)
+
+
+def test_the_doctor_leaves_nothing_behind(found):
+    assert found["left"] == []

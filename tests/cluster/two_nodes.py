@@ -17,7 +17,7 @@ from alia_ray.checks.doctor import examine
 from alia_ray.checks.plan import check_fits
 from alia_ray.cluster import devices
 from alia_ray.cluster.joining import join
-from alia_ray.config import Config, ConfigError, Run, load_config
+from alia_ray.config import ConfigError, Run, load_config
 from alia_ray.errors import StageError
 from alia_ray.miniature.recipes import DEMO
 
@@ -50,17 +50,13 @@ def main(folder: str) -> None:
     found["auto_gpus"], found["cpu_gpus"] = joined("auto").gpus, joined("cpu").gpus
     found["without_a_gpu"] = ray.get(ray.remote(num_gpus=0)(seen).remote())
     found["with_a_gpu"] = ray.get(ray.remote(num_gpus=1)(seen).remote())
-    found["doctor"] = [f"{line.what}: {line.says}: {line.ok}" for line in examine(settings(folder), "auto")]
+    found["doctor"] = [str(each) for each in examine(load_config(DEMO, [f"run.folder={folder}/run"]))]
+    found["left"] = os.listdir(folder)
     os.environ[devices.LOGICAL_GPUS] = "1"
     logical = joined("gpu")
     found["logical"] = [[node.cpus, node.gpus] for node in logical.nodes]
     found["too_much"] = sentence(lambda: check_fits(load_config(DEMO, TOO_MUCH), logical))
     print(json.dumps(found))
-
-
-def settings(folder: str) -> Config:
-    """The demo's, into a folder."""
-    return load_config(DEMO, [f"run.folder={folder}"])
 
 
 def seen() -> list[str]:

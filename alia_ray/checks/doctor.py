@@ -123,7 +123,7 @@ def _gpus(nodes: dict[str, dict[str, float]], accelerator: str) -> Iterator[Find
     elif logical_gpus():
         yield Finding("GPUs", f"{sum(counted.values()):g} that are only counted, as {LOGICAL_GPUS} says")
     else:
-        seen = sights(tuple(counted.items()))
+        seen = sights(counted)
         for node, gpus in counted.items():
             yield _of_card(node[:8], gpus, seen.get(node))
 

@@ -7,7 +7,6 @@ that is too old, a card whose kernels this build does not hold. Tests and trials
 
 import os
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import ray
@@ -74,22 +73,26 @@ def see_gpus() -> Sight:
     return Sight(tuple(torch.cuda.get_device_name(place) for place in places), free)
 
 
-@cache
-def sights(nodes: tuple[tuple[str, float], ...]) -> dict[str, Sight]:
-    """What torch sees on each of some nodes, given as Ray's id and number of GPUs; asked once in a process.
+_known: dict[str, Sight] = {}  # of nodes by Ray's id: asked once in a process
+
+
+def sights(nodes: dict[str, float]) -> dict[str, Sight]:
+    """What torch sees on each of some nodes, given as Ray's id and number of GPUs.
 
     A probe takes all GPUs of its node for a second or a few. A node whose GPUs are busy, or that is slow, is left
     out: its workers will say what is wrong.
     """
     probes = {}
-    for node, gpus in nodes:
-        there = NodeAffinitySchedulingStrategy(node, soft=False)
-        probe = ray.remote(num_cpus=0, num_gpus=gpus, max_calls=1, max_retries=0)(see_gpus)
-        probes[probe.options(scheduling_strategy=there).remote()] = node
-    done, late = ray.wait(list(probes), num_returns=len(probes), timeout=_PROBE_TIMEOUT_S)
+    for node, gpus in nodes.items():
+        if node not in _known:
+            there = NodeAffinitySchedulingStrategy(node, soft=False)
+            probe = ray.remote(num_cpus=0, num_gpus=gpus, max_calls=1, max_retries=0)(see_gpus)
+            probes[probe.options(scheduling_strategy=there).remote()] = node
+    done, late = ray.wait(list(probes), num_returns=len(probes), timeout=_PROBE_TIMEOUT_S) if probes else ([], [])
     for probe in late:
         ray.cancel(probe, force=True)
-    return {probes[probe]: _seen(probe) for probe in done}
+    _known.update({probes[probe]: _seen(probe) for probe in done})
+    return {node: _known[node] for node in nodes if node in _known}
 
 
 def _seen(probe: ray.ObjectRef) -> Sight:

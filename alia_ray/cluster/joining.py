@@ -33,6 +33,7 @@ from alia_ray.progress import say
 _HIDE_GPUS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # the same where Ray runs already
 _GPU_POLL_S = 5.0
 _ANSWER_TIMEOUT_S = 5.0
+_FOR_OBJECTS = 0.1  # of the memory that is free: for what Ray keeps of rows between two stages
 
 
 @contextmanager
@@ -140,7 +141,7 @@ def _node(node: dict[str, object]) -> Node:
     has = node["Resources"]
     memory = has.get("memory")
     if memory is not None and node["NodeID"] == ray.get_runtime_context().get_node_id():
-        memory = min(memory, max(0, free_memory() - has.get("object_store_memory", 0)))
+        memory = min(memory, (1 - _FOR_OBJECTS) * free_memory())
     return Node(has.get("CPU", 0.0), has.get("GPU", 0.0), memory)
 
 
@@ -149,7 +150,7 @@ _said: set[str] = set()
 
 def _usable(nodes: dict[str, Node], accelerator: str) -> dict[str, Node]:
     """The nodes without the GPUs that torch cannot use, and with the memory of those that it can."""
-    seen = sights(tuple((name, node.gpus) for name, node in nodes.items() if node.gpus))
+    seen = sights({name: node.gpus for name, node in nodes.items() if node.gpus})
     for name, sight in seen.items():
         if sight.problem is None:
             nodes[name] = replace(nodes[name], gpu_memory=sight.free)

@@ -164,6 +164,7 @@ def _why_none(stage: str, worker: Node, needs: Needs, cluster: Cluster) -> str |
     ):
         if wanted > most:
             return f"{stage}.{key}: a worker needs {wanted:g} {kind} of one node; {_have(cluster)}; lower it"
+    nodes = [node for node in nodes if node.cpus >= worker.cpus and node.gpus >= worker.gpus] or list(nodes)
     memory = max(float("inf") if node.memory is None else node.memory for node in nodes)
     smaller = f"lower {stage}.batch_size, take a smaller model, or a machine with more"
     if needs.memory > memory:

@@ -9,7 +9,7 @@ from alia_ray.config import Model
 _WEIGHTS = Path(__file__).parent.parent / "miniature" / "weights"
 _RANDOM = {
     "random:sd15": 1_066_235_307,  # UNet, VAE and text encoder
-    "random:blip-large": 446_264_636,
+    "random:blip-large": 446_290_492,
     "random:ViT-L-14": 427_616_513,
     "random:ViT-B-32": 151_277_313,
 }

@@ -27,6 +27,7 @@ STAGES = [
     "evaluate",
     "report",
     "plan",
+    "doctor",
     "demo",
     "export",
 ]

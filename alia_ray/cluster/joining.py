@@ -24,7 +24,7 @@ from ray._private.services import find_bootstrap_address
 from ray.autoscaler.sdk import request_resources
 
 from alia_ray.cluster.devices import logical_gpus, sights
-from alia_ray.cluster.machine import free_memory, usable_cpus
+from alia_ray.cluster.machine import free_memory, machine_memory, usable_cpus
 from alia_ray.cluster.placement import Cluster, Node
 from alia_ray.config import ConfigError, Run
 from alia_ray.errors import StageError
@@ -33,7 +33,7 @@ from alia_ray.progress import say
 _HIDE_GPUS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # the same where Ray runs already
 _GPU_POLL_S = 5.0
 _ANSWER_TIMEOUT_S = 5.0
-_FOR_OBJECTS = 0.1  # of the memory that is free: for what Ray keeps of rows between two stages
+_FOR_OBJECTS = 0.3  # of the memory that is free: Ray's own share for what it keeps between workers
 
 
 @contextmanager
@@ -66,6 +66,8 @@ def join(run: Run) -> Cluster:
     elif not ray.is_initialized():
         # Nobody announces that this machine will go, and a process less starts sooner.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        if free_memory() < machine_memory():  # a control group's limit, which Ray may not see
+            options["object_store_memory"] = int(_FOR_OBJECTS * free_memory())
         ray.init(address="local", num_cpus=usable_cpus() + 1, include_dashboard=False, **options)
     if run.gpus:
         _wait_for_gpus(run.gpus, run.gpu_timeout_s if address else 0.0)

@@ -32,7 +32,7 @@ def free_memory(root: Path = _ROOT) -> int:
 
     Pages of files that the kernel would give back count as free, as they do for the machine.
     """
-    free = [_machine_memory(root)]
+    free = [machine_memory(root)]
     for group in _groups("memory", root):
         limit = _number(group / "memory.max", group / "memory.limit_in_bytes")
         used = _number(group / "memory.current", group / "memory.usage_in_bytes")
@@ -41,8 +41,8 @@ def free_memory(root: Path = _ROOT) -> int:
     return min(free)
 
 
-def _machine_memory(root: Path) -> int:
-    """Bytes that the kernel could give without swapping, or where it does not say so all that are installed."""
+def machine_memory(root: Path = _ROOT) -> int:
+    """Bytes that the kernel could give without swapping; where it does not say, all that are installed."""
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
     except OSError:  # not Linux

@@ -124,10 +124,11 @@ def check_llm(llm: Llm, cluster: Cluster) -> None:
 def _most(worker: Node, cluster: Cluster) -> int:
     """Workers that fit beside one CPU, which is taken from the node where that costs least."""
     slots = [_slots(worker, node) for node in cluster.machines]
-    without = [
-        _slots(worker, replace(node, cpus=node.cpus - 1)) if node.cpus >= 1 else -1 for node in cluster.machines
+    costs = [
+        most - _slots(worker, replace(node, cpus=node.cpus - 1))
+        for node, most in zip(cluster.machines, slots, strict=True)
+        if node.cpus >= 1
     ]
-    costs = [all_ - fewer for all_, fewer in zip(slots, without, strict=True) if fewer >= 0]
     return sum(slots) - min(costs) if costs else 0
 
 
@@ -149,10 +150,10 @@ def _times(part: float, whole: float) -> int:
 def _share(share: float, needed: float, cluster: Cluster) -> float:
     """The share of a GPU that holds what a worker needs of its memory, where that is known."""
     cards = [node.gpu_memory for node in cluster.machines if node.gpus and node.gpu_memory]
-    if not share or share >= 1 or not needed or not cards:
+    large = [card for card in cards if card >= needed]
+    if not 0 < share < 1 or not needed or not large:
         return share
-    together = _times(needed, min(cards))
-    return max(share, 1 / together) if together else share
+    return max(share, 1 / _times(needed, min(large)))
 
 
 def _why_none(stage: str, worker: Node, needs: Needs, cluster: Cluster) -> str | None:

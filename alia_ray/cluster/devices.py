@@ -48,7 +48,7 @@ def worker_device() -> "torch.device":
 
     if not ray.is_initialized():
         return pick_device()
-    if logical_gpus() or not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU") or logical_gpus():
         return torch.device("cpu")
     if problem := see_gpus().problem:
         raise StageError(f"this worker was given a GPU, but {problem}; mend that, or set run.accelerator to cpu")

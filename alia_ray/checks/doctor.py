@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import ray
 
-from alia_ray.checks import resources
+from alia_ray.checks import resources, servers
 from alia_ray.checks.inputs import check_inputs
 from alia_ray.cluster.devices import LOGICAL_GPUS, Sight, logical_gpus, sights
 from alia_ray.cluster.joining import available
@@ -163,28 +163,24 @@ def _configuration(settings: Config) -> Iterator[Finding]:
 def _services(settings: Config) -> Iterator[Finding]:
     """The model hub and a language-model server, as far as the run needs them."""
     missing = ", ".join(uncounted(settings))
-    absent = (
-        f"not on this machine, and not counted in memory: {missing}" if missing else "no model is missing here"
-    )
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        advice = "; fetch it first, HF_HUB_OFFLINE is set" if missing else ""
-        yield Finding("models", f"{absent}{advice}", not missing)
+    absent = f"not here, and not counted in memory: {missing}" if missing else "all are on this machine"
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    if missing and offline:
+        yield Finding("models", f"{absent}; fetch it first, HF_HUB_OFFLINE is set", False)
     else:
         yield Finding("models", absent, None if missing else True)
-        if missing:
-            hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-            yield _answer("hub", hub, "set HF_ENDPOINT or a proxy, or name local folders")
+    if missing and not offline:
+        yield _hub(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
     if settings.llm.base_url and settings.discover.prompts is None:
-        url = f"{settings.llm.base_url.rstrip('/')}/models"
-        yield _answer("LLM", url, "start the server, or correct llm.base_url")
+        wrong = [Finding("LLM", sentence, False) for sentence in servers.wrong_things(settings)]
+        yield from wrong or [Finding("LLM", "the server of llm.base_url answers", True)]
 
 
-def _answer(what: str, url: str, advice: str) -> Finding:
-    """Whether something answers at a URL; a server that wants a key does."""
+def _hub(url: str) -> Finding:
+    """Whether the model hub answers."""
     try:
-        shown = str(httpx.URL(url).copy_with(username=None, password=None, query=None))
-        status = httpx.get(url, timeout=_ANSWER_TIMEOUT_S).status_code
+        status = httpx.get(url, timeout=_ANSWER_TIMEOUT_S, follow_redirects=True).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Finding(what, f"{url.split('@')[-1]} does not answer ({type(error).__name__}); {advice}", False)
-    right = status < 500 and status != 404
-    return Finding(what, f"{shown} answers with {status}{'' if right else f'; {advice}'}", right)
+        advice = "set HF_ENDPOINT or a proxy, or name local folders"
+        return Finding("hub", f"{url} does not answer ({type(error).__name__}); {advice}", False)
+    return Finding("hub", f"{url} answers with {status}", status < 500)

@@ -52,7 +52,7 @@ streaming.RESTARTS = 1
 memory = dict(line.split()[:2] for line in open("/proc/meminfo"))
 used = 1 - int(memory["MemAvailable:"]) / int(memory["MemTotal:"])
 threshold = used + 1.2e6 / int(memory["MemTotal:"])
-ray.init(num_cpus=3, include_dashboard=False, logging_level="WARNING", object_store_memory=10**8,
+ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level="WARNING", object_store_memory=10**8,
          _system_config={"memory_usage_threshold": threshold, "memory_monitor_refresh_ms": 50})
 folder = RunFolder(sys.argv[1])
 source = folder.table("captions", "a")

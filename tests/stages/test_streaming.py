@@ -139,7 +139,7 @@ def test_a_pass_computes_only_what_is_missing(whole, tmp_path):
 def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
     script = textwrap.dedent("""
         import pathlib, sys, ray, test_streaming
-        ray.init(num_cpus=3, include_dashboard=False)
+        ray.init(address="local", num_cpus=3, include_dashboard=False)
         test_streaming.run(pathlib.Path(sys.argv[1]), delay=1.0)
     """)
     driver = subprocess.Popen(

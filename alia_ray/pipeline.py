@@ -42,7 +42,7 @@ def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
 
     `listing`: the source's, where it was listed before.
     """
-    check_fits(settings, cluster)
+    check_fits(settings, cluster, listing)
     check_server(settings)
     for doubt in doubtful_things(settings, listing_of(settings) if listing is None else listing):
         say(doubt)

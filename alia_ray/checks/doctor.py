@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import ray
 
-from alia_ray.checks import resources, servers
+from alia_ray.checks import servers
 from alia_ray.checks.inputs import check_inputs
+from alia_ray.checks.plan import check_fits
 from alia_ray.cluster.devices import LOGICAL_GPUS, Sight, logical_gpus, sights
 from alia_ray.cluster.joining import available
 from alia_ray.cluster.machine import free_memory, usable_cpus
@@ -146,15 +147,15 @@ def _of_card(name: str, gpus: float, sight: Sight | None) -> Finding:
 
 def _configuration(settings: Config) -> Iterator[Finding]:
     """All that a run would be refused for."""
-    wrong: list[str] = []
+    wrong, listing = [], None
     try:
-        check_inputs(settings)
+        listing = check_inputs(settings)
     except ConfigError as error:
         wrong += str(error).splitlines()
     try:
-        wrong += resources.wrong_things(settings, available(settings.run.accelerator))
+        check_fits(settings, available(settings.run.accelerator), listing)
     except ConfigError as error:
-        wrong.append(str(error))
+        wrong += str(error).splitlines()
     yield from (Finding("configuration", sentence, False) for sentence in wrong)
     if not wrong:
         yield Finding("configuration", "nothing in it would be refused", True)

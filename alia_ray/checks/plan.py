@@ -16,9 +16,13 @@ BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 """Encoded bytes per RGB pixel of a photograph, roughly; for the disk estimate only."""
 
 
-def check_fits(settings: Config, cluster: Cluster) -> None:
-    """Raise ConfigError for a stage that the cluster could never schedule, before the first one starts."""
-    refuse([resources.wrong_things(settings, cluster)])
+def check_fits(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
+    """Raise ConfigError for a stage that the cluster could never schedule, before the first one starts.
+
+    `listing`: the source's; without it the memory that training's images take is not counted.
+    """
+    splits = listing.column("split").to_pylist() if listing is not None else []
+    refuse([resources.wrong_things(settings, cluster, images=splits.count("train") + splits.count("val"))])
 
 
 def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> str:
@@ -26,9 +30,9 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
 
     Raises ConfigError when a stage cannot be scheduled.
     """
-    check_fits(settings, cluster)
     if listing is None:
         listing = listing_of(settings)
+    check_fits(settings, cluster, listing)
     splits = Counter(listing.column("split").to_pylist())
     prompts = settings.discover.prompts
     domains = len(prompts) if prompts else settings.discover.max_domains

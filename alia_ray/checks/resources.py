@@ -7,7 +7,7 @@ from alia_ray.cluster.placement import Cluster, check_llm, check_trainers, place
 from alia_ray.config import Config, ConfigError
 
 
-def wrong_things(settings: Config, cluster: Cluster, images: int = 0) -> Iterator[str]:
+def wrong_things(settings: Config, cluster: Cluster, images: int) -> Iterator[str]:
     """A sentence for each stage that could never be scheduled. images: how many are trained and validated on."""
     checks: list[Callable[[], object]] = []
     if settings.discover.prompts is None:

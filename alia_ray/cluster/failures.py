@@ -18,9 +18,17 @@ def failures_of(stage: str) -> Iterator[None]:
         reason = out_of_memory(str(error)) or "a node ran out of memory"
         raise StageError(f"{stage}: {reason}; what was committed stays, run it again") from error
     except RayError as error:
-        raised = re.findall(r"^\s*([\w.]*(?:Error|Exception|Interrupt): .+)$", str(error), re.MULTILINE)
-        reason = raised[0] if raised else str(error).strip().splitlines()[0]  # the first is the worker's own
+        reason = _said_by_worker(error)
         raise StageError(f"{stage}: a worker failed: {reason}; what was committed stays, run it again") from error
+
+
+def _said_by_worker(error: RayError) -> str:
+    """A worker's own exception: what Ray took it from, or found in the text that Ray made of it."""
+    cause = getattr(error, "cause", None)
+    if cause is not None and not type(cause).__module__.startswith("ray."):
+        return f"{type(cause).__name__}: {cause}"
+    raised = re.findall(r"^\s*([\w.]*(?:Error|Exception|Interrupt): .+)$", str(error), re.MULTILINE)
+    return raised[0] if raised else str(error).strip().splitlines()[0]  # the first is the worker's own
 
 
 def out_of_memory(message: str) -> str | None:

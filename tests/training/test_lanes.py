@@ -232,7 +232,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_starts():
             Cluster(8, 1),
             9,
             9,
-            r"train\.workers: 2 workers .* do not fit; there are 8 CPUs, 1 GPUs",
+            r"train\.workers: 2 workers .* do not fit; .* 8 CPUs, 1 GPUs",
         ),
         ({"workers": 2}, Cluster(8, 0), 1, 9, r"train\.workers: 1 training images for 2 workers"),
         ({"workers": 2}, Cluster(8, 0), 9, 0, "there is no validation image"),

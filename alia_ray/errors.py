@@ -3,3 +3,7 @@
 
 class StageError(RuntimeError):
     """A stage that cannot go on. The message says why and what to do."""
+
+
+class FullDiskError(OSError):
+    """Nothing more can be written. The message says where, and what to do."""

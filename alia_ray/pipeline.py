@@ -21,7 +21,7 @@ from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, as_yaml
 from alia_ray.config.arms import BASE, Arm, EditSet
 from alia_ray.edits.attempts import TRIES
-from alia_ray.errors import StageError
+from alia_ray.errors import FullDiskError, StageError
 from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
@@ -188,7 +188,7 @@ STAGES: dict[str, Callable[[State, Cluster], None]] = {
 
 def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     """Train what is not trained yet, side by side where the cluster has room."""
-    train_classifiers([_training(state, arm) for state, arm in _without(arms, HISTORY)], cluster)
+    train_classifiers([_training(state, arm) for state, arm in _different(arms, _is_not_trained)], cluster)
 
 
 def _training(state: State, arm: Arm) -> Training:
@@ -207,7 +207,7 @@ def _training(state: State, arm: Arm) -> Training:
 def evaluate_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     """Measure what is not measured yet on the test split."""
     with ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
-        list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _without(arms, "metrics.json")))
+        list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _different(arms, _is_not_measured)))
     for state, arm in arms:
         metrics = state.arm_json(arm, "metrics.json")
         say(
@@ -226,14 +226,31 @@ def _evaluate_arm(state: State, arm: Arm, cluster: Cluster) -> None:
     state.folder.write_json(metrics, *path, "metrics.json")
 
 
-def _without(arms: Sequence[tuple[State, Arm]], name: str) -> list[tuple[State, Arm]]:
-    """The arms whose classifier lacks a JSON file; of those that share a classifier the first one."""
-    different: dict[tuple[str, ...], tuple[State, Arm]] = {}
+Place = tuple[str, ...]
+"""Of a classifier in the run folder. To find it takes the selection of edits, so it is looked up once."""
+
+
+def _different(
+    arms: Sequence[tuple[State, Arm]], wanted: Callable[[State, Arm, Place], bool]
+) -> list[tuple[State, Arm]]:
+    """The arms whose classifier is `wanted`; of those that share a classifier the first one."""
+    different: dict[Place, tuple[State, Arm]] = {}
     for state, arm in arms:
         different.setdefault(state.arm_path(arm), (state, arm))
-    return [
-        (state, arm) for path, (state, arm) in different.items() if state.folder.read_json(*path, name) is None
-    ]
+    return [pair for place, pair in different.items() if wanted(*pair, place)]
+
+
+def _is_not_trained(state: State, arm: Arm, place: Place) -> bool:
+    return state.folder.read_json(*place, HISTORY) is None
+
+
+def _is_not_measured(state: State, arm: Arm, place: Place) -> bool:
+    """Whether an arm has no metrics, or those of test images, labels or groups that have changed since."""
+    if state.folder.read_json(*place, "metrics.json") is None:
+        return True
+    path = state.folder.file(*place, "predictions.parquet")
+    measured = pq.read_table(path, columns=["id", "label", "group"], filesystem=state.folder.fs)
+    return measured.to_pydict() != state.test_labels(arm).to_pydict()
 
 
 def _training_rows(state: State, arm: Arm) -> int:
@@ -245,15 +262,21 @@ def _training_rows(state: State, arm: Arm) -> int:
 
 @contextmanager
 def _timed(state: State, stage: str, counts: Callable[[], tuple[int, int]]) -> Iterator[None]:
-    """Add a stage's seconds to those of earlier tries, failed ones too, and keep its (rows, errors)."""
+    """Add a stage's seconds to those of earlier tries, failed ones too, and keep its (rows, errors).
+
+    Raises StageError where the disk is full, since the message of a full disk names no stage.
+    """
     stats = state.folder.read_json("stages", f"{stage}.json") or {"rows": 0, "errors": 0, "seconds": 0.0}
     started = time.perf_counter()
     try:
-        yield
-        stats["rows"], stats["errors"] = counts()
-    finally:
-        stats["seconds"] = round(stats["seconds"] + time.perf_counter() - started, 3)
-        state.folder.write_json(stats, "stages", f"{stage}.json")
+        try:
+            yield
+            stats["rows"], stats["errors"] = counts()
+        finally:
+            stats["seconds"] = round(stats["seconds"] + time.perf_counter() - started, 3)
+            state.folder.write_json(stats, "stages", f"{stage}.json")
+    except FullDiskError as error:
+        raise StageError(f"{stage}: {error}") from error
 
 
 def _table_counts(state: State, stage: str, table: Table) -> tuple[int, int]:

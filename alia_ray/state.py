@@ -25,7 +25,7 @@ from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import edits_table, outcomes, wanted_requests
-from alia_ray.stages.ingest import images_table
+from alia_ray.stages.ingest import images_table, is_corrected, is_whole
 from alia_ray.store import tables
 from alia_ray.store.run_folder import HISTORY, RunFolder, Table
 from alia_ray.training.examples import Examples
@@ -65,7 +65,17 @@ class State:
         """The images' ids, splits and labels; read once, after `ingest`."""
         if not self.images.exists():
             raise StageError("there is no images table yet; run `alia-ray ingest` first")
+        if not is_whole(self.images):
+            raise StageError("ingest was interrupted; run `alia-ray ingest` first")
         return self.images.read(["image_id", "split", "label"])
+
+    @cached_property
+    def _labels(self) -> list[str]:
+        """Ids and labels of what training may see, if the source has corrected any label."""
+        if not is_corrected(self.images):
+            return []
+        rows = self._image_rows.filter(pc.not_equal(self._image_rows.column("split"), "test"))
+        return [text for row in rows.to_pylist() for text in (row["image_id"], row["label"])]
 
     def _of_split(self, split: str) -> pa.Table:
         return self._image_rows.filter(pc.equal(self._image_rows.column("split"), split))
@@ -286,6 +296,14 @@ class State:
             raise StageError(f"the arm {arm.name} is not trained yet; run `alia-ray train` first")
         return Examples(self.images.uri, "image_id", tuple(self.ids_of("test")))
 
+    def test_labels(self, arm: Arm) -> pa.Table:
+        """The id, label and group of the test images, ordered by id, for an arm whose checkpoint is chosen."""
+        ids = pa.array(self.test_examples(arm).ids, pa.string())
+        rows = self.images.read(["image_id", "label", "group"])
+        return rows.filter(pc.is_in(rows.column("image_id"), value_set=ids)).rename_columns(
+            ["id", "label", "group"]
+        )
+
     def training_examples(self, arm: Arm) -> list[Examples]:
         """What an arm trains on: the originals, and what it adds, if anything."""
         parts = [self.examples("train")]
@@ -304,14 +322,15 @@ class State:
         return train.model_copy(update={"epochs": max(1, round(train.epochs * share))})
 
     def arm_fingerprint(self, arm: Arm) -> str:
-        """Covers the training settings, the seed, and the ids of everything trained or validated on.
+        """Covers the training settings, the seed, and the ids of everything trained or validated on; their labels
+        where some were corrected, since ids do not cover those.
 
         Arms that come to the same, such as a filter that drops nothing and none, have the same classifier.
         """
         how = {"arms", "equal_steps", "seed", "workers", "cpus_per_worker", "max_failures", "trackers"}
         train = self.training_settings(arm).model_dump(exclude=how)
         ids = [examples.ids for examples in (*self.training_examples(arm), self.examples("val"))]
-        digest = tables.content_id(*(example_id for part in ids for example_id in (*part, "|")))
+        digest = tables.content_id(*(example_id for part in ids for example_id in (*part, "|")), *self._labels)
         return config.fingerprint(train, arm.augment, self.settings.seed, digest)
 
     def arm_path(self, arm: Arm) -> tuple[str, ...]:

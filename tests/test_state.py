@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alia_ray.config import parse_config
-from alia_ray.config.arms import BASE
+from alia_ray.config.arms import ARMS, BASE
 from alia_ray.edits.attempts import TRIES
 from alia_ray.llm.discover import domain_rows
+from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import wanted_requests
 from alia_ray.state import State
 from alia_ray.store.tables import EDITS, IMAGES
@@ -64,3 +66,43 @@ def test_edits_under_a_prompt_that_is_given_up_are_not_selected_whoever_made_the
     assert {place[edit_id] for edit_id in chosen} == {"wood"}
     assert len(chosen) == TRIES + 30
     assert dropping.wanted_edits().num_rows == TRIES + 30 + TRIES  # its tries are told of
+
+
+def test_what_was_made_of_an_image_that_is_gone_is_not_read_any_more(tmp_path):
+    found = state(tmp_path)
+    fill(found, images=4)
+    captions = captions_table(found.settings)
+    ids = found.ids_of("train")
+    rows = [{"image_id": image_id, "caption": f"a caption of {image_id}"} for image_id in ids]
+    captions.commit(pa.Table.from_pylist(rows, schema=captions.schema))
+    gone = ids[0]
+    edits_of_it = set(found.edits.read().filter(pc.field("image_id") == gone).column("edit_id").to_pylist())
+    assert edits_of_it & set(found.selected())
+    before = found.edits.read()
+    found.images.discard({gone})
+
+    after = state(tmp_path)
+    after.folder.write_json({"cat": 0.9}, *after.arm_path(BASE), "thresholds.json")
+    after.edits.commit(before)  # as `judge` would, under the new base classifier
+    trained = [example for part in after.training_examples(ARMS["alia"]) for example in part.ids]
+    assert set(after.selected()) < set(trained)
+    assert edits_of_it.isdisjoint(trained)
+    assert gone not in trained
+    assert edits_of_it.isdisjoint(after.wanted_edits().column("edit_id").to_pylist())
+    asked = after.settings.discover.model_copy(update={"prompts": None})
+    assert len(State(after.settings.model_copy(update={"discover": asked})).captions()) == 3
+
+
+def test_a_classifier_is_another_one_once_a_label_was_corrected_and_the_same_as_long_as_none_was(tmp_path):
+    found = state(tmp_path)
+    fill(found, images=4)
+    mark = ("listing", found.images.fingerprint, "_ingest.json")
+    before = found.arm_fingerprint(BASE)
+    found.folder.write_json({"whole": True, "corrected": False}, *mark)
+    assert state(tmp_path).arm_fingerprint(BASE) == before
+    seen = {before}
+    for label in ("dog", "cat"):
+        found.images.correct({found.ids_of("train")[0]: {"label": label}})
+        found.folder.write_json({"whole": True, "corrected": True}, *mark)
+        seen.add(state(tmp_path).arm_fingerprint(BASE))
+    assert len(seen) == 3

@@ -48,7 +48,10 @@ class Run(Section):
     gpus: int | None = Field(None, ge=1, description="wait for so many, and ask an autoscaling cluster for them")
     gpu_timeout_s: float = Field(1800, gt=0, description="how long to wait for run.gpus")
     max_error_rate: float = Field(0.05, ge=0, le=1, description="a stage with a larger share of errors fails")
-    retry_errors: bool = Field(False, description="try rows again that failed in an earlier run")
+    retry_errors: bool = Field(False, description="try rows again that failed for good in an earlier run")
+    source_changes: Literal["follow", "refuse", "ignore"] = Field(
+        "follow", description="what to do where pictures were added, deleted, moved, replaced or relabelled"
+    )
 
     @model_validator(mode="after")
     def _gpus_are_used(self) -> "Run":

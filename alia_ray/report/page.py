@@ -18,7 +18,7 @@ def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
     What the run has not reached yet is said in one line. Raises images.DecodeError for a damaged table.
     """
     images = sections.image_rows(inputs)
-    captions = sections.caption_rows(inputs)
+    captions = sections.caption_rows(images, inputs)
     edits = sections.edit_rows(inputs)
     domains = sections.domain_rows(inputs, captions)
     prompts = _prompts(domains, edits.column("domain_id").unique().to_pylist())

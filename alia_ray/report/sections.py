@@ -64,11 +64,12 @@ def image_rows(inputs: ReportInputs) -> pa.Table:
     return inputs.images.read(["image_id", "label", "split", "group", "origin"])
 
 
-def caption_rows(inputs: ReportInputs) -> dict[str, str]:
-    """image_id -> caption."""
+def caption_rows(images: pa.Table, inputs: ReportInputs) -> dict[str, str]:
+    """image_id -> caption, of the images that the source still has."""
     if inputs.captions is None:
         return {}
     rows = inputs.captions.read()
+    rows = rows.filter(pc.is_in(rows.column("image_id"), value_set=images.column("image_id").combine_chunks()))
     return dict(zip(rows.column("image_id").to_pylist(), rows.column("caption").to_pylist(), strict=True))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from alia_ray.config.sections import ConfigError
-from alia_ray.config.source import Source
+from alia_ray.config.source import Source, WebDataset
 from alia_ray.sources import (
     csv_table,
     cub,
@@ -23,7 +23,9 @@ from alia_ray.sources import (
     webdataset,
 )
 from alia_ray.sources.files import Content
-from alia_ray.sources.listing import LISTING
+from alia_ray.sources.listing import LISTING, notes
+
+__all__ = ["list_images", "no_label", "notes", "read_images"]
 
 _SOURCES: dict[str, tuple[Callable[..., pa.Table], Callable[..., list[Content]]]] = {
     "imagefolder": (image_folder.list_images, image_folder.read_images),
@@ -41,11 +43,14 @@ _SOURCES: dict[str, tuple[Callable[..., pa.Table], Callable[..., list[Content]]]
 def list_images(source: Source) -> pa.Table:
     """Every image of a source: a table of schema LISTING; an image without a label has a null there.
 
-    Raises ConfigError when there is nothing to read, and for an image that is listed twice.
+    `notes` gives what a person should know of it. Raises ConfigError when there is nothing to read, and for an
+    image that is listed twice.
     """
-    rows = _SOURCES[source.kind][0](source).cast(LISTING)
+    rows = _SOURCES[source.kind][0](source)
+    rows = rows.cast(LISTING.with_metadata(rows.schema.metadata))
     if not rows.num_rows:
-        raise ConfigError(f"source: no image was found for the source {source.kind!r}")
+        said = "".join(f"; {note}" for note in notes(rows))
+        raise ConfigError(f"source: no image was found for the source {source.kind!r}{said}")
     origin, count = Counter(rows.column("origin").to_pylist()).most_common(1)[0]
     if count > 1:
         raise ConfigError(f"source: {origin!r} is listed {count} times; keep one row for each image")
@@ -55,3 +60,12 @@ def list_images(source: Source) -> pa.Table:
 def read_images(source: Source, rows: pa.Table) -> list[Content]:
     """The encoded bytes of some rows of a listing, or for each that cannot be read an error that says why."""
     return _SOURCES[source.kind][1](source, rows)
+
+
+def no_label(source: Source) -> str:
+    """Where a label was looked for that is not there, for the reason of a row of errors."""
+    if isinstance(source, WebDataset):
+        key = source.label_key
+        return "its .cls is missing, empty or over 1 MB" if key is None else f"its .json gives no {key!r}"
+    column = getattr(source, "label_column", None)
+    return f"the column {column!r} names none" if column else "it lies in no class folder below source.path"

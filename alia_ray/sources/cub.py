@@ -4,8 +4,8 @@ import pyarrow as pa
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import Cub
-from alia_ray.sources.files import Content, check_inside, read_files, read_list, versions
-from alia_ray.sources.listing import LISTING, assign_splits
+from alia_ray.sources.files import Content, paths_below, read_files, read_text, versions
+from alia_ray.sources.listing import make_listing
 
 EXTRA_PER_CLASS = 5  # so many are the paper's real-data arm
 
@@ -16,8 +16,8 @@ def list_images(source: Cub) -> pa.Table:
     Under `paper` the official test images are listed twice, as val/… and test/…. Raises ConfigError for a list
     that is missing, broken or lacks an image.
     """
-    paths = _by_id(source.path, "images.txt")
-    check_inside("path", list(paths.values()), source.path)
+    listed = _by_id(source.path, "images.txt")
+    paths = dict(zip(listed, paths_below("path", list(listed.values()), source.path), strict=True))
     species = _by_id(source.path, "classes.txt")
     class_of = _by_id(source.path, "image_class_labels.txt")
     is_training = _by_id(source.path, "train_test_split.txt")
@@ -41,17 +41,13 @@ def list_images(source: Cub) -> pa.Table:
         rows += [(path, label, "train") for path in members[:-EXTRA_PER_CLASS]]
         rows += [(path, label, "extra") for path in members[-EXTRA_PER_CLASS:]]
     origins, labels, given = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
-    splits = assign_splits(origins, labels, given, source.val_fraction, test_fraction=0)
-    return pa.table(
-        [origins, labels, splits, labels, versions(source.path, _files(source, origins))], schema=LISTING
-    )
+    files = versions(source.path, _files(source, origins))
+    return make_listing(origins, labels, given, labels, files, source.val_fraction, test_fraction=0)
 
 
 def _by_id(root: str, name: str) -> dict[str, str]:
     """A list of lines "ID VALUE"."""
-    lines = [
-        line.split(maxsplit=1) for line in read_list("path", root, name).decode().splitlines() if line.strip()
-    ]
+    lines = [line.split(maxsplit=1) for line in read_text("path", root, name).splitlines() if line.strip()]
     if any(len(line) != 2 or not line[0].isdecimal() for line in lines):
         raise ConfigError(f"source.path: {name} must hold an id and a value in each line; unpack it again")
     return {number: value.strip() for number, value in lines}

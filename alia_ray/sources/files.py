@@ -1,17 +1,25 @@
 """What layouts share: reading files of any pyarrow filesystem, by paths that never lead out of their folder."""
 
+import csv
+import io
 import posixpath
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
+from alia_ray.store.patience import may_pass, patiently
 from alia_ray.store.run_folder import filesystem
 
 Content = bytes | OSError
-"""An image's encoded bytes, or why they cannot be read."""
+"""An image's encoded bytes, or why they cannot be read: now, or at all, which is a NoPictureError."""
+
+
+class NoPictureError(OSError):
+    """A row that holds no picture, such as a null: to read it again would find no more."""
 
 
 def read_files(root: str, relative_paths: list[str]) -> list[Content]:
@@ -20,13 +28,17 @@ def read_files(root: str, relative_paths: list[str]) -> list[Content]:
 
     def read(relative: str) -> Content:
         try:
-            with fs.open_input_stream(posixpath.join(base, relative)) as stream:
-                return stream.read()
+            return patiently(lambda: _bytes(fs, posixpath.join(base, relative)))
         except OSError as error:
             return error
 
     with ThreadPoolExecutor(8) as threads:
         return list(threads.map(read, relative_paths))
+
+
+def _bytes(fs: pafs.FileSystem, path: str) -> bytes:
+    with fs.open_input_stream(path) as stream:
+        return stream.read()
 
 
 def version_of(info: pafs.FileInfo) -> str | None:
@@ -35,7 +47,7 @@ def version_of(info: pafs.FileInfo) -> str | None:
 
 
 def versions(root: str, relative_paths: list[str]) -> list[str | None]:
-    """The version of each file below `root`; null where there is none.
+    """The version of each file below `root`; null where there is none. Raises OSError.
 
     Folders are listed, since an object store answers for a thousand files as fast as for one.
     """
@@ -44,13 +56,28 @@ def versions(root: str, relative_paths: list[str]) -> list[str | None]:
 
     def listed(folder: str) -> list[pafs.FileInfo]:
         try:
-            return fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-        except OSError:  # whoever reads the files will be told why
-            return []
+            return patiently(lambda: fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True)))
+        except OSError as error:
+            if may_pass(error):
+                raise
+            return []  # such as a folder that may not be listed, though its files may be read
 
     with ThreadPoolExecutor(8) as threads:
-        found = {info.path: version_of(info) for infos in threads.map(listed, folders) for info in infos}
+        found = {path: version for infos in threads.map(listed, folders) for path, version in _by_path(infos)}
     return [found.get(posixpath.join(base, path)) for path in relative_paths]
+
+
+def _by_path(infos: list[pafs.FileInfo]) -> Iterator[tuple[str, str | None]]:
+    for info in infos:
+        try:
+            yield info.path, version_of(info)
+        except UnicodeDecodeError:  # a name that is not UTF-8, which no path that we were given is
+            continue
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())
 
 
 def read_list(key: str, root: str, *name: str) -> bytes:
@@ -60,31 +87,74 @@ def read_list(key: str, root: str, *name: str) -> bytes:
     """
     fs, base = filesystem(root)
     try:
-        with fs.open_input_stream(posixpath.join(base, *name)) as stream:
-            return stream.read()
+        return patiently(lambda: _bytes(fs, posixpath.join(base, *name)))
     except OSError as error:
         raise ConfigError(f"source.{key}: cannot read {posixpath.join(root, *name)}: {error}") from error
 
 
-def read_csv(key: str, root: str, *name: str) -> pa.Table:
-    """The CSV `name` below `root`, or `root` itself. Raises ConfigError that names `key`."""
+def read_text(key: str, root: str, *name: str) -> str:
+    """The text of such a file, in UTF-8, or in UTF-16 where its mark is there. Raises as `read_list` does."""
+    content = read_list(key, root, *name)
     try:
-        return pacsv.read_csv(pa.BufferReader(read_list(key, root, *name)))
-    except pa.ArrowInvalid as error:
-        raise ConfigError(f"source.{key}: {posixpath.join(root, *name)} is no CSV: {error}") from error
+        return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"source.{key}: {posixpath.join(root, *name)} is not UTF-8; save it as that") from error
+
+
+def read_csv(key: str, root: str, *name: str) -> pa.Table:
+    """The CSV `name` below `root`, or `root` itself, as text that stands as it stood: "007" and "NA" stay.
+
+    Of comma, semicolon and tab the one that parts the first line into most columns separates. Spaces after it do
+    not count, nor do empty lines. Raises ConfigError that names `key`.
+    """
+    shown, text = posixpath.join(root, *name), read_text(key, root, *name)
+    try:
+        separator = max(",;\t", key=lambda mark: len(next(_rows(text, mark), [])))
+        rows = _rows(text, separator)
+        header = [column.strip() for column in next(rows, [])]
+        values = list(rows)
+    except csv.Error as error:
+        raise ConfigError(f"source.{key}: {shown} is no CSV: {error}") from error
+    for row in values:
+        if len(row) != len(header):
+            raise ConfigError(
+                f"source.{key}: {shown} is no CSV: its first line has {len(header)} columns, but "
+                f"{separator.join(row)!r} has {len(row)}"
+            )
+    columns = zip(*values, strict=True) if values else [[] for _ in header]
+    return pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], names=header)
+
+
+def _rows(text: str, separator: str) -> Iterator[list[str]]:
+    lines = io.StringIO(text, newline="")
+    return filter(any, csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
 
 
 def text_column(rows: pa.Table, column: str, key: str) -> list[str | None]:
-    """A column of a table as text. Raises ConfigError that names `key` when there is none."""
+    """A column of a CSV; null where it is empty. Raises ConfigError that names `key` unless there is one such."""
     if column not in rows.column_names:
         raise ConfigError(f"source.{key}: the table has no column {column!r}, only {', '.join(rows.column_names)}")
-    return rows.column(column).cast(pa.string()).to_pylist()
+    if rows.column_names.count(column) > 1:
+        raise ConfigError(f"source.{key}: the table has two columns {column!r}; rename one")
+    return [value or None for value in rows.column(column).to_pylist()]
 
 
-def check_inside(key: str, paths: list[str | None], root: str) -> None:
-    """Raise ConfigError, which names `key`, for a path that is empty or leads out of `root`."""
+def paths_below(key: str, paths: list[str | None], root: str) -> list[str]:
+    """Paths that data gives, below `root`; they may be absolute, and a backslash parts folders as / does.
+
+    Raises ConfigError that names `key` for a path that is empty, leads out of `root`, or is a URL.
+    """
+    below = []
+    folders = [folder.rstrip("/") + "/" for folder in (root, filesystem(root)[1])]
     for path in paths:
         if not path:
             raise ConfigError(f"source.{key}: a row names no file")
-        if posixpath.isabs(path) or ".." in path.split("/"):
+        inner = path.replace("\\", "/")
+        for folder in folders:
+            inner = inner.removeprefix(folder)
+        if "://" in inner:
+            raise ConfigError(f"source.{key}: {path!r} is a URL; download the files, and name them below {root}")
+        if inner.startswith("/") or re.match("[A-Za-z]:/", inner) or ".." in inner.split("/"):
             raise ConfigError(f"source.{key}: the path {path!r} leads out of {root}")
+        below.append(inner)
+    return below

@@ -15,14 +15,16 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import HuggingFace
-from alia_ray.sources.files import Content
-from alia_ray.sources.listing import LISTING, assign_splits
+from alia_ray.sources.files import Content, NoPictureError, one_line, read_files
+from alia_ray.sources.listing import make_listing
+from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import filesystem
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 _SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves in the folder of all splits, or of one
+_IMAGE_TYPES = ("binary", "large_binary", "string", "large_string")  # strings are paths
 
 
 def list_images(source: HuggingFace) -> pa.Table:
@@ -35,8 +37,7 @@ def list_images(source: HuggingFace) -> pa.Table:
         given += [split or None] * rows.num_rows
         groups += _text(rows, source.group_column or source.label_column)
         versions += [rows._fingerprint] * rows.num_rows  # the library's own, of data files and their times
-    splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)
-    return pa.table([origins, labels, splits, groups, versions], schema=LISTING)
+    return make_listing(origins, labels, given, groups, versions, source.val_fraction, source.test_fraction)
 
 
 def _load(source: HuggingFace) -> dict[str, "Dataset"]:
@@ -52,9 +53,10 @@ def _load(source: HuggingFace) -> dict[str, "Dataset"]:
             loaded = datasets.load_from_disk(source.name)
         else:
             loaded = datasets.load_dataset(source.name, source.config, revision=source.revision)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"source.name: the dataset {source.name!r} cannot be loaded: {reason}") from error
+    except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
+        raise ConfigError(
+            f"source.name: the dataset {source.name!r} cannot be loaded: {one_line(error)}"
+        ) from error
     parts = loaded if isinstance(loaded, dict) else {"": loaded}
     return {split: rows.with_format(None) for split, rows in parts.items()}
 
@@ -75,9 +77,15 @@ def _check_columns(source: HuggingFace, rows: "Dataset") -> None:
         column = getattr(source, key)
         if column is not None and column not in rows.features:
             raise ConfigError(f"source.{key}: there is no column {column!r}, only {', '.join(rows.features)}")
+        feature = rows.features.get(column)
+        if key != "image_column" and column and not isinstance(feature, datasets.Value | datasets.ClassLabel):
+            raise ConfigError(f"source.{key}: {column!r} holds {feature}, not one value a row")
     feature = rows.features[source.image_column]
-    if not isinstance(feature, datasets.Image) and getattr(feature, "dtype", None) != "binary":
-        raise ConfigError(f"source.image_column: {source.image_column!r} holds {feature}, not images")
+    if not isinstance(feature, datasets.Image) and getattr(feature, "dtype", None) not in _IMAGE_TYPES:
+        raise ConfigError(
+            f"source.image_column: {source.image_column!r} holds {feature}, not images: it must hold one a row, "
+            "encoded, or the path of its file"
+        )
 
 
 def _text(rows: "Dataset", column: str) -> list[str | None]:
@@ -88,7 +96,7 @@ def _text(rows: "Dataset", column: str) -> list[str | None]:
     feature = rows.features[column]
     if isinstance(feature, datasets.ClassLabel):
         return [feature.names[value] if value is not None and value >= 0 else None for value in values]
-    return [None if value is None else str(value) for value in values]
+    return [None if value is None or value != value else str(value) for value in values]  # NaN is not itself
 
 
 def read_images(source: HuggingFace, rows: pa.Table) -> list[Content]:
@@ -102,9 +110,13 @@ def read_images(source: HuggingFace, rows: pa.Table) -> list[Content]:
         indices = list(members)
         images = _opened(source)[split].select_columns(source.image_column)
         encoded = images.cast_column(source.image_column, datasets.Image(decode=False))
-        found = encoded[[int(places[index][1]) for index in indices]][source.image_column]
+        numbers = [int(places[index][1]) for index in indices]
+        try:
+            found = patiently(lambda encoded=encoded, numbers=numbers: encoded[numbers][source.image_column])
+        except OSError as error:
+            found = [error] * len(indices)
         for index, value in zip(indices, found, strict=True):
-            contents[index] = _content(source, value)
+            contents[index] = value if isinstance(value, OSError) else _content(source, value)
     return contents
 
 
@@ -114,15 +126,11 @@ def _content(source: HuggingFace, value: dict[str, Any] | None) -> Content:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     if value is None or (value["bytes"] is None and value["path"] is None):
-        return OSError("the image column is null")
+        return NoPictureError("the image column is null")
     if value["bytes"] is not None:
         return value["bytes"]
-    path = os.path.abspath(value["path"])
+    path = os.path.abspath(os.path.join(source.name if os.path.isdir(source.name) else "", value["path"]))
     roots = (source.name, str(datasets.config.HF_DATASETS_CACHE), HF_HUB_CACHE)
     if not any(path.startswith(os.path.join(os.path.abspath(root), "")) for root in roots):
-        return OSError(f"the row names the file {value['path']}, which lies outside of the dataset")
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        return error
+        return NoPictureError(f"the row names the file {value['path']}, which lies outside of the dataset")
+    return read_files("/", [path])[0]

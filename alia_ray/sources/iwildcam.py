@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import IWildCam
-from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column, versions
+from alia_ray.sources.files import Content, paths_below, read_csv, read_files, text_column, versions
 from alia_ray.sources.listing import LISTING
 
 CLASSES = ("background", "cattle", "elephants", "impalas", "zebras", "giraffes", "dik-diks")
@@ -26,13 +26,17 @@ def list_images(source: IWildCam) -> pa.Table:
     parts = []
     for split, name in _LISTS.items():
         rows = read_csv("lists", source.lists, f"{name}.csv")
-        files = text_column(rows, "filename", "lists")
-        check_inside("lists", files, source.path)
-        labels = _labels(text_column(rows, "y", "lists"), f"{name}.csv")
-        locations = text_column(rows, "location_remapped", "lists")
+        files = paths_below("lists", text_column(rows, "filename", "lists"), source.path)
+        labels = _labels(_numbers(rows, "y"), f"{name}.csv")
+        locations = _numbers(rows, "location_remapped")
         columns = [[f"{split}/{file}" for file in files], labels, [split] * len(files), locations]
         parts.append(pa.table([*columns, versions(source.path, files)], schema=LISTING))
     return pa.concat_tables(parts)
+
+
+def _numbers(rows: pa.Table, column: str) -> list[str | None]:
+    """A column of whole numbers or names; pandas writes 24 as 24.0 where another row has none."""
+    return [value and value.removesuffix(".0") for value in text_column(rows, column, "lists")]
 
 
 def _labels(codes: list[str | None], name: str) -> list[str]:

@@ -1,6 +1,8 @@
 """What every source lists, and how one without splits gets them."""
 
 import math
+import unicodedata
+from collections.abc import Iterable
 
 import pyarrow as pa
 
@@ -28,7 +30,39 @@ SPLIT_NAMES = {
     "testing": "test",
     "extra": "extra",
 }
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+_NOTES = b"notes"  # a listing's schema metadata: what a person should know of it
+
+
+def make_listing(
+    origins: list[str],
+    labels: list[str | None],
+    given: list[str | None],
+    groups: list[str | None],
+    versions: list[str | None],
+    val_fraction: float,
+    test_fraction: float,
+    notes: Iterable[str] = (),
+) -> pa.Table:
+    """A listing of columns as they were found; `given` are the splits that the source names. See `assign_splits`.
+
+    Labels and groups lose spaces around them and become NFC, the form that most systems write: archives made on
+    a Mac hold "é" as two characters, which would be another class.
+    """
+    labels, groups = [_plain(label) for label in labels], [_plain(group) for group in groups]
+    splits = assign_splits(origins, labels, given, val_fraction, test_fraction)
+    rows = pa.table([origins, labels, splits, groups, versions], schema=LISTING)
+    return rows.replace_schema_metadata({_NOTES: "\n".join(notes)})
+
+
+def notes(listing: pa.Table) -> list[str]:
+    """What a person should know of a listing, such as what was passed over: sentences without a full stop."""
+    return (listing.schema.metadata or {}).get(_NOTES, b"").decode().splitlines()
+
+
+def _plain(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return unicodedata.normalize("NFC", text.encode(errors="replace").decode()).strip() or None
 
 
 def assign_splits(

@@ -1,7 +1,12 @@
-"""A Parquet dataset with the encoded images in a column: bytes, or Hugging Face's struct of bytes and path."""
+"""A Parquet dataset whose rows hold encoded images, or name their files."""
 
+import json
 import posixpath
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -9,64 +14,236 @@ import pyarrow.parquet as pq
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ParquetTable
-from alia_ray.sources.files import Content, version_of
-from alia_ray.sources.listing import LISTING, assign_splits
+from alia_ray.sources.files import Content, NoPictureError, one_line, paths_below, read_files, version_of
+from alia_ray.sources.folders import ending, passed_over, visible
+from alia_ray.sources.listing import make_listing
+from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import filesystem
+
+_ENDINGS = (".parquet", ".parq", ".pq")
+_BYTES_OR_PATHS = (
+    *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary),
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null),
+)
+_BROKEN = (OSError, pa.ArrowException, UnicodeDecodeError)  # what pyarrow raises for a file that is
+_AT_ONCE = 16  # images that are decoded at a time, of a row group that may be of any size
+_BUFFER = 2**22  # bytes that are read at a time; else a row group's whole column is
 
 
 def list_images(source: ParquetTable) -> pa.Table:
-    """List every row as FILE#ROWGROUP#ROW. Raises ConfigError for a missing path or column."""
+    """List every row as FILE#ROWGROUP#ROW.
+
+    Folders "KEY=VALUE" are columns of what lies in them. Raises ConfigError for a missing path or column, a file
+    that cannot be read, images that are neither bytes nor paths, and labels that are lists or structs.
+    """
     fs, root = filesystem(source.path)
+    files, notes = _files(fs, root, source.path)
     origins, labels, given, groups, versions = [], [], [], [], []
-    for path, version in _files(fs, root, source.path):
-        file = pq.ParquetFile(path, filesystem=fs)
-        names = file.schema_arrow.names
-        for key in ("image_column", "label_column", "group_column"):
-            column = getattr(source, key)
-            if column is not None and column not in names:
-                raise ConfigError(f"source.{key}: {path} has no column {column!r}, only {', '.join(names)}")
-        split = source.split_column if source.split_column in names else None
-        wanted = [name for name in (source.label_column, split, source.group_column) if name]
-        base = posixpath.relpath(path, root) if path != root else posixpath.basename(path)
-        for number in range(file.num_row_groups):
-            rows = file.read_row_group(number, columns=wanted)
-            origins += [f"{base}#{number}#{row}" for row in range(rows.num_rows)]
-            labels += _text(rows, source.label_column)
-            given += _text(rows, split) if split else [None] * rows.num_rows
-            groups += _text(rows, source.group_column or source.label_column)
-            versions += [version] * rows.num_rows
-    splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)
-    return pa.table([origins, labels, splits, groups, versions], schema=LISTING)
+    for base, info in files.items():
+        try:
+            file = pq.ParquetFile(info.path, filesystem=fs)
+            columns = _Columns(source, base, file)
+            for number in range(file.num_row_groups):
+                rows = columns.read(number)
+                count = file.metadata.row_group(number).num_rows
+                origins += [f"{base}#{number}#{row}" for row in range(count)]
+                versions += [version_of(info)] * count
+                labels += rows[source.label_column]
+                given += rows[source.split_column]
+                groups += rows[source.group_column or source.label_column]
+        except _BROKEN as error:
+            raise ConfigError(f"source.path: cannot read {info.path}: {one_line(error)}") from error
+    fractions = source.val_fraction, source.test_fraction
+    return make_listing(origins, labels, given, groups, versions, *fractions, notes)
 
 
-def _files(fs: pafs.FileSystem, root: str, shown: str) -> list[tuple[str, str | None]]:
-    """The Parquet files, sorted, each with its version."""
+def _files(fs: pafs.FileSystem, root: str, shown: str) -> tuple[dict[str, pafs.FileInfo], list[str]]:
+    """The files by the names that origins begin with, and what is to be said of what lies beside them."""
     info = fs.get_file_info(root)
     if info.type == pafs.FileType.File:
-        return [(root, version_of(info))]
-    found = fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
-    files = sorted((entry.path, version_of(entry)) for entry in found if entry.path.endswith(".parquet"))
+        return {posixpath.basename(root): info}, []
+    found = visible(fs, root) if info.type == pafs.FileType.Directory else None
+    files, others = {}, Counter()
+    for base in found.files if found else ():
+        if any(part.startswith("_") for part in base.split("/")):  # _SUCCESS, _metadata, _temporary/
+            found.passed["hidden"] += 1
+        elif ending(base) in _ENDINGS:
+            files[base] = found.files[base]
+        else:
+            others[ending(base)] += 1
     if not files:
         raise ConfigError(f"source.path: there is no Parquet file under {shown}")
-    return files
+    return files, passed_over(found.passed, others, "that are no Parquet files")
 
 
-def _text(rows: pa.Table, column: str) -> list[str | None]:
-    return rows.column(column).cast(pa.string()).to_pylist()
+class _Columns:
+    """The columns of a file that are listed, as text."""
+
+    def __init__(self, source: ParquetTable, base: str, file: pq.ParquetFile) -> None:
+        schema, self.file = file.schema_arrow, file
+        folders = (part.partition("=") for part in posixpath.dirname(base).split("/"))
+        self.of_folders = {key: _of_folder(value) for key, mark, value in folders if mark}
+        names = [*schema.names, *(key for key in self.of_folders if key not in schema.names)]
+        for key, known in (("image_column", schema.names), ("label_column", names), ("group_column", names)):
+            column = getattr(source, key)
+            if column is not None and column not in known:
+                raise ConfigError(f"source.{key}: {base} has no column {column!r}, only {', '.join(known)}")
+            if column in schema.names:
+                _check_type(key, column, base, schema.field(column).type)
+        self.wanted = {source.label_column, source.split_column, source.group_column or source.label_column}
+        self.classes = _class_names(schema)
+
+    def read(self, number: int) -> dict[str | None, list[str | None]]:
+        """The wanted columns of a row group; one that is nowhere is null."""
+        stored = [name for name in self.wanted if name in self.file.schema_arrow.names]
+        rows = self.file.read_row_group(number, columns=stored) if stored else None
+        count = self.file.metadata.row_group(number).num_rows
+        if rows is not None and rows.num_rows != count:
+            raise OSError(f"row group {number} has {rows.num_rows} rows and says {count}")
+        return {
+            name: _text(rows.column(name), self.classes.get(name))
+            if name in stored
+            else [self.of_folders.get(name)] * count
+            for name in self.wanted
+        }
+
+
+def _of_folder(value: str) -> str | None:
+    return None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
+
+
+def _check_type(key: str, column: str, base: str, kind: pa.DataType) -> None:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if key != "image_column":
+        fits, wanted = not pa.types.is_nested(value), "one value a row"
+    else:
+        is_struct = pa.types.is_struct(kind) and {"bytes", "path"} & {field.name for field in kind}
+        fits = is_struct or kind == pa.list_(pa.uint8()) or any(holds(value) for holds in _BYTES_OR_PATHS)
+        wanted = "encoded pictures, as bytes or as a struct of bytes and path, or the paths of files"
+    if not fits:
+        raise ConfigError(f"source.{key}: {column!r} of {base} holds {kind}; it must hold {wanted}")
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """The names behind class numbers, by column, where Hugging Face's `datasets` left them in the schema."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        return {column: feature["names"] for column, feature in features.items() if "names" in feature}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _text(column: pa.ChunkedArray, names: list[str] | None) -> list[str | None]:
+    if names is not None and pa.types.is_integer(column.type):  # -1 stands for none
+        return [names[n] if n is not None and 0 <= n < len(names) else None for n in column.to_pylist()]
+    text = column.cast(pa.string()).to_pylist()
+    return [None if value == "nan" else value for value in text] if pa.types.is_floating(column.type) else text
 
 
 def read_images(source: ParquetTable, rows: pa.Table) -> list[Content]:
-    """Read the image bytes of some rows; each row group is opened once."""
-    fs, root = filesystem(source.path)
-    is_file = fs.get_file_info(root).type == pafs.FileType.File
-    places = [origin.rsplit("#", 2) for origin in rows.column("origin").to_pylist()]
+    """The images of some rows. A row group is gone through once, however many batches of it are asked for."""
+    places = [_place(origin) for origin in rows.column("origin").to_pylist()]
     contents: list[Content] = [OSError("not read")] * len(places)
-    order = sorted(range(len(places)), key=lambda index: places[index][:2])
-    for (base, number), members in groupby(order, key=lambda index: places[index][:2]):
-        file = pq.ParquetFile(root if is_file else posixpath.join(root, base), filesystem=fs)
-        column = file.read_row_group(int(number), columns=[source.image_column]).column(0)
-        for index in members:
-            value = column[int(places[index][2])].as_py()
-            value = value.get("bytes") if isinstance(value, dict) else value
-            contents[index] = value if value is not None else OSError("the image column is null")
+    for part, members in groupby(sorted(range(len(places)), key=places.__getitem__), key=lambda i: places[i][:2]):
+        indices = list(members)
+        numbers = [places[index][2] for index in indices]
+        try:
+            values = patiently(lambda part=part, numbers=numbers: _taken(source, *part, numbers))
+        except OSError as error:
+            values = [error] * len(indices)
+        for index, content in zip(indices, _contents(source, part[0], values), strict=True):
+            contents[index] = content
     return contents
+
+
+def _place(origin: str) -> tuple[str, int, int]:
+    base, number, row = origin.rsplit("#", 2)
+    return base, int(number), int(row)
+
+
+class _RowGroup:
+    """The images of a row group, from the first to the last, few of them in memory at a time."""
+
+    def __init__(self, fs: pafs.FileSystem, path: str, number: int, column: str) -> None:
+        self.file = pq.ParquetFile(path, filesystem=fs, buffer_size=_BUFFER, pre_buffer=False)
+        self.number, self.column = number, column
+        if number >= self.file.num_row_groups or column not in self.file.schema_arrow.names:
+            raise NoPictureError(f"there is no row group {number} of {column!r} any more; the file was replaced")
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self.batches: Iterator[pa.RecordBatch] = self.file.iter_batches(
+            _AT_ONCE, row_groups=[self.number], columns=[self.column], use_threads=False
+        )
+        self.first, self.batch = 0, next(self.batches, ())
+
+    def take(self, rows: list[int]) -> list[bytes | str | None]:
+        """The values of some rows, which ascend. Rows before those that were taken last are read anew.
+
+        Raises NoPictureError for a row that is not there.
+        """
+        if rows[0] < self.first:
+            self._rewind()
+        taken = []
+        for row in rows:
+            while row >= self.first + len(self.batch):
+                if not len(self.batch):
+                    raise NoPictureError(
+                        f"there is no row {row} in row group {self.number}; the file was replaced"
+                    )
+                self.first += len(self.batch)
+                self.batch = next(self.batches, ())
+            taken.append(_value(self.batch.column(0)[row - self.first]))
+        return taken
+
+
+def _value(cell: pa.Scalar) -> bytes | str | None:
+    """The bytes of an image, or the path of its file."""
+    if isinstance(cell, pa.StructScalar):
+        value = cell.as_py() or {}
+        return value.get("path") if value.get("bytes") is None else value["bytes"]
+    if isinstance(cell, pa.ListScalar) and cell.is_valid:
+        return cell.values.to_numpy(zero_copy_only=False).tobytes()
+    return cell.as_py()
+
+
+@lru_cache(maxsize=1)
+def _opened(source_path: str, path: str, number: int, column: str, state: tuple[int, int]) -> _RowGroup:
+    """A worker goes through one row group at a time; `state` is the file's, which may be replaced."""
+    return _RowGroup(filesystem(source_path)[0], path, number, column)
+
+
+def _taken(source: ParquetTable, base: str, number: int, rows: list[int]) -> list[bytes | str | OSError | None]:
+    """The values of some rows of a row group. Raises OSError."""
+    fs, root = filesystem(source.path)
+    path = root if fs.get_file_info(root).type == pafs.FileType.File else posixpath.join(root, base)
+    info = fs.get_file_info(path)
+    try:
+        return _opened(source.path, path, number, source.image_column, (info.mtime_ns, info.size)).take(rows)
+    except _BROKEN as error:
+        _opened.cache_clear()  # its batches may have come to a stop
+        if isinstance(error, OSError) and not isinstance(error, NoPictureError):
+            raise
+        return [NoPictureError(one_line(error))] * len(rows)
+
+
+def _contents(source: ParquetTable, base: str, values: list[bytes | str | OSError | None]) -> list[Content]:
+    """The images themselves, those that a file of the table names by a path read from where that leads."""
+    fs, root = filesystem(source.path)
+    is_folder = fs.get_file_info(root).type == pafs.FileType.Directory
+    folder = source.path if is_folder else posixpath.dirname(source.path) or "."
+    contents = [NoPictureError("the image column is null") if value is None else value for value in values]
+    for index, value in enumerate(contents):
+        if isinstance(value, str):
+            contents[index] = _file(folder, posixpath.dirname(base), value)
+    return contents
+
+
+def _file(root: str, folder: str, path: str) -> Content:
+    """A file by its path from the folder of the table that names it, or else from the source's folder."""
+    try:
+        [inner] = paths_below("path", [path], root)
+    except ConfigError as error:
+        return NoPictureError(f"the image column names no file of the source: {error}")
+    content, *_ = read_files(root, [posixpath.join(folder, inner)])
+    return read_files(root, [inner])[0] if folder and isinstance(content, OSError) else content

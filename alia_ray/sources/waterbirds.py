@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import Waterbirds
-from alia_ray.sources.files import Content, check_inside, read_csv, read_files, text_column, versions
+from alia_ray.sources.files import Content, paths_below, read_csv, read_files, text_column, versions
 from alia_ray.sources.listing import LISTING
 
 PER_SPECIES = 1000  # at most so many training images of a species' folder count …
@@ -26,8 +26,7 @@ def list_images(source: Waterbirds) -> pa.Table:
     Raises ConfigError for a missing file or column, and for an unknown value.
     """
     rows = read_csv("path", source.path, "metadata.csv")
-    origins = text_column(rows, "img_filename", "path")
-    check_inside("path", origins, source.path)
+    origins = paths_below("path", text_column(rows, "img_filename", "path"), source.path)
     labels = _named(rows, "y", _LABELS)
     places = _named(rows, "place", _PLACES)
     splits = _named(rows, "split", _SPLITS)

@@ -8,6 +8,8 @@ import json
 import posixpath
 import re
 import tarfile
+from collections import Counter
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,12 +19,15 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import WebDataset
-from alia_ray.sources.files import Content, version_of
-from alia_ray.sources.listing import LISTING, SPLIT_NAMES, assign_splits
+from alia_ray.sources.files import Content, NoPictureError, version_of
+from alia_ray.sources.folders import PICTURES, ending, hidden_part, passed_over, visible
+from alia_ray.sources.listing import SPLIT_NAMES, make_listing
+from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import filesystem
 
-_IMAGES = ("jpg", "jpeg", "png", "webp")
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # the sample's key, and what kind of member it is
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_DESCRIPTION = 2**20  # bytes that a .cls or .json may have; a tar may promise any number
 
 
 def list_images(source: WebDataset) -> pa.Table:
@@ -31,7 +36,7 @@ def list_images(source: WebDataset) -> pa.Table:
     Raises ConfigError without shards, for a broken one, and where only some of them name a split.
     """
     fs, root, _ = _place(source.path)
-    shards = _shards(source.path)
+    shards, left = _shards(source.path)
     of_shard = [_split_of(shard) for shard in shards]
     if any(of_shard) and not all(of_shard):
         beside = shards[of_shard.index(None)]
@@ -39,15 +44,27 @@ def list_images(source: WebDataset) -> pa.Table:
     infos = fs.get_file_info([posixpath.join(root, shard) for shard in shards])
     origins, labels, given, groups, versions = [], [], [], [], []
     for shard, split, info in zip(shards, of_shard, infos, strict=True):
-        for sample in _samples(fs, root, shard):
+        for sample in _samples(fs, root, shard, left):
             described = _described(source, sample)
             origins.append("#".join(map(str, (shard, *sample["place"]))))
             labels.append(described["label"])
             given.append(described["split"] or split)
             groups.append(described["group"] or described["label"])
             versions.append(version_of(info))
-    splits = assign_splits(origins, labels, given, source.val_fraction, source.test_fraction)
-    return pa.table([origins, labels, splits, groups, versions], schema=LISTING)
+    fractions = source.val_fraction, source.test_fraction
+    return make_listing(origins, labels, given, groups, versions, *fractions, left.sentences())
+
+
+@dataclass
+class _Left:
+    """What was not taken: how many things of which kind, how many members or files by their endings."""
+
+    passed: Counter[str] = field(default_factory=Counter)
+    endings: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        return passed_over(self.passed, self.endings, "that are no picture, .cls or .json") + self.notes
 
 
 def _place(path: str) -> tuple[pafs.FileSystem, str, str]:
@@ -59,12 +76,23 @@ def _place(path: str) -> tuple[pafs.FileSystem, str, str]:
     return *filesystem(outer or ("/" if path.startswith("/") else ".")), pattern
 
 
-def _shards(path: str) -> list[str]:
-    """The shards' paths below their folder, sorted."""
+def _shards(path: str) -> tuple[list[str], _Left]:
+    """The shards' paths below their folder, sorted, and what lies beside them where the folder is meant."""
+    if path.lower().endswith(_COMPRESSED):
+        raise ConfigError(f"source.path: {path} is compressed; unpack it to a .tar, in which pictures have places")
     fs, root, pattern = _place(path)
-    found = fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
-    names = sorted(posixpath.relpath(info.path, root) for info in found if info.path.endswith(".tar"))
-    names = [name for name in names if not pattern or PurePosixPath("/", name).match(f"/{pattern}")]
+    found = visible(fs, root)
+    names = [name for name in found.files if name.lower().endswith(".tar")]
+    if pattern:
+        names = [name for name in names if PurePosixPath("/", name).match(f"/{pattern}")]
+        return _some(names, path), _Left()
+    others = [name for name in found.files if not name.lower().endswith(".tar")]
+    if not names and any(name.lower().endswith(_COMPRESSED) for name in others):
+        raise ConfigError(f"source.path: the shards at {path} are compressed; unpack each to a .tar")
+    return _some(names, path), _Left(found.passed, Counter(map(ending, others)))
+
+
+def _some(names: list[str], path: str) -> list[str]:
     if not names:
         raise ConfigError(f"source.path: there is no *.tar at {path} (a * is expanded, braces are not)")
     return names
@@ -77,35 +105,56 @@ def _split_of(shard: str) -> str | None:
     return next((word for word in words if word.lower() in SPLIT_NAMES), None)
 
 
-def _samples(fs: pafs.FileSystem, root: str, shard: str) -> list[dict[str, Any]]:
+def _samples(fs: pafs.FileSystem, root: str, shard: str, left: _Left) -> list[dict[str, Any]]:
     """The samples of a shard in their order: the `place` (offset, size) of each one's picture, `cls`, `json`."""
     samples: dict[str, dict[str, Any]] = {}
     try:
         with fs.open_input_file(posixpath.join(root, shard)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                match = _NAME.fullmatch(member.name)
-                kind = match[2].lower() if match and member.isreg() else ""
-                if kind not in (*_IMAGES, "cls", "json"):
+                kind, key = _kind(member, left)
+                if kind is None:
                     continue
-                sample = samples.setdefault(match[1], {"place": (member.offset, 0)})
-                if kind not in _IMAGES:
+                sample = samples.setdefault(key, {"place": (member.offset, 0)})
+                if kind in ("cls", "json"):
                     sample[kind] = tar.extractfile(member).read()
                 elif sample["place"][1]:
-                    raise ConfigError(
-                        f"source.path: the sample {match[1]!r} of {shard} has two pictures; keep one"
-                    )
+                    raise ConfigError(f"source.path: the sample {key!r} of {shard} has two pictures; keep one")
                 else:
                     sample["place"] = (member.offset_data, member.size)
-    except (OSError, tarfile.TarError) as error:
+            mark = file.read_at(tarfile.BLOCKSIZE, tar.offset)
+    except (OSError, tarfile.TarError, MemoryError, OverflowError) as error:
         raise ConfigError(f"source.path: cannot read the shard {shard}: {error}") from error
+    if mark.strip(b"\0"):  # tarfile takes a broken header for the end
+        raise ConfigError(f"source.path: the shard {shard} is damaged at byte {tar.offset}; get it anew")
+    if not mark:
+        left.notes.append(f"the shard {shard} has no mark at its end and may be cut short")
     return list(samples.values())
+
+
+def _kind(member: tarfile.TarInfo, left: _Left) -> tuple[str | None, str]:
+    """What a member is, such as "jpg", "cls" or "json", and its sample's key; None for what is passed over."""
+    match = _NAME.fullmatch(member.name)
+    kind = match[2].lower() if match else ""
+    if member.isdir():
+        return None, ""
+    if hidden_part(member.name):
+        left.passed["hidden"] += 1
+    elif not member.isreg() or member.issparse():
+        left.passed["links, devices or sparse"] += 1
+    elif kind in ("cls", "json") and member.size > _DESCRIPTION:
+        left.passed["over 1 MB (.cls or .json)"] += 1
+    elif kind in ("cls", "json") or f".{kind}" in PICTURES:
+        return kind, match[1]
+    else:
+        left.endings[f".*{ending(kind)}" if "." in kind else ending(member.name)] += 1
+    return None, ""
 
 
 def _described(source: WebDataset, sample: dict[str, Any]) -> dict[str, str | None]:
     """A sample's label, split and group; null where it does not say, or is not valid."""
     try:
         fields = json.loads(sample.get("json", b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = {}
     fields = fields if isinstance(fields, dict) else {}
     found = {"split": fields.get(source.split_key), "group": fields.get(source.group_key)}
@@ -113,7 +162,10 @@ def _described(source: WebDataset, sample: dict[str, Any]) -> dict[str, str | No
         found["label"] = sample.get("cls", b"").decode(errors="replace").strip() or None
     else:
         found["label"] = fields.get(source.label_key)
-    return {key: None if value is None else str(value) for key, value in found.items()}
+    return {
+        key: None if value is None or isinstance(value, list | dict) else str(value)
+        for key, value in found.items()
+    }
 
 
 def read_images(source: WebDataset, rows: pa.Table) -> list[Content]:
@@ -124,13 +176,26 @@ def read_images(source: WebDataset, rows: pa.Table) -> list[Content]:
     order = sorted(range(len(places)), key=lambda index: (places[index][0], int(places[index][1])))
     for shard, members in groupby(order, key=lambda index: places[index][0]):
         indices = list(members)
+        members = [(int(places[index][1]), int(places[index][2])) for index in indices]
+        path = posixpath.join(root, shard)
         try:
-            with fs.open_input_file(posixpath.join(root, shard)) as file:
-                for index in indices:
-                    _, offset, size = places[index]
-                    found = file.read_at(int(size), int(offset))
-                    contents[index] = found if found else OSError("the sample has no picture")
+            found = patiently(lambda path=path, members=members: _read_members(fs, path, members))
         except OSError as error:
-            for index in indices:
-                contents[index] = error
+            found = [error] * len(indices)
+        for index, content in zip(indices, found, strict=True):
+            contents[index] = content
     return contents
+
+
+def _read_members(fs: pafs.FileSystem, path: str, members: list[tuple[int, int]]) -> list[Content]:
+    """The pictures of a shard at some (offset, size)."""
+    with fs.open_input_file(path) as file:
+        return [_read(file, offset, size) for offset, size in members]
+
+
+def _read(file: pa.NativeFile, offset: int, size: int) -> Content:
+    if size == 0:
+        return NoPictureError("the sample has no picture")
+    if offset + size > file.size():
+        return NoPictureError("the shard ends before the picture does; it was cut or written anew")
+    return file.read_at(size, offset)

@@ -10,7 +10,7 @@ from alia_ray.cluster.memory import caption_needs
 from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Caption, Config
 from alia_ray.images import decode_rgb
-from alia_ray.stages.streaming import Pass, keep_ids, run_pass
+from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
 
@@ -26,9 +26,8 @@ def captions_table(settings: Config) -> Table:
 
 def caption(settings: Config, images: Table, cluster: Cluster) -> Table:
     """Caption every training image that has none yet. Raises StageError."""
-    target = captions_table(settings)
-    done = target.ids() | (set() if settings.run.retry_errors else target.errors("caption").ids())
-    todo = [image_id for image_id in training_ids(images) if image_id not in done]
+    target, wanted = captions_table(settings), training_ids(images)
+    todo = left_to_do(wanted, target, "caption", "image_id", settings.run.retry_errors)
     run_pass(
         Pass(
             stage="caption",
@@ -38,6 +37,8 @@ def caption(settings: Config, images: Table, cluster: Cluster) -> Table:
             worker=_Captions,
             worker_args=(settings.caption,),
             target=target,
+            key="image_id",
+            wanted=wanted,
             batch_size=settings.caption.batch_size,
             todo=len(todo),
             run=settings.run,

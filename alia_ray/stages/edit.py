@@ -95,10 +95,9 @@ def edit(
         made = {edit_id: outcome for edit_id, outcome in survived.items() if edit_id not in again}
         todo = still_to_try(requests, made, per_image, limit, chosen.drop_prompt_below)
         again -= {attempt.edit_id for attempts in todo.values() for attempt in attempts}
-        _edit_images(todo, plan, settings, images, target, classifier_folder, thresholds, cluster)
+        _edit_images(todo, requests, plan, settings, images, target, classifier_folder, thresholds, cluster)
         if not todo:
             return
-        settings = settings.model_copy(update={"run": settings.run.model_copy(update={"retry_errors": False})})
 
 
 def outcomes(settings: Config, target: Table, thresholds: dict[str, float]) -> dict[str, bool]:
@@ -121,6 +120,7 @@ def _failed(target: Table) -> set[str]:
 
 def _edit_images(
     todo: dict[str, list[Attempt]],
+    requests: list[Request],
     plan: Plan,
     settings: Config,
     images: Table,
@@ -141,6 +141,8 @@ def _edit_images(
             worker=EditAndJudge,
             worker_args=(settings.edit, settings.judge, plan, classifier_folder, thresholds),
             target=target,
+            key="edit_id",
+            wanted=[request.edit_id for request in requests],
             batch_size=at_once * settings.edit.batch_size,
             todo=len(todo),
             run=settings.run,

@@ -1,26 +1,37 @@
 """ingest: a source -> the images table. Any mode becomes RGB the right way up; what does not is an error row.
 
 So is a picture that a more important split holds as well, under whatever name: see `alia_ray.stages.twins`.
+The table follows the source: what the listing contradicts goes first, then whatever has neither a row nor an error
+that is final is read. So a run that is killed anywhere goes on with what is left.
 """
 
+from typing import Any
+
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import ray
 
 from alia_ray import config
 from alia_ray.cluster.placement import Cluster, place
-from alia_ray.config import Config, Pool
+from alia_ray.config import Config, ConfigError, Pool
 from alia_ray.config.source import Source
 from alia_ray.images import DecodeError, plain_rgb
 from alia_ray.progress import say
-from alia_ray.sources import list_images, read_images
-from alia_ray.stages.streaming import Pass, keep_ids, run_pass
+from alia_ray.sources import list_images, no_label, notes, read_images
+from alia_ray.sources.files import Content, NoPictureError
+from alia_ray.stages.changes import Changes, Row, corrections, find_changes, in_common, is_lost, outdated
+from alia_ray.stages.streaming import Pass, check_error_rate, keep_ids, left_to_do, stream
 from alia_ray.stages.twins import twins
+from alia_ray.store.errors import read_errors
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import ERRORS, IMAGES, content_id
 
 POOL = Pool(batch_size=64)
-_ROW = pa.schema([*IMAGES, pa.field("error", pa.string())])
+_ROW = pa.schema([*IMAGES, pa.field("error", pa.string()), pa.field("kind", pa.string())])
+_KNOWN = ["image_id", "origin", "label", "split", "group", "content"]
+_LISTING = "part-listing.parquet"  # in listing/FINGERPRINT/: what was ingested last, each image with its version
+_MARK = "_ingest.json"  # beside it: whether that came to its end
 
 
 def images_table(settings: Config) -> Table:
@@ -29,38 +40,155 @@ def images_table(settings: Config) -> Table:
     return RunFolder(settings.run.folder).table("images", config.fingerprint(source))
 
 
-def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Table:
-    """Read every image of the source that is not in the images table yet. Raises ConfigError, StageError.
+def is_whole(images: Table) -> bool:
+    """Whether `ingest` came to its end. Releases that left no mark count as if it had."""
+    mark = _mark(images)
+    return mark is None or mark["whole"]
 
-    `listing`: the source's, where it was listed before.
+
+def is_corrected(images: Table) -> bool:
+    """Whether labels of ingested images were ever corrected, so that what was learnt from them may be wrong."""
+    mark = _mark(images)
+    return mark is not None and mark["corrected"]
+
+
+def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Table:
+    """Bring the images table in line with the source, reading what it lacks. Raises ConfigError, StageError.
+
+    listing: the source's, where it was listed before.
     """
-    folder, target = RunFolder(settings.run.folder), images_table(settings)
-    if listing is None:
-        listing = list_images(settings.source)
-    done = set(target.read(["origin"]).column(0).to_pylist())
-    if not settings.run.retry_errors:
-        done |= target.errors("ingest").ids()
-    todo = [origin for origin in listing.column("origin").to_pylist() if origin not in done]
-    if todo:
-        folder.write_bytes(_parquet(listing), "listing", target.fingerprint, "part-listing.parquet")
-    run_pass(
-        Pass(
-            stage="ingest",
-            source=folder.file("listing", target.fingerprint),
-            columns=listing.column_names,
-            prepare=keep_ids("origin", ray.put(pa.array(todo, pa.string()))),
-            worker=_Reader,
-            worker_args=(settings.source,),
-            target=target,
-            batch_size=POOL.batch_size,
-            todo=len(todo),
-            run=settings.run,
-        ),
-        place("ingest", POOL, Cluster(cluster.cpus, gpus=0)),
-    )
+    target = images_table(settings)
+    listing = list_images(settings.source) if listing is None else listing
+    before, ingested = target.read(_KNOWN).to_pylist(), _ingested(target)
+    now, then = {row["origin"]: row for row in listing.to_pylist()}, _versions(ingested, before)
+    changes = _changes(settings, now, then, before)
+    labels = {row["origin"]: row["label"] for row in before}
+    corrected = is_corrected(target) or any(labels[each] != now[each]["label"] for each in changes.relabelled)
+    _set_mark(target, whole=False, corrected=corrected)
+    if settings.run.source_changes == "ignore":
+        listing = _as_ingested(listing, then)
+    else:
+        _follow(target, now, changes, before)
+    if ingested is None or not listing.equals(ingested):
+        for note in notes(listing):
+            say(f"ingest: {note}")
+        target.folder.write_bytes(_parquet(listing), "listing", target.fingerprint, _LISTING)
+    job = _pass(settings, target, listing)
+    stream(job, place("ingest", POOL, Cluster(cluster.cpus, gpus=0)))
+    if changes != Changes():
+        _say_changes(changes, before, target.read(_KNOWN).to_pylist())
     if getattr(settings.source, "protocol", "strict") == "strict":
         _leave_out_twins(target)
+    check_error_rate(job)
+    _set_mark(target, whole=True, corrected=corrected, listing=_digest(listing))
     return target
+
+
+def _pass(settings: Config, target: Table, listing: pa.Table) -> Pass:
+    origins = listing.column("origin").to_pylist()
+    todo = left_to_do(origins, target, "ingest", "origin", settings.run.retry_errors)
+    return Pass(
+        stage="ingest",
+        source=target.folder.file("listing", target.fingerprint),
+        columns=listing.column_names,
+        prepare=keep_ids("origin", ray.put(pa.array(todo, pa.string()))),
+        worker=_Reader,
+        worker_args=(settings.source,),
+        target=target,
+        key="origin",
+        wanted=origins,
+        batch_size=POOL.batch_size,
+        todo=len(todo),
+        run=settings.run,
+    )
+
+
+# -------------------------------------------------------------------- a source that changed
+
+
+def _changes(settings: Config, now: dict[str, Row], then: dict[str, str | None], images: list[Row]) -> Changes:
+    """What changed. Raises ConfigError where that is not to be followed, or nothing at all is left."""
+    policy = settings.run.source_changes
+    if policy == "ignore":
+        return Changes()
+    known = {row["origin"] for row in images}
+    if known and all(origin not in now or is_lost(now[origin], then.get(origin)) for origin in known):
+        raise ConfigError(
+            f"source: none of the {len(known)} pictures that were ingested is there any more; bring their disk "
+            "back, use another run.folder if they are meant to be gone, or keep them by run.source_changes=ignore"
+        )
+    changes = find_changes(now, then, images)
+    moved = in_common(
+        (then[origin] for origin in changes.gone), (now[origin]["version"] for origin in changes.added)
+    )
+    if policy == "refuse" and (said := changes.said(moved, len(changes.replaced))):
+        raise ConfigError(
+            f"source: it changed since it was ingested ({said}), which run.source_changes=refuse forbids; put it "
+            "back, use another run.folder, or set run.source_changes to follow or ignore"
+        )
+    return changes
+
+
+def _follow(target: Table, now: dict[str, Row], changes: Changes, images: list[Row]) -> None:
+    """Take out what the listing contradicts, and correct labels, splits and groups."""
+    gone = outdated(now, changes, images, read_errors(target.errors("ingest")))
+    if gone:
+        target.discard({row["image_id"] for row in images if row["origin"] in gone})
+        target.errors("ingest").discard(gone)
+    target.correct(corrections(now, [row for row in images if row["origin"] not in gone]))
+
+
+def _say_changes(changes: Changes, before: list[Row], after: list[Row]) -> None:
+    """Say in one line what changed. Which pictures moved, and which were only touched, their contents tell."""
+
+    def contents(rows: list[Row], origins: list[str]) -> list[str | None]:
+        wanted = set(origins)
+        return [row["content"] for row in rows if row["origin"] in wanted]
+
+    moved = in_common(contents(before, changes.gone), contents(after, changes.added))
+    same = in_common(
+        (row["image_id"] for row in before if row["origin"] in set(changes.replaced)),
+        (row["image_id"] for row in after),
+    )
+    if said := changes.said(moved, len(changes.replaced) - same):
+        say(f"ingest: the source changed: {said}")
+
+
+def _ingested(target: Table) -> pa.Table | None:
+    """The listing that was ingested last."""
+    path = target.folder.file("listing", target.fingerprint, _LISTING)
+    if target.folder.fs.get_file_info(path).type != pafs.FileType.File:
+        return None
+    return pq.read_table(path, filesystem=target.folder.fs)
+
+
+def _versions(ingested: pa.Table | None, images: list[Row]) -> dict[str, str | None]:
+    """origin -> the version that was ingested last, null where none is known, as with older releases."""
+    known: dict[str, str | None] = dict.fromkeys(row["origin"] for row in images)
+    rows = [] if ingested is None else ingested.to_pylist()
+    return known | {row["origin"]: row.get("version") for row in rows}
+
+
+def _as_ingested(listing: pa.Table, then: dict[str, str | None]) -> pa.Table:
+    """A listing with the versions of what was read, where changes are ignored."""
+    pairs = zip(*(listing.column(name).to_pylist() for name in ("origin", "version")), strict=True)
+    versions = pa.array([then.get(origin) or version for origin, version in pairs], pa.string())
+    return listing.set_column(listing.column_names.index("version"), "version", versions)
+
+
+def _mark(target: Table) -> dict[str, Any] | None:
+    return target.folder.read_json("listing", target.fingerprint, _MARK)
+
+
+def _set_mark(target: Table, **mark: Any) -> None:
+    target.folder.write_json(mark, "listing", target.fingerprint, _MARK)
+
+
+def _digest(listing: pa.Table) -> str:
+    return content_id(*("\0".join(value or "" for value in column.to_pylist()) for column in listing.columns))
+
+
+# -------------------------------------------------------------------- reading
 
 
 def _leave_out_twins(target: Table) -> None:
@@ -72,7 +200,7 @@ def _leave_out_twins(target: Table) -> None:
     if not found:
         return
     say(f"ingest: {len(found)} pictures are left out, because another split holds them too; see the errors table")
-    reported = [{"stage": "ingest", "key": row["origin"], "reason": row["reason"]} for row in found]
+    reported = [{"stage": "ingest", "kind": "twin", "key": row["origin"], **row} for row in found]
     target.errors("ingest").commit(pa.Table.from_pylist(reported, schema=ERRORS))
     target.discard({row["image_id"] for row in found})
 
@@ -89,20 +217,23 @@ class _Reader:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         contents = read_images(self.source, rows)
-        made = [_image_row(row, content) for row, content in zip(rows.to_pylist(), contents, strict=True)]
+        made = [
+            _image_row(self.source, row, content) for row, content in zip(rows.to_pylist(), contents, strict=True)
+        ]
         return pa.Table.from_pylist(made, schema=_ROW)
 
 
-def _image_row(row: dict[str, str | None], content: bytes | OSError) -> dict[str, object]:
-    """A row of the images table; a failed one is keyed by its origin, since it has no content."""
+def _image_row(source: Source, row: Row, content: Content) -> Row:
+    """A row of the images table, or the origin of one that failed, with why."""
+    if not row["label"]:
+        return {"origin": row["origin"], "error": f"has no label: {no_label(source)}", "kind": "label"}
+    if isinstance(content, OSError):
+        kind = "decode" if isinstance(content, NoPictureError) else "read"
+        return {"origin": row["origin"], "error": f"cannot be read: {content}", "kind": kind}
     try:
-        if not row["label"]:
-            raise DecodeError("has no label")
-        if isinstance(content, OSError):
-            raise DecodeError(f"cannot be read: {content}")
         encoded, picture = plain_rgb(content)
     except DecodeError as error:
-        return {**row, "image_id": row["origin"], "error": str(error)}
+        return {"origin": row["origin"], "error": str(error), "kind": "decode"}
     pixels = picture.tobytes()
     return {
         **row,
@@ -111,5 +242,4 @@ def _image_row(row: dict[str, str | None], content: bytes | OSError) -> dict[str
         "image": encoded,
         "width": picture.width,
         "height": picture.height,
-        "error": None,
     }

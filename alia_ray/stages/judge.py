@@ -42,6 +42,8 @@ def judge(
                 worker=_Judge,
                 worker_args=(settings.judge, classifier_folder, thresholds),
                 target=target,
+                key="edit_id",
+                wanted=wanted,
                 batch_size=settings.edit.batch_size,
                 todo=len(todo),
                 run=settings.run,

@@ -3,10 +3,11 @@
 A pass reads a committed table, lets `prepare` keep what is still to be done, sends batches to a pool of
 workers and commits what they return, block by block, from Ray tasks. Only counts come back to the driver.
 Rows that failed carry a reason in their `error` column: they go to the errors table, and into the pass's own
-table only if that has such a column. A pass that is killed loses the blocks under way and nothing else.
+table only if that has such a column. A pass that is killed loses the blocks under way and nothing else: an error
+of an earlier run stays until the outcome of trying it again is committed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +19,16 @@ from ray.data import ActorPoolStrategy, DataContext
 from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
-from alia_ray.errors import StageError
+from alia_ray.errors import FullDiskError, StageError
 from alia_ray.progress import Progress
-from alia_ray.store import tables
+from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
 from alia_ray.store.run_folder import Table
+from alia_ray.store.tables import ERROR_KINDS, ERRORS
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
 RESTARTS = 5  # of a lost worker, and of what it was at; Ray Data's own number has no end
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
+ROWS_BEFORE_REFUSING = 200  # before so many rows no share of errors stops a pass that has not come to its end
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,13 @@ class Pass:
     source: str  # the folder of Parquet files it reads
     columns: list[str]
     prepare: Callable[[pa.Table], pa.Table]  # rows of the source -> rows for the workers; runs in tasks
-    # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`: a row for each of the
-    # batch, or any number of them with a column COMPLETES
+    # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`, and `kind` where
+    # that is not "model": a row for each of the batch, or any number of them with a column COMPLETES
     worker: type
     worker_args: tuple[Any, ...]
     target: Table
+    key: str  # the column of the target by which the errors table names a row
+    wanted: Collection[str]  # the keys of all rows that the stage is to answer for under this configuration
     batch_size: int
     todo: int  # how many rows `prepare` lets through in all
     run: Run
@@ -50,14 +55,65 @@ class Pass:
         """Where the rows that failed go."""
         return self.target.errors(self.stage)
 
+    def made(self) -> set[str]:
+        """The keys of the rows that the target holds without an error."""
+        return made(self.target, self.key)
+
+
+def made(target: Table, key: str) -> set[str]:
+    """The values of `key` in the rows of a table that hold no error."""
+    has_errors = "error" in target.schema.names
+    rows = target.read([key, "error"] if has_errors else [key])
+    return set((rows.filter(pc.is_null(rows["error"])) if has_errors else rows).column(key).to_pylist())
+
+
+def left_to_do(wanted: Sequence[str], target: Table, stage: str, key: str, retry_errors: bool) -> list[str]:
+    """Of some keys those that are neither made nor failed for good, in their order."""
+    errors = read_errors(target.errors(stage))
+    done = made(target, key) | {row["key"] for row in errors if not is_tried_again(row, retry_errors)}
+    return [each for each in wanted if each not in done]
+
 
 def run_pass(job: Pass, placement: Placement) -> None:
-    """Stream a pass to its end. Raises StageError when too many rows fail."""
-    if job.run.retry_errors:
-        job.errors.clear()  # what fails again is written again
-    job.errors.create()
-    if not job.todo:
-        return
+    """Stream a pass to its end. Raises StageError when too many of the stage's rows have failed, now or before."""
+    stream(job, placement)
+    check_error_rate(job)
+
+
+def stream(job: Pass, placement: Placement) -> None:
+    """Stream a pass to its end, or until too many rows have failed. Raises StageError."""
+    with failures_of(job.stage):
+        for table in (job.target, job.errors):
+            table.sweep()
+        job.errors.create()
+        job.target.drop_repeated()
+        before = settle(job.errors, job.made())
+        if not job.todo:
+            return
+        try:
+            _stream(job, placement, before)
+        finally:
+            settle(job.errors, job.made(), [row for row in before if is_tried_again(row, job.run.retry_errors)])
+            job.target.drop_repeated()
+
+
+def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
+    counted, failed_before = _tally(job, [row for row in before if not is_tried_again(row, job.run.retry_errors)])
+    done = failed = 0
+    with Progress(job.stage, job.todo) as progress:
+        for count in _commits(job, placement).iter_rows():
+            if count["trouble"]:
+                raise StageError(f"{job.stage}: {count['trouble']}")
+            counted, done, failed = counted + count["rows"], done + count["done"], failed + count["errors"]
+            progress.advance(count["done"], failed)
+            if counted >= ROWS_BEFORE_REFUSING and failed_before + failed > job.run.max_error_rate * counted:
+                check_error_rate(job)
+    if done < job.todo:
+        raise StageError(f"{job.stage}: {job.todo - done} of {job.todo} rows never came back; run it again")
+
+
+def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
+    """The pass as a dataset of the counts of what was committed; it runs while they are read."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     rows_per_block = _block_rows(job.batch_size, job.todo, placement.workers)
@@ -66,7 +122,7 @@ def run_pass(job: Pass, placement: Placement) -> None:
         resources["num_gpus"] = placement.num_gpus
     if placement.memory:
         resources["memory"] = placement.memory
-    counts = (
+    return (
         ray.data.read_parquet(job.source, filesystem=job.target.folder.fs)
         .select_columns(job.columns)
         .map_batches(job.prepare, batch_format="pyarrow", batch_size=None)
@@ -83,20 +139,11 @@ def run_pass(job: Pass, placement: Placement) -> None:
         )
         .map_batches(
             _commit,
-            fn_kwargs={"stage": job.stage, "target": job.target, "errors": job.errors},
+            fn_kwargs={"stage": job.stage, "target": job.target, "key": job.key},
             batch_format="pyarrow",
             batch_size=None,
         )
     )
-    rows = done = failed = 0
-    with failures_of(job.stage), Progress(job.stage, job.todo) as progress:
-        for count in counts.iter_rows():
-            rows, done, failed = rows + count["rows"], done + count["done"], failed + count["errors"]
-            progress.advance(count["done"], failed)
-            check_error_rate(job.stage, failed, rows, job.run.max_error_rate, final=False)
-    check_error_rate(job.stage, failed, rows, job.run.max_error_rate, final=True)
-    if done < job.todo:
-        raise StageError(f"{job.stage}: {job.todo - done} of {job.todo} rows never came back; run it again")
 
 
 def _block_rows(batch_size: int, todo: int, workers: int) -> int:
@@ -106,29 +153,49 @@ def _block_rows(batch_size: int, todo: int, workers: int) -> int:
     return -(-wanted // batch_size) * batch_size
 
 
-def check_error_rate(stage: str, failed: int, rows: int, limit: float, final: bool) -> None:
-    """Raise StageError once the share of failed rows is past the limit (early only after 200 rows)."""
-    if rows and (final or rows >= 200) and failed > limit * rows:
-        raise StageError(
-            f"{stage}: {failed} of {rows} rows failed, more than run.max_error_rate={limit:g} allows; "
-            f"the errors table gives each one's reason"
-        )
+def _tally(job: Pass, errors: Iterable[Row]) -> tuple[int, int]:
+    """How many of the wanted rows there are, made or failed, and how many of those failed."""
+    made, wanted = job.made(), set(job.wanted)
+    failed = {row["key"] for row in errors if ERROR_KINDS[row["kind"]].counts} & wanted - made
+    return len(made & wanted) + len(failed), len(failed)
 
 
-def _commit(rows: pa.Table, stage: str, target: Table, errors: Table) -> pa.Table:
-    """Write a block's rows and errors, and return how many there were."""
-    if not rows.num_rows:
-        return pa.table({name: pa.array([], pa.int64()) for name in ("rows", "done", "errors")})
-    failed = rows.filter(pc.is_valid(rows.column("error")))
-    reported = pa.table(
-        [[stage] * failed.num_rows, failed.column(tables.KEYS[target.name]), failed.column("error")],
-        schema=tables.ERRORS,
+def check_error_rate(job: Pass) -> None:
+    """Raise StageError where the share of the stage's rows that failed, in whatever run, is past the limit."""
+    errors, limit = read_errors(job.errors), job.run.max_error_rate
+    rows, failed = _tally(job, errors)
+    if failed <= limit * rows:
+        return
+    wanted = set(job.wanted)
+    reasons = told(row for row in errors if row["key"] in wanted and ERROR_KINDS[row["kind"]].counts)
+    raise StageError(
+        f"{job.stage}: {failed} of {rows} rows failed, more than run.max_error_rate={limit:g} allows: {reasons}; "
+        f"{job.errors.uri} lists them all. Mend what can be mended and run it again, with run.retry_errors=true "
+        "where pictures stayed as they are, or raise run.max_error_rate"
     )
-    errors.commit(reported)
+
+
+_COUNTS = pa.schema([("rows", pa.int64()), ("done", pa.int64()), ("errors", pa.int64()), ("trouble", pa.string())])
+
+
+def _commit(rows: pa.Table, stage: str, target: Table, key: str) -> pa.Table:
+    """Write a block's rows and errors, and return how many there were, or what trouble there was with the disk."""
+    if not rows.num_rows:
+        return _COUNTS.empty_table()
+    names = rows.column_names
+    failed = rows.filter(pc.is_valid(rows.column("error")))
+    kinds = failed.column("kind").to_pylist() if "kind" in names else ["model"] * failed.num_rows
+    named = zip(failed.column(key).to_pylist(), failed.column("error").to_pylist(), kinds, strict=True)
+    reported = [{"stage": stage, "key": each, "reason": reason, "kind": kind} for each, reason, kind in named]
     keeps_errors = "error" in target.schema.names
-    target.commit(rows if keeps_errors else rows.filter(pc.is_null(rows.column("error"))))
-    done = pc.sum(rows.column(COMPLETES)).as_py() if COMPLETES in rows.column_names else rows.num_rows
-    return pa.table({"rows": [rows.num_rows], "done": [done], "errors": [failed.num_rows]})
+    try:
+        target.errors(stage).commit(pa.Table.from_pylist(reported, schema=ERRORS))
+        target.commit(rows if keeps_errors else rows.filter(pc.is_null(rows.column("error"))))
+    except FullDiskError as error:  # not raised: the person needs this sentence, and no traceback of each task
+        return pa.Table.from_pylist([{"rows": 0, "done": 0, "errors": 0, "trouble": str(error)}], schema=_COUNTS)
+    done = pc.sum(rows.column(COMPLETES)).as_py() if COMPLETES in names else rows.num_rows
+    counts = {"rows": rows.num_rows, "done": done, "errors": failed.num_rows}
+    return pa.Table.from_pylist([counts], schema=_COUNTS)
 
 
 def keep_ids(key: str, wanted: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:

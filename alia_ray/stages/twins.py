@@ -7,7 +7,7 @@ KEEPS = ("test", "val", "train", "extra")
 
 
 def twins(images: pa.Table) -> list[dict[str, str]]:
-    """The rows that must go: {"image_id", "origin", "reason"}, the reason names the row that stays.
+    """The rows that must go: {"image_id", "origin", "twin_of", "reason"}; the last two name the row that stays.
 
     images: image_id, content, split and origin. Equal pictures within one split stay: they leak nothing.
     The result does not depend on the order of the rows.
@@ -22,7 +22,7 @@ def twins(images: pa.Table) -> list[dict[str, str]]:
         stays = rows[0]
         reason = f"the same picture as {stays['origin']!r} in the split {stays['split']}"
         found += [
-            {"image_id": row["image_id"], "origin": row["origin"], "reason": reason}
+            {"image_id": row["image_id"], "origin": row["origin"], "twin_of": stays["image_id"], "reason": reason}
             for row in rows
             if row["split"] != stays["split"]
         ]

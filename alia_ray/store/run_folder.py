@@ -3,6 +3,7 @@
     RUN/
       config.yaml                          the configuration, resolved
       images/FINGERPRINT/part-*.parquet    and captions/, domains/, edits/, errors/ alike
+      listing/FINGERPRINT/                 what was ingested last, and whether ingest came to its end
       classifiers/FINGERPRINT/             a classifier, its history, its test metrics
       stages/STAGE.json                    rows, errors and seconds of each stage
       logs/                                what the language model's server wrote
@@ -14,10 +15,12 @@ files: written under a hidden name, then renamed. A file's name comes from the i
 twice writes the same file twice. To resume is to ask which ids are missing.
 """
 
+import errno
 import json
 import posixpath
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +31,15 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from alia_ray.errors import FullDiskError
 from alia_ray.store import tables
+from alia_ray.store.patience import patiently
 
 HISTORY = "history.json"  # of a classifier; written last, so it marks a finished training
 CLASSIFIER = "classifier.json"  # what a classifier is; its tensors lie beside it
+_FILE = "__filename"  # pyarrow's name for the file that a row was read from
+_HIDDEN = ".tmp"
+_DAY_S = 24 * 3600
 
 
 def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
@@ -86,10 +94,11 @@ class RunFolder:
         """A stream into a file that appears, whole, when the block ends without an exception."""
         path = self.file(*parts)
         hidden = _hidden_name(path)
-        self.fs.create_dir(posixpath.dirname(path), recursive=True)
-        with self.fs.open_output_stream(hidden) as stream:
-            yield stream
-        self.fs.move(hidden, path)
+        with _or_nothing(self, hidden):
+            self.fs.create_dir(posixpath.dirname(path), recursive=True)
+            with self.fs.open_output_stream(hidden) as stream:
+                yield stream
+            self.fs.move(hidden, path)
 
 
 @dataclass(frozen=True)
@@ -119,12 +128,12 @@ class Table:
         """The errors table of a stage that fills this one."""
         return self.folder.table("errors", f"{stage}-{self.fingerprint}")
 
-    def commit(self, rows: pa.Table) -> None:
-        """Add rows as one file that appears at once; the same ids give the same file."""
+    def commit(self, rows: pa.Table) -> str | None:
+        """Add rows as one file that appears at once; the same ids give the same file. Returns its path, if any."""
         if not rows.num_rows:
-            return
+            return None
         key = tables.KEYS[self.name]
-        self._write(rows, tables.content_id(*sorted(rows.column(key).to_pylist())))
+        return self._write(rows, tables.content_id(*sorted(rows.column(key).to_pylist())))
 
     def create(self) -> None:
         """Make sure that there is a table to read, if one without rows."""
@@ -133,40 +142,97 @@ class Table:
 
     def discard(self, ids: set[str]) -> None:
         """Take rows out. Where this is killed, some may be left, and doing it again takes them out."""
-        key, fs = tables.KEYS[self.name], self.folder.fs
-        for path in self.files():
-            if ids.isdisjoint(pq.read_table(path, columns=[key], filesystem=fs).column(0).to_pylist()):
-                continue
-            rows = pq.read_table(path, filesystem=fs)
-            unwanted = pc.is_in(rows.column(key), value_set=pa.array(sorted(ids), pa.string()))
-            self.commit(rows.filter(pc.invert(unwanted)))
-            fs.delete_file(path)
+        for path in self._holding(ids):
+            self._rewrite(path, lambda rows: self._without(rows, ids))
 
-    def clear(self) -> None:
-        """Delete every row."""
-        for path in self.files():
+    def correct(self, values: dict[str, dict[str, Any]]) -> None:
+        """Give rows other values: id -> column -> value. Where this is killed, doing it again goes on."""
+        key = tables.KEYS[self.name]
+
+        def corrected(rows: pa.Table) -> pa.Table:
+            found = [{**row, **values.get(row[key], {})} for row in rows.to_pylist()]
+            return pa.Table.from_pylist(found, schema=self.schema)
+
+        for path in self._holding(values.keys()):
+            self._rewrite(path, corrected)
+
+    def drop_repeated(self) -> None:
+        """Leave of each id the row that `read` gives; an edit made after it failed has two, as after a kill."""
+        order = self._order()
+        rows = self.stored([*order, _FILE]).sort_by([(name, "ascending", "at_start") for name in [*order, _FILE]])
+        home: dict[str, str] = {}
+        strays: dict[str, set[str]] = {}
+        for row_id, path in zip(rows.column(order[0]).to_pylist(), rows.column(_FILE).to_pylist(), strict=True):
+            if home.setdefault(row_id, path) != path:
+                strays.setdefault(path, set()).add(row_id)
+        for path, repeated in strays.items():
+            self._rewrite(path, lambda rows, repeated=repeated: self._without(rows, repeated))
+
+    def replace(self, files: list[str], rows: pa.Table) -> None:
+        """Put rows in the place of some files. Where this is killed, some of those are still beside them."""
+        new = self.commit(rows) or self._write(self.schema.empty_table(), "empty")
+        for path in files:
+            if path != new:
+                self.folder.fs.delete_file(path)
+
+    def sweep(self) -> None:
+        """Delete what killed processes left half written: no file takes a day."""
+        for info in self.folder.fs.get_file_info(pafs.FileSelector(self.path, allow_not_found=True)):
+            is_hidden = info.base_name.startswith(".") and info.base_name.endswith(_HIDDEN)
+            if is_hidden and info.mtime_ns is not None and time.time() - info.mtime_ns / 1e9 > _DAY_S:
+                self.folder.fs.delete_file(info.path)
+
+    def _without(self, rows: pa.Table, ids: Collection[str]) -> pa.Table:
+        unwanted = pc.is_in(rows.column(tables.KEYS[self.name]), value_set=pa.array(list(ids), pa.string()))
+        return rows.filter(pc.invert(unwanted))
+
+    def _holding(self, ids: Collection[str]) -> list[str]:
+        """The files that hold any of some ids."""
+        if not ids:
+            return []
+        places = self.stored([tables.KEYS[self.name], _FILE])
+        is_held = pc.is_in(places.column(0), value_set=pa.array(list(ids), pa.string()))
+        return sorted(set(places.column(_FILE).filter(is_held).to_pylist()))
+
+    def _rewrite(self, path: str, change: Callable[[pa.Table], pa.Table]) -> None:
+        """Put what `change` makes of a file's rows in its place; a file of an older release may lack a column."""
+        file = ds.dataset(path, filesystem=self.folder.fs, schema=self.schema, format="parquet")
+        if self.commit(change(file.to_table())) != path:
             self.folder.fs.delete_file(path)
 
-    def _write(self, rows: pa.Table, name: str) -> None:
+    def _write(self, rows: pa.Table, name: str) -> str:
         path = posixpath.join(self.path, f"part-{name}.parquet")
-        self.folder.fs.create_dir(self.path, recursive=True)
-        hidden = _hidden_name(path)
-        pq.write_table(rows.select(self.schema.names).cast(self.schema), hidden, filesystem=self.folder.fs)
-        self.folder.fs.move(hidden, path)
+        hidden, fs = _hidden_name(path), self.folder.fs
+
+        def write() -> None:
+            fs.create_dir(self.path, recursive=True)
+            pq.write_table(rows.select(self.schema.names).cast(self.schema), hidden, filesystem=fs)
+            fs.move(hidden, path)
+
+        with _or_nothing(self.folder, hidden):
+            patiently(write)
+        return path
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
         """Its rows, each id once, ordered by id, so that a reader never depends on who wrote what when.
 
         Where an id failed once and was made later, the row without an error counts.
         """
-        order = [name for name in (tables.KEYS[self.name], "error") if name in self.schema.names]
-        wanted = columns or self.schema.names
-        if not self.exists():
-            return self.schema.empty_table().select(wanted)
-        stored = ds.dataset(self.path, filesystem=self.folder.fs, schema=self.schema)
-        rows = stored.to_table(columns=list(dict.fromkeys([*order, *wanted])))
+        order, wanted = self._order(), columns or self.schema.names
+        rows = self.stored(list(dict.fromkeys([*order, *wanted])))
         rows = rows.sort_by([(name, "ascending", "at_start") for name in order])
         return first_of_each(rows, order[0]).select(wanted)
+
+    def _order(self) -> list[str]:
+        """By which columns rows are read: of an id, one without an error comes first."""
+        return [name for name in (tables.KEYS[self.name], "error") if name in self.schema.names]
+
+    def stored(self, columns: list[str] | None = None) -> pa.Table:
+        """Every row that is committed, in no order; an id may be there twice."""
+        columns = columns or self.schema.names
+        if not self.exists():
+            return self.schema.append(pa.field(_FILE, pa.string())).empty_table().select(columns)
+        return ds.dataset(self.path, filesystem=self.folder.fs, schema=self.schema).to_table(columns=columns)
 
     def ids(self) -> set[str]:
         """The ids that are committed."""
@@ -195,4 +261,20 @@ def first_of_each(rows: pa.Table, key: str) -> pa.Table:
 def _hidden_name(path: str) -> str:
     """A name beside `path` that dataset readers skip."""
     head, tail = posixpath.split(path)
-    return posixpath.join(head, f".{tail}.{uuid.uuid4().hex}.tmp")
+    return posixpath.join(head, f".{tail}.{uuid.uuid4().hex}{_HIDDEN}")
+
+
+@contextmanager
+def _or_nothing(folder: RunFolder, hidden: str) -> Iterator[None]:
+    """Leave no half-written file behind. Raises FullDiskError where the disk is full."""
+    try:
+        yield
+    except BaseException as error:
+        if folder.fs.get_file_info(hidden).type == pafs.FileType.File:
+            folder.fs.delete_file(hidden)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FullDiskError(
+                f"the disk of {folder.path} is full; free some space there (older run folders, exports, tables of "
+                "settings that are no longer used) and run it again: what was committed stays"
+            ) from None
+        raise

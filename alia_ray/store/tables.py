@@ -6,6 +6,7 @@ Image bytes stay encoded in every table; only a model's worker decodes them.
 """
 
 import hashlib
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -67,7 +68,31 @@ EDITS = pa.schema(
     ]
 )
 
-ERRORS = pa.schema([("stage", pa.string()), ("key", pa.string()), ("reason", pa.string())])
+ERRORS = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("key", pa.string()),  # the origin of an image that could not be ingested, else the id of the row
+        ("reason", pa.string()),
+        ("kind", pa.string()),  # one of ERROR_KINDS; null in the tables of older releases
+        ("twin_of", pa.string()),  # of the kind twin: the image_id of the copy that stays
+    ]
+)
+
+
+class ErrorKind(NamedTuple):
+    """What is to be done about an error."""
+
+    final: bool  # only tried again under `run.retry_errors`; else the next run tries it by itself
+    counts: bool = True  # towards `run.max_error_rate`
+
+
+ERROR_KINDS = {
+    "read": ErrorKind(final=False),  # the source did not give it
+    "decode": ErrorKind(final=True),  # what the source gave is no picture
+    "label": ErrorKind(final=True),  # it has no label
+    "twin": ErrorKind(final=True, counts=False),  # a more important split holds the same picture
+    "model": ErrorKind(final=True),  # a model made nothing of it
+}
 
 SCHEMAS = {
     "images": IMAGES,

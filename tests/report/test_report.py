@@ -195,12 +195,15 @@ def test_a_whole_run_gives_every_section_and_well_formed_html(folder):
     assert {f"badge {verdict}" for verdict in tables.VERDICTS} <= classes
 
 
-def test_captions_that_support_a_domain_are_its_examples(folder):
-    page = Page(build_report(folder, whole(folder)))
+def test_captions_that_support_a_domain_are_its_examples_while_their_image_is_there(folder):
+    inputs = whole(folder)
+    page = Page(build_report(folder, inputs))
     domains = page.text[page.text.index("Support counts") : page.text.index("drawn at random, with what")]
     assert "a photo of a bird on a lake" in domains
     assert "A lake, with a red bird" in domains
     assert "snow" not in domains
+    inputs.images.discard({"i1"})
+    assert "A lake, with a red bird" not in build_report(folder, inputs)
 
 
 def test_hostile_text_stays_text(folder):

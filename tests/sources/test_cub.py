@@ -88,11 +88,32 @@ def test_a_missing_list_is_named(cub, name):
         list_images(source(cub))
 
 
+def test_lists_of_windows_are_the_same_lists(cub, numbers_read):
+    expected = list_images(source(cub))
+    for path in cub.glob("*.txt"):
+        lines = path.read_text().replace("/", "\\").replace("\n", "\r\n")
+        path.write_bytes(b"\xef\xbb\xbf" + lines.encode() + b"\r\n \r\n")
+    listing = list_images(source(cub))
+    assert listing.equals(expected)
+    assert numbers_read(source(cub), listing.slice(0, 3)) == numbers_read(source(cub), expected.slice(0, 3))
+
+
+def test_a_listed_image_that_is_not_there_is_an_error_and_files_keep_their_case(cub, picture, numbers_read):
+    listed = (cub / "images.txt").read_text().replace("bird_99.jpg", "BIRD_99.JPG")
+    (cub / "images.txt").write_text(listed)
+    (cub / "images" / SPECIES[0] / "BIRD_99.JPG").write_bytes(picture(77))
+    listing = list_images(source(cub, val_fraction=0))
+    of = dict(zip(listing["origin"].to_pylist(), numbers_read(source(cub), listing), strict=True))
+    assert of[f"{SPECIES[0]}/BIRD_99.JPG"] == 77
+    assert of[f"{SPECIES[1]}/BIRD_99.JPG"] is None
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
         ("images", "1 ../../secret.jpg\n", "leads out"),
         ("images", "1\n", r"images\.txt must hold an id and a value"),
+        ("images", "1 ..\\\\secret.jpg\n", "leads out"),
         ("train_test_split", "1 1\n", r"image 2 of images\.txt"),
     ],
 )

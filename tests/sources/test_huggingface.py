@@ -12,6 +12,8 @@ from alia_ray.config import ConfigError
 from alia_ray.config.source import HuggingFace
 from alia_ray.sources import huggingface, list_images, read_images
 
+TEXT = datasets.Value("string")
+
 
 def rows(values: list[int], picture, **columns: list):
     table = {"image": [{"bytes": picture(v), "path": None} for v in values], "label": [v % 2 for v in values]}
@@ -104,6 +106,51 @@ def test_a_file_is_read_only_where_it_lies_in_the_dataset(tmp_path, cache, pictu
     assert numbers_read(settings, list_images(settings)) == [None, 2]
 
 
+def save(path: Path, image: object, label: object, images: list, labels: list) -> Path:
+    features = datasets.Features({"image": image, "label": label})
+    datasets.Dataset.from_dict({"image": images, "label": labels}, features=features).save_to_disk(str(path))
+    return path
+
+
+def test_images_may_be_paths_in_the_folder_of_the_dataset(tmp_path, picture, numbers_read):
+    for name, number in (("one/1.png", 1), ("secret.png", 9)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(picture(number))
+    paths = ["1.png", str(tmp_path / "one" / "1.png"), "../secret.png", "nowhere.png", None]
+    settings = source(save(tmp_path / "one", TEXT, TEXT, paths, ["a"] * len(paths)))
+    assert numbers_read(settings, list_images(settings)) == [1, 1, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("label", "labels", "expected"),
+    [
+        (TEXT, ["cat", "", None], ["cat", None, None]),
+        (datasets.Value("int64"), [7, -1, None], ["7", "-1", None]),
+        (datasets.Value("float32"), [1.5, float("nan"), None], ["1.5", None, None]),
+        (datasets.Value("bool"), [True, False, None], ["True", "False", None]),
+        (datasets.ClassLabel(names=["cat", "dog"]), [1, -1, None], ["dog", None, None]),
+    ],
+)
+def test_labels_of_any_type_are_text(tmp_path, picture, label, labels, expected):
+    images = [{"bytes": picture(number), "path": None} for number in range(3)]
+    path = save(tmp_path / "one", datasets.Image(), label, images, labels)
+    assert list_images(source(path))["label"].to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "row", "says"),
+    [
+        (datasets.Sequence(datasets.Image()), TEXT, ([], "a"), r"image_column: 'image' holds .*one a row"),
+        (datasets.Image(), datasets.Sequence(TEXT), (None, ["a"]), r"label_column: 'label' holds .*one value"),
+        (datasets.Array2D((1, 2), "uint8"), TEXT, ([[1, 2]], "a"), r"image_column: 'image' holds .*one a row"),
+    ],
+)
+def test_several_images_or_labels_a_row_are_refused(tmp_path, image, label, row, says):
+    path = save(tmp_path / "one", image, label, [row[0]], [row[1]])
+    with pytest.raises(ConfigError, match=says):
+        list_images(source(path))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -115,6 +162,11 @@ def test_a_file_is_read_only_where_it_lies_in_the_dataset(tmp_path, cache, pictu
 def test_a_column_that_is_not_there_is_named(saved, options, says):
     with pytest.raises(ConfigError, match=says):
         list_images(source(saved, **options))
+
+
+def test_a_saved_dataset_without_rows_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match=r"source\.name: the dataset .* cannot be loaded"):
+        list_images(source(save(tmp_path / "one", datasets.Image(), TEXT, [], [])))
 
 
 def test_a_dataset_that_is_nowhere_is_one_sentence(tmp_path, monkeypatch):

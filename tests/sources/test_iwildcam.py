@@ -92,3 +92,16 @@ def test_an_image_of_two_lists_has_an_origin_in_each(wild):
     rewrite(wild, "train_subset", "train-1.jpg", "test-1.jpg")
     origins = Counter(list_images(source(wild))["origin"].to_pylist())
     assert (origins["train/test-1.jpg"], origins["test/test-1.jpg"]) == (1, 1)
+
+
+def test_lists_as_pandas_or_windows_write_them_are_the_same_lists(wild, numbers_read):
+    expected = list_images(source(wild))
+    for name in LISTS.values():
+        path = wild / f"{name}.csv"
+        rows = [line.split(",") for line in path.read_text().splitlines()]
+        for row in rows[1:]:
+            row[3], row[5] = f"{row[3]}.0", f"{row[5]}.0"  # as where one row of the column is empty
+        path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*map(",".join, rows), "", ""]).encode())
+    listing = list_images(source(wild))
+    assert listing.equals(expected)
+    assert numbers_read(source(wild), listing.slice(0, 2)) == [0, 1]

@@ -93,3 +93,13 @@ def test_metadata_of_another_kind_is_refused(birds, old, new, says):
 def test_a_folder_without_metadata_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"source\.path: cannot read .*metadata\.csv"):
         list_images(source(tmp_path))
+
+
+def test_metadata_of_windows_is_the_same_metadata(birds, numbers_read):
+    expected = list_images(source(birds))
+    path = birds / "metadata.csv"
+    text = path.read_text().replace(",/x/y/", ",").replace("/", "\\").replace("\n", "\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n")
+    listing = list_images(source(birds))
+    assert listing.equals(expected)
+    assert numbers_read(source(birds), listing.slice(0, 2)) == [1, 2]

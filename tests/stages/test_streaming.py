@@ -16,8 +16,9 @@ import ray
 
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
-from alia_ray.errors import StageError
-from alia_ray.stages.streaming import Pass, keep_ids, run_pass
+from alia_ray.errors import FullDiskError, StageError
+from alia_ray.stages import streaming
+from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import CAPTIONS
 
@@ -59,10 +60,11 @@ def run(
     delay: float = 0.0,
     worker: type = Echo,
     retry: bool = False,
+    wanted: int = ROWS,
 ) -> Table:
-    ids = write_source(folder)
+    ids = write_source(folder)[:wanted]
     target = RunFolder(str(folder)).table("captions", "f")
-    todo = sorted(set(ids) - target.ids() - (set() if retry else target.errors("caption").ids()))
+    todo = left_to_do(ids, target, "caption", "image_id", retry)
     job = Pass(
         stage="caption",
         source=str(folder / "source"),
@@ -71,6 +73,8 @@ def run(
         worker=worker,
         worker_args=(bad_digit, delay),
         target=target,
+        key="image_id",
+        wanted=ids,
         batch_size=batch_size,
         todo=len(todo),
         run=Run(folder=str(folder), max_error_rate=limit, retry_errors=retry),
@@ -133,6 +137,94 @@ def test_a_pass_computes_only_what_is_missing(whole, tmp_path):
     run(tmp_path / "copy")
     assert len(target.ids()) == ROWS
     assert {path: os.stat(path).st_mtime_ns for path in kept} == kept
+
+
+def rows_of(errors: Table) -> list[tuple[str, str, str]]:
+    return sorted((row["key"], row["reason"], row["kind"]) for row in errors.stored().to_pylist())
+
+
+class Unread(Echo):
+    """What fails could not be read."""
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        made = super().__call__(rows)
+        return made.append_column("kind", pa.array(["read"] * made.num_rows))
+
+
+def test_an_error_that_is_not_final_is_tried_again_by_itself_and_replaced_by_its_outcome(without_ray, tmp_path):
+    errors = run(tmp_path, bad_digit="7", worker=Unread).errors("caption")
+    assert {kind for _, _, kind in rows_of(errors)} == {"read"}
+    target = run(tmp_path, bad_digit="17")  # half of them fail again, otherwise
+    assert rows_of(errors) == [(f"id{n:04d}", "no good", "model") for n in (17, 117)]
+    assert len(target.ids()) == ROWS - 2
+    files = errors.files()
+    run(tmp_path)
+    assert errors.files() == files
+
+
+@pytest.mark.parametrize("killed", ["commit", "settle"])
+def test_errors_that_are_tried_again_are_neither_lost_nor_doubled_by_a_kill(
+    without_ray, tmp_path, monkeypatch, killed
+):
+    errors = run(tmp_path, bad_digit="7").errors("caption")
+    before = rows_of(errors)
+
+    def kill(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    settle, calls = streaming.settle, []
+
+    def kill_second(*args: object) -> list:
+        calls.append(args)
+        return settle(*args) if len(calls) == 1 else kill()
+
+    with monkeypatch.context() as patched:
+        if killed == "commit":
+            patched.setattr(Table, "commit", kill)
+        else:
+            patched.setattr(streaming, "settle", kill_second)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, retry=True, bad_digit="17")
+    assert set(before) <= set(rows_of(errors))
+    target = run(tmp_path, retry=True, bad_digit="17")
+    assert [key for key, _, _ in rows_of(errors)] == ["id0017", "id0117"]
+    assert target.ids() == {f"id{n:04d}" for n in range(ROWS)} - {"id0017", "id0117"}
+    assert target.stored().num_rows == ROWS - 2
+
+
+def test_the_share_of_errors_is_of_all_rows_of_the_stage_whichever_run_made_them(without_ray, tmp_path):
+    for _ in range(2):
+        with pytest.raises(
+            StageError, match=r"15 of 150 rows failed.*15 × no good \(such as 'id0007'\)"
+        ) as refused:
+            run(tmp_path, bad_digit="7", limit=0.05)
+        assert f"{tmp_path}/errors/caption-f lists them all" in str(refused.value)
+    run(tmp_path, limit=0.1)
+    with pytest.raises(StageError, match=r"15 of 150 rows failed"):
+        run(tmp_path, limit=0.09)
+
+
+def test_errors_of_other_passes_over_the_same_table_stay(without_ray, tmp_path):
+    errors = run(tmp_path, bad_digit="7", retry=True).errors("caption")
+    before = rows_of(errors)
+    run(tmp_path, bad_digit="7", retry=True, wanted=20, limit=1)
+    assert rows_of(errors) == before
+    assert len(before) == 15
+
+
+class Full(Table):
+    """A table on a full disk."""
+
+    def _write(self, rows: pa.Table, name: str) -> str:
+        if rows.num_rows:
+            raise FullDiskError(f"the disk of {self.folder.path} is full")
+        return super()._write(rows, name)
+
+
+def test_a_full_disk_is_one_sentence_with_the_stage_and_the_folder(without_ray, tmp_path, monkeypatch):
+    monkeypatch.setattr(RunFolder, "table", lambda folder, name, fingerprint: Full(folder, name, fingerprint))
+    with pytest.raises(StageError, match=rf"^caption: the disk of {tmp_path} is full$"):
+        run(tmp_path)
 
 
 @pytest.mark.slow

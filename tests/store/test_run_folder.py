@@ -1,9 +1,14 @@
+import errno
+import os
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alia_ray.errors import FullDiskError
 from alia_ray.store.run_folder import RunFolder
-from alia_ray.store.tables import CAPTIONS, EDITS, content_id, seed_of
+from alia_ray.store.tables import CAPTIONS, EDITS, IMAGES, content_id, seed_of
 
 
 @pytest.fixture
@@ -72,6 +77,60 @@ def test_rows_that_are_discarded_are_gone_and_other_files_stay(captions):
     assert len(set(untouched) & set(captions.files())) == 1
     captions.discard({"a", "d", "z"})
     assert captions.ids() == {"b", "c"}
+
+
+def test_rows_are_corrected_in_their_file(captions):
+    captions.commit(rows("a", "b"))
+    captions.commit(rows("c"))
+    files = captions.files()
+    captions.correct({"b": {"caption": "a dog"}, "z": {"caption": "nothing"}})
+    assert captions.files() == files
+    assert captions.read(["caption"]).column(0).to_pylist() == ["a photo of a", "a dog", "a photo of c"]
+
+
+def test_of_repeated_rows_that_which_is_read_stays(tmp_path):
+    edits = RunFolder(str(tmp_path)).table("edits", "f00")
+    edits.commit(pa.Table.from_pylist([{"edit_id": "a", "error": "black"}, {"edit_id": "b"}], schema=EDITS))
+    edits.commit(pa.Table.from_pylist([{"edit_id": "a"}, {"edit_id": "c", "error": "black"}], schema=EDITS))
+    before = edits.read(["edit_id", "error"])
+    edits.drop_repeated()
+    assert edits.read(["edit_id", "error"]).equals(before)
+    assert edits.stored().num_rows == 3
+    files = edits.files()
+    edits.drop_repeated()
+    assert edits.files() == files
+
+
+def test_rows_of_an_older_release_that_lack_a_column_can_be_discarded(tmp_path):
+    images = RunFolder(str(tmp_path)).table("images", "f00")
+    images.create()
+    older = pa.Table.from_pylist([{"image_id": "a"}, {"image_id": "b"}], schema=IMAGES).drop_columns("content")
+    pq.write_table(older, f"{images.path}/part-old.parquet")
+    images.discard({"a"})
+    assert images.ids() == {"b"}
+
+
+def test_what_a_killed_process_left_half_written_is_removed_after_a_day(captions, tmp_path):
+    captions.commit(rows("a"))
+    old, new = (tmp_path / "captions" / "f00" / f".part-{age}.parquet.0.tmp" for age in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    captions.sweep()
+    assert (old.exists(), new.exists()) == (False, True)
+    assert captions.ids() == {"a"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_nothing_half_written_and_is_named(captions, tmp_path, monkeypatch, number):
+    def full(table: pa.Table, where: str, filesystem: object) -> None:
+        Path(where).write_bytes(b"half")
+        raise OSError(number, "Error writing bytes to file")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(FullDiskError, match=rf"the disk of {tmp_path} is full; free some space"):
+        captions.commit(rows("a"))
+    assert not list((tmp_path / "captions" / "f00").iterdir())
 
 
 def test_json_is_replaced_whole(tmp_path):

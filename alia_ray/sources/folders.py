@@ -1,0 +1,139 @@
+"""What lies in a folder of data: the files that are a person's pictures or tables, and what is passed over.
+
+Systems and tools leave files of their own between a person's. Those, and files whose ending says that they are
+something else, are counted, so that nothing goes without a word.
+"""
+
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pyarrow.fs as pafs
+
+from alia_ray.config import ConfigError
+from alia_ray.store.patience import patiently
+
+PICTURES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".tga"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx"),
+)
+"""Endings of pictures, for layouts whose files hold other things too."""
+
+NO_PICTURES = {
+    *(".txt", ".md", ".rst", ".html", ".htm", ".xml", ".pdf", ".doc", ".docx", ".csv", ".tsv", ".xls", ".xlsx"),
+    *(".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".lst", ".list", ".names"),
+    *(".cls", ".npy", ".npz", ".mat", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".h5", ".hdf5", ".safetensors"),
+    *(".parquet", ".arrow", ".feather", ".tfrecord", ".mdb", ".db", ".sqlite", ".py", ".ipynb", ".sh", ".m"),
+    *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".md5", ".sha1", ".sha256", ".lnk", ".url"),
+    *(".mp4", ".avi", ".mov", ".mkv", ".webm", ".wav", ".mp3", ".xmp", ".aae", ".thm", ".part", ".crdownload"),
+    *(".tmp", ".lock", ".bak"),
+}
+"""Endings of what is no picture. Any other file is tried, as an ending says little and may be missing."""
+
+_NO_PICTURE_NAMES = {"readme", "license", "licence", "copying", "notice", "makefile", "sha256sums", "md5sums"}
+_SYSTEM = {
+    *("__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "desktop.ini", "system volume information"),
+    *("$recycle.bin", "lost+found", "@eadir", "#recycle", "@recycle", "#snapshot", "__pycache__", "paxheader"),
+}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that a system or an archiver made."""
+    lower = name.lower()
+    return (lower.startswith((".", "paxheaders.")) and name not in (".", "..")) or lower in _SYSTEM
+
+
+def hidden_part(path: str) -> str | None:
+    """The path as far as its first hidden folder or file; None where there is none."""
+    parts = path.split("/")
+    return next(("/".join(parts[: place + 1]) for place, part in enumerate(parts) if is_hidden(part)), None)
+
+
+def may_be_picture(path: str) -> bool:
+    """Whether a file's name leaves it open that it is a picture; one without an ending is tried too."""
+    name = posixpath.basename(path).lower()
+    return ending(name) not in NO_PICTURES and name not in _NO_PICTURE_NAMES
+
+
+def ending(path: str) -> str:
+    """A file's ending in lower case, ".jpg"."""
+    return posixpath.splitext(path)[1].lower()
+
+
+@dataclass
+class Found:
+    """What lies below a folder, by its path there, sorted."""
+
+    files: dict[str, pafs.FileInfo] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    passed: Counter[str] = field(default_factory=Counter)  # how many of what kind were passed over
+
+
+def visible(fs: pafs.FileSystem, root: str) -> Found:
+    """The files and folders below `root` that are not hidden.
+
+    Links to files and folders are followed, but not a link to a folder that holds it. A link that leads nowhere
+    is a file, one that cannot be read. Raises ConfigError where a folder may not be read.
+    """
+    found, hidden = Found(), set()
+    try:
+        infos, found.passed = patiently(lambda: _infos(fs, root))
+    except OSError as error:
+        raise ConfigError(f"source.path: cannot list {root}: {error}") from error
+    for info in sorted(infos, key=lambda info: info.path):
+        path = info.path[len(root) :].strip("/")
+        if part := hidden_part(path):
+            hidden.add(part)
+        elif info.type == pafs.FileType.Directory:
+            found.folders.append(path)
+        elif info.type == pafs.FileType.Unknown:
+            found.passed["devices or pipes"] += 1
+        else:
+            found.files[path] = info
+    if hidden:
+        found.passed["hidden"] = len(hidden)
+    return found
+
+
+def _infos(fs: pafs.FileSystem, root: str) -> tuple[list[pafs.FileInfo], Counter[str]]:
+    passed: Counter[str] = Counter()
+    if isinstance(fs, pafs.LocalFileSystem):
+        return fs.get_file_info(list(_local(root, frozenset(), passed))), passed
+    return fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True)), passed
+
+
+def _local(folder: str, above: frozenset[str], passed: Counter[str]) -> Iterator[str]:
+    """What lies below a folder of this machine; hidden folders and links to one of `above` are not entered."""
+    real = os.path.realpath(folder)
+    if real in above:
+        passed["linked in a circle"] += 1
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not _is_utf8(entry.name):
+                passed["not named in UTF-8"] += 1
+                continue
+            yield entry.path
+            is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+            if is_folder and not is_hidden(entry.name):
+                yield from _local(entry.path, above | {real}, passed)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def passed_over(passed: Counter[str], endings: Counter[str], are_not: str) -> list[str]:
+    """What was passed over as a sentence; none where nothing was. `endings` counts files that `are_not` wanted."""
+    parts = [f"{count} {kind}" for kind, count in sorted(passed.items())]
+    if endings:
+        most = ", ".join(f"{name or 'no ending'} {count}" for name, count in endings.most_common(5))
+        more = ", …" if len(endings) > 5 else ""
+        parts.append(f"{endings.total()} {are_not} ({most}{more})")
+    return [f"passed over: {', '.join(parts)}"] if parts else []

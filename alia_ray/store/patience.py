@@ -1,0 +1,37 @@
+"""Reading and writing that fails for a moment is tried again, after pauses that grow."""
+
+import errno
+import random
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+TRIES = 5
+FIRST_PAUSE_S = 0.5  # doubled from try to try: with the jitter between 4 and 8 seconds in all
+
+_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_REFUSED = re.compile(r"ACCESS_DENIED|NO_SUCH|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|HTTP status 40[134]")
+
+T = TypeVar("T")
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether it is worth while to try again at once: not where something is missing, forbidden or full."""
+    lasts = isinstance(error, _LASTING) or error.errno in _FULL or _REFUSED.search(str(error))
+    return not lasts
+
+
+def patiently(act: Callable[[], T]) -> T:
+    """What `act` gives, which is called up to TRIES times. Raises its last OSError, or the first that lasts."""
+    pause = FIRST_PAUSE_S
+    for _ in range(TRIES - 1):
+        try:
+            return act()
+        except OSError as error:
+            if not may_pass(error):
+                raise
+        time.sleep(pause * random.uniform(0.5, 1))
+        pause *= 2
+    return act()

@@ -1,0 +1,45 @@
+import pyarrow.fs as pafs
+import pytest
+
+from alia_ray.sources.folders import hidden_part, may_be_picture, visible
+
+
+def test_an_object_store_shows_what_a_disk_shows(tmp_path):
+    for path in ("cat/1.jpg", "cat/._1.jpg", "__MACOSX/cat/2.jpg", ".git/a/b", ".git/c", "dog/new/3.jpg"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(b"")
+    disk = visible(pafs.LocalFileSystem(), str(tmp_path))
+    store = visible(pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "")
+    for found in (disk, store):
+        assert list(found.files) == ["cat/1.jpg", "dog/new/3.jpg"]
+        assert found.folders == ["cat", "dog", "dog/new"]
+        assert found.passed == {"hidden": 3}
+
+
+@pytest.mark.parametrize(
+    ("path", "hidden"),
+    [
+        ("a/b.jpg", None),
+        ("./a/../b.jpg", None),
+        ("a/.b/c/.d", "a/.b"),
+        ("a/Thumbs.db", "a/Thumbs.db"),
+        ("$Recycle.Bin/x", "$Recycle.Bin"),
+        ("...jpg", "...jpg"),
+    ],
+)
+def test_a_path_is_hidden_from_its_first_hidden_part_on(path, hidden):
+    assert hidden_part(path) == hidden
+
+
+@pytest.mark.parametrize(
+    "name", ["1", "1.", "1.jpg", "1.JPG.1", "readme.jpg", "a.b/1", "dsc.0001", "x.svg", "v1.2 final"]
+)
+def test_a_name_that_leaves_it_open_may_be_a_picture(name):
+    assert may_be_picture(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["1.txt", "1.jpg.txt", "README", "License", "labels.CSV", "a/b.part", "model.safetensors"]
+)
+def test_a_name_that_says_otherwise_is_none(name):
+    assert not may_be_picture(name)

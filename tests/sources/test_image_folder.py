@@ -1,0 +1,164 @@
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from alia_ray.config import ConfigError
+from alia_ray.config.source import ImageFolder
+from alia_ray.sources import list_images, notes, read_images
+
+
+def source(root: Path) -> ImageFolder:
+    return ImageFolder(kind="imagefolder", path=str(root), val_fraction=0, test_fraction=0)
+
+
+@pytest.fixture
+def put(tmp_path, picture):
+    """Writes files below tmp_path, pictures all of them, whatever they are called."""
+
+    def write(*paths: str) -> Path:
+        for number, path in enumerate(paths):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_bytes(picture(number))
+        return tmp_path
+
+    return write
+
+
+def labels(root: Path) -> dict[str, str | None]:
+    return {row["origin"]: row["label"] for row in list_images(source(root)).to_pylist()}
+
+
+HIDDEN = (
+    ".ipynb_checkpoints/1-checkpoint.jpg",
+    "__MACOSX/cat/1.jpg",
+    "cat/._1.jpg",
+    "cat/.DS_Store",
+    "cat/Thumbs.db",
+    "dog/@eaDir/1.jpg/SYNOPHOTO_THUMB_XL.jpg",
+    ".thumbnails/large/1.png",
+    "lost+found/1.jpg",
+    "$RECYCLE.BIN/S-1-5/1.jpg",
+    "System Volume Information/1.jpg",
+    ".git/logo.png",
+)
+
+
+def test_what_systems_and_tools_leave_behind_is_neither_a_class_nor_an_image_and_is_counted(put):
+    root = put("cat/1.jpg", "dog/1.jpg", *HIDDEN)
+    assert labels(root) == {"cat/1.jpg": "cat", "dog/1.jpg": "dog"}
+    assert notes(list_images(source(root))) == [f"passed over: {len(HIDDEN)} hidden"]
+
+
+def test_a_root_within_a_hidden_folder_is_read(put):
+    root = put(".cache/photos/cat/1.jpg")
+    assert labels(root / ".cache" / "photos") == {"cat/1.jpg": "cat"}
+
+
+NAMES = (
+    "1.jfif",
+    "2.JPG",
+    "3.avif",
+    "4.heic",
+    "5.jp2",
+    "6.pgm",
+    "7.tga",
+    "8",
+    "9.jpeg.1",
+    "10.jpg?width=300",
+    "11.odd",
+)
+
+
+def test_a_picture_is_listed_whatever_its_ending(put, numbers_read):
+    root = put(*(f"cat/{name}" for name in NAMES))
+    listing = list_images(source(root))
+    assert {origin.removeprefix("cat/") for origin in listing["origin"].to_pylist()} == set(NAMES)
+    assert sorted(numbers_read(source(root), listing)) == list(range(len(NAMES)))
+    assert not notes(listing)
+
+
+def test_what_is_no_picture_by_its_ending_is_passed_over_and_counted(put):
+    root = put(
+        "cat/1.jpg", "cat/1.txt", "dog/1.png", "dog/1.TXT", "dog/1.xml", "wnids.json", "README", "cat/x.mp4"
+    )
+    listing = list_images(source(root))
+    assert listing["origin"].to_pylist() == ["cat/1.jpg", "dog/1.png"]
+    assert notes(listing) == ["passed over: 6 that are no pictures (.txt 2, no ending 1, .mp4 1, .xml 1, .json 1)"]
+
+
+def test_a_class_is_the_first_folder_and_folders_in_it_belong_to_it(put):
+    root = put("cat/1.jpg", "cat/siamese/2.jpg", "cat/siamese/old/3.jpg")
+    assert set(labels(root).values()) == {"cat"}
+    assert set(labels(put("train/cat/a/1.jpg", "train/dog/1.jpg") / "train").values()) == {"cat", "dog"}
+
+
+def test_folders_of_splits_may_be_of_any_case(put):
+    root = put("Train/cat/1.jpg", "VAL/cat/deep/2.jpg", "Testing/cat/3.jpg")
+    rows = list_images(source(root)).to_pylist()
+    assert [(row["split"], row["label"]) for row in rows] == [("test", "cat"), ("train", "cat"), ("val", "cat")]
+
+
+def test_folders_of_splits_without_classes_are_refused(put):
+    root = put("train/1.jpg", "train/2.jpg", "val/3.jpg")
+    with pytest.raises(ConfigError, match=r"source\.path: train, val hold pictures, but no class folders"):
+        list_images(source(root))
+    assert set(labels(put("car/1.jpg")).values()) == {"car", "train", "val"}  # trains are vehicles too
+
+
+def test_a_folder_of_a_class_without_pictures_is_said(put):
+    root = put("cat/1.jpg", "dog/notes.txt")
+    (root / "bird").mkdir()
+    assert notes(list_images(source(root)))[1:] == ["the folders 'bird', 'dog' hold no picture"]
+
+
+def test_two_spellings_of_one_name_are_one_class(put):
+    decomposed = unicodedata.normalize("NFD", "café")
+    root = put("café/1.jpg", f"{decomposed}/2.jpg", "café /3.jpg")
+    assert labels(root) == {"café/1.jpg": "café", f"{decomposed}/2.jpg": "café", "café /3.jpg": "café"}
+
+
+def test_classes_that_differ_only_in_case_stay_two(put):
+    assert set(labels(put("A/1.jpg", "a/2.jpg")).values()) == {"A", "a"}  # as in datasets of letters
+
+
+def test_links_are_followed_but_not_in_circles(put, numbers_read):
+    root = put("photos/cat/1.jpg", "elsewhere/2.jpg")
+    photos = root / "photos"
+    (photos / "dog").symlink_to(root / "elsewhere")
+    (photos / "cat" / "3.jpg").symlink_to(root / "elsewhere" / "2.jpg")
+    (photos / "cat" / "back").symlink_to("..")
+    (photos / "cat" / "gone.jpg").symlink_to("nowhere.jpg")
+    (photos / "cat" / "self.jpg").symlink_to("self.jpg")
+    listing = list_images(source(photos))
+    origins = ["cat/1.jpg", "cat/3.jpg", "cat/gone.jpg", "cat/self.jpg", "dog/2.jpg"]
+    assert listing["origin"].to_pylist() == origins
+    assert numbers_read(source(photos), listing.take([0, 1, 2, 4])) == [0, 1, None, 1]
+    assert notes(listing) == ["passed over: 1 linked in a circle"]
+
+
+def test_what_is_no_file_or_has_no_readable_name_is_counted_and_never_opened(put):
+    root = put("cat/1.jpg")
+    os.mkfifo(root / "cat" / "pipe.jpg")
+    (root / "cat.jpg").mkdir()  # a folder called like a picture
+    Path(os.fsdecode(os.fsencode(root) + b"/cat/caf\xe9.jpg")).write_bytes(b"")
+    listing = list_images(source(root))
+    assert listing["origin"].to_pylist() == ["cat/1.jpg"]
+    assert notes(listing)[0] == "passed over: 1 devices or pipes, 1 not named in UTF-8"
+
+
+def test_a_folder_that_may_not_be_read_is_one_sentence(put, monkeypatch):
+    root = put("cat/1.jpg")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root reads any folder, so a test cannot take its rights away
+    with pytest.raises(ConfigError, match=r"source\.path: cannot list .*Permission denied"):
+        list_images(source(root))
+
+
+def test_files_are_read_from_names_with_spaces_and_marks(put):
+    root = put("a class/100% #1 & ü.jpg", "a class/x.. y.jpg")
+    assert all(isinstance(content, bytes) for content in read_images(source(root), list_images(source(root))))

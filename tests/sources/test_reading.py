@@ -1,0 +1,118 @@
+"""A store that fails now and then: every layout reads from it in the end, or says that it cannot be read now."""
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+
+from alia_ray.config.source import CsvTable, ImageFolder, ParquetTable, Source, WebDataset
+from alia_ray.sources import files, list_images, parquet_table, read_images, webdataset
+from alia_ray.sources.files import NoPictureError
+from alia_ray.store import patience
+
+
+def image_folder(root: Path, content: bytes) -> Source:
+    (root / "cat").mkdir()
+    (root / "cat" / "1.png").write_bytes(content)
+    return ImageFolder(kind="imagefolder", path=str(root))
+
+
+def csv(root: Path, content: bytes) -> Source:
+    image_folder(root, content)
+    (root / "meta.csv").write_text("path,label\ncat/1.png,cat\n")
+    return CsvTable(kind="csv", path=str(root / "meta.csv"), root=str(root))
+
+
+def parquet(root: Path, content: bytes) -> Source:
+    pq.write_table(pa.table({"image": [content], "label": ["cat"]}), root / "a.parquet")
+    return ParquetTable(kind="parquet", path=str(root))
+
+
+def shard(root: Path, content: bytes) -> Source:
+    with tarfile.open(root / "a.tar", "w") as tar:
+        for name, value in (("1.png", content), ("1.cls", b"cat")):
+            member = tarfile.TarInfo(name)
+            member.size = len(value)
+            tar.addfile(member, io.BytesIO(value))
+    return WebDataset(kind="webdataset", path=str(root))
+
+
+class Flaky(pafs.FileSystemHandler):
+    """This machine's files, of which every opening fails `failures` times before it succeeds."""
+
+    def __init__(self, failures: int) -> None:
+        self.fs, self.failures, self.failed = pafs.LocalFileSystem(), failures, 0
+
+    def _open(self, open_file: Callable[[str], pa.NativeFile], path: str) -> pa.NativeFile:
+        if self.failed < self.failures:
+            self.failed += 1
+            raise OSError("AWS Error SLOW_DOWN during GetObject operation: Please reduce your request rate.")
+        self.failed = 0
+        return open_file(path)
+
+    def open_input_stream(self, path: str) -> pa.NativeFile:
+        return self._open(self.fs.open_input_stream, path)
+
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        return self._open(self.fs.open_input_file, path)
+
+    def get_file_info(self, paths: list[str]) -> list[pafs.FileInfo]:
+        return self.fs.get_file_info(paths)
+
+    def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
+        return self.fs.get_file_info(selector)
+
+    def get_type_name(self) -> str:
+        return "flaky"
+
+    def normalize_path(self, path: str) -> str:
+        return path
+
+    def _unused(self, *args: object) -> None:
+        raise NotImplementedError
+
+    create_dir = delete_dir = delete_dir_contents = delete_root_dir_contents = _unused
+    delete_file = move = copy_file = open_output_stream = open_append_stream = _unused
+
+
+@pytest.fixture
+def flaky(monkeypatch) -> Iterator[Callable[[int], None]]:
+    """Makes the sources' files fail so many times each; nobody waits."""
+
+    def become(failures: int) -> None:
+        fs = pafs.PyFileSystem(Flaky(failures))
+        for module in (files, parquet_table, webdataset):
+            monkeypatch.setattr(module, "filesystem", lambda path: (fs, path))
+
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
+    return become
+
+
+@pytest.mark.parametrize("layout", [image_folder, csv, parquet, shard])
+def test_a_picture_is_read_in_spite_of_hiccups(tmp_path, picture, flaky, layout):
+    source = layout(tmp_path, picture(7))
+    rows = list_images(source)
+    flaky(patience.TRIES - 1)
+    assert read_images(source, rows) == [picture(7)]
+
+
+@pytest.mark.parametrize("layout", [image_folder, csv, parquet, shard])
+def test_a_store_that_is_down_is_an_error_that_is_not_final(tmp_path, picture, flaky, layout):
+    source = layout(tmp_path, picture(7))
+    rows = list_images(source)
+    flaky(10 * patience.TRIES)
+    (content,) = read_images(source, rows)
+    assert isinstance(content, OSError)
+    assert not isinstance(content, NoPictureError)
+
+
+def test_a_row_without_a_picture_is_not_worth_another_try(tmp_path):
+    pq.write_table(pa.table({"image": pa.array([None], pa.binary()), "label": ["cat"]}), tmp_path / "a.parquet")
+    source = ParquetTable(kind="parquet", path=str(tmp_path))
+    (content,) = read_images(source, list_images(source))
+    assert isinstance(content, NoPictureError)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from alia_ray.config import Config, ConfigError, load_config
+from alia_ray.config import Config, ConfigError, Run, load_config
 from alia_ray.errors import StageError
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.progress import note, say
@@ -22,7 +22,7 @@ from alia_ray.progress import note, say
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from alia_ray.cluster.joining import Cluster
+    from alia_ray.cluster.placement import Cluster
     from alia_ray.state import State
 
 app = typer.Typer(
@@ -78,7 +78,7 @@ def experiment(config: ConfigPath, overrides: Overrides = None) -> None:
         settings, listing = _load(config, overrides)
         from alia_ray.experiment.run import run_experiment
 
-        with _cluster(settings, "experiment") as cluster:
+        with _cluster(settings.run, "experiment") as cluster:
             run_experiment(settings, cluster, listing)
 
 
@@ -91,9 +91,30 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
         from alia_ray.pipeline import check_server
 
         check_server(settings)
-        with _cluster(settings, None) as cluster:
+        with _cluster(settings.run, None) as cluster:
             described = describe(settings, cluster, listing)
         typer.echo(described)
+
+
+@app.command()
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="Also what this run needs.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Say what machine and cluster have, and all that stands in a run's way; exit code 2 where something does."""
+    with _exit_codes():
+        settings = load_config(config, overrides) if config else None
+        from alia_ray.checks.doctor import examine
+
+        run = settings.run if settings else Run(folder=".")
+        with _cluster(_without_gpus(run), None):
+            findings = list(examine(settings))
+        for finding in findings:
+            typer.echo(finding)
+        if any(finding.ok is False for finding in findings):
+            raise typer.Exit(2)
 
 
 def _stage_command(name: str, stage: str, help: str) -> None:
@@ -162,8 +183,7 @@ def export(
         from alia_ray.export.plan import plan_export, write_export
 
         planned = plan_export(_state(settings), out, format, arm, added_only)
-        no_gpus = settings.run.model_copy(update={"gpus": None, "accelerator": "cpu"})
-        with _cluster(settings.model_copy(update={"run": no_gpus}), "export") as cluster:
+        with _cluster(_without_gpus(settings.run), "export") as cluster:
             write_export(planned, cluster)
 
 
@@ -260,7 +280,7 @@ def _say_notes(error: Exception) -> None:
 
 
 @contextmanager
-def _cluster(settings: Config, command: str | None) -> Iterator["Cluster"]:
+def _cluster(run: Run, command: str | None) -> Iterator["Cluster"]:
     """Ray, joined quietly: what only the log is told lies in the run folder, under the command's name if any."""
     import ray
 
@@ -268,12 +288,17 @@ def _cluster(settings: Config, command: str | None) -> Iterator["Cluster"]:
     from alia_ray.log import quiet
     from alia_ray.store.run_folder import RunFolder
 
-    folder = RunFolder(settings.run.folder) if command else None
-    with quiet(folder, command or "plan"), joined(settings.run) as cluster:
+    folder = RunFolder(run.folder) if command else None
+    with quiet(folder, command or "plan"), joined(run) as cluster:
         signal.signal(signal.SIGTERM, _stop)  # Ray has put one of its own there, which prints a stack
         about = ray.get_runtime_context()
         note(f"Ray's own logs: {about.get_temp_dir()}/{about.get_session_name()}/logs")
         yield cluster
+
+
+def _without_gpus(run: Run) -> Run:
+    """For what computes nothing: no GPU is waited for."""
+    return run.model_copy(update={"gpus": None, "accelerator": "cpu"})
 
 
 def _load(
@@ -289,7 +314,7 @@ def _load(
 def _run(settings: Config, listing: "pa.Table | None") -> None:
     from alia_ray.pipeline import run_all
 
-    with _cluster(settings, "run") as cluster:
+    with _cluster(settings.run, "run") as cluster:
         run_all(settings, cluster, listing)
 
 
@@ -298,7 +323,7 @@ def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:
     from alia_ray.pipeline import STAGES
 
     state = _state(settings, listing)
-    with _cluster(settings, stage) as cluster:
+    with _cluster(settings.run, stage) as cluster:
         STAGES[stage](state, cluster)
 
 

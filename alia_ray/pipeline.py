@@ -17,7 +17,7 @@ from alia_ray.checks import servers
 from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of, refuse
 from alia_ray.checks.plan import check_fits
 from alia_ray.checks.texts import long_domains
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, as_yaml
 from alia_ray.config.arms import BASE, Arm, EditSet
 from alia_ray.edits.attempts import TRIES
@@ -42,7 +42,7 @@ def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
 
     `listing`: the source's, where it was listed before.
     """
-    check_fits(settings, cluster)
+    check_fits(settings, cluster, listing)
     check_server(settings)
     for doubt in doubtful_things(settings, listing_of(settings) if listing is None else listing):
         say(doubt)

@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 import torch
 from PIL import Image
 
-from alia_ray.cluster.joining import Cluster, joined
+from alia_ray.cluster.joining import joined
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, load_config
 from alia_ray.config.arms import BASE
 from alia_ray.config.filters import VARIANTS

@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 import torch
 from measuring import name_of, write
 
-from alia_ray.cluster.joining import Cluster, joined
+from alia_ray.cluster.joining import joined
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import load_config
 from alia_ray.config.arms import BASE
 from alia_ray.edits.attempts import as_table, still_to_try, with_attempts

@@ -13,6 +13,8 @@ def ray_cluster(tmp_path_factory) -> Iterator[None]:
     os.environ["HF_DATASETS_CACHE"] = str(tmp_path_factory.mktemp("datasets"))  # of workers; else there as well
     import ray
 
+    from alia_ray.cluster import joining  # noqa: F401, what it sets for Ray
+
     ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level="WARNING")
     yield
     ray.shutdown()

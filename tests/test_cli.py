@@ -33,6 +33,7 @@ STAGES = [
     "evaluate",
     "report",
     "plan",
+    "doctor",
     "demo",
     "export",
 ]

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from ray.exceptions import RayTaskError
 
 from alia_ray.cluster.joining import available
 from alia_ray.config import Config, load_config
@@ -81,7 +80,7 @@ def finished(ray_cluster, tmp_path_factory) -> Path:
 def test_no_stage_before_evaluate_reads_the_test_split(finished):
     """The run came this far while its test pictures and labels were garbage; `evaluate` would not have."""
     state = State(small(finished))
-    with hidden_test_split(finished), pytest.raises(RayTaskError, match="cannot be decoded"):
+    with hidden_test_split(finished), pytest.raises(StageError, match=r"evaluate: .*cannot be decoded"):
         evaluate_classifier(
             state.folder.uri(*state.arm_path(BASE)), state.test_examples(BASE), state.classes, available("auto")
         )

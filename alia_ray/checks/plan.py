@@ -4,10 +4,11 @@ from collections import Counter
 
 import pyarrow as pa
 
-from alia_ray.checks import names, texts
-from alia_ray.checks.inputs import listing_of
+from alia_ray.checks import names, resources, texts
+from alia_ray.checks.inputs import listing_of, refuse
 from alia_ray.checks.splits import doubtful_things
-from alia_ray.cluster.joining import Cluster, Placement, check_llm, check_trainers, place
+from alia_ray.cluster.memory import caption_needs, edit_needs, uncounted
+from alia_ray.cluster.placement import GB, Cluster, Needs, place
 from alia_ray.config import Config, Experiment, Pool
 from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
 
@@ -15,14 +16,13 @@ BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 """Encoded bytes per RGB pixel of a photograph, roughly; for the disk estimate only."""
 
 
-def check_fits(settings: Config, cluster: Cluster) -> None:
-    """Raise ConfigError for a stage that the cluster could never schedule, before the first one starts."""
-    if settings.discover.prompts is None:
-        place("caption", settings.caption, cluster)
-        if settings.llm.base_url is None:
-            check_llm(settings.llm, cluster)
-    place("edit", settings.edit, cluster)
-    check_trainers(settings.train, cluster)
+def check_fits(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
+    """Raise ConfigError for a stage that the cluster could never schedule, before the first one starts.
+
+    `listing`: the source's; without it the memory that training's images take is not counted.
+    """
+    splits = listing.column("split").to_pylist() if listing is not None else []
+    refuse([resources.wrong_things(settings, cluster, images=splits.count("train") + splits.count("val"))])
 
 
 def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> str:
@@ -30,9 +30,9 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
 
     Raises ConfigError when a stage cannot be scheduled.
     """
-    check_fits(settings, cluster)
     if listing is None:
         listing = listing_of(settings)
+    check_fits(settings, cluster, listing)
     splits = Counter(listing.column("split").to_pylist())
     prompts = settings.discover.prompts
     domains = len(prompts) if prompts else settings.discover.max_domains
@@ -40,17 +40,20 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
     tries_all = settings.edit.edits_per_image == "all" or settings.draws_from_all
     most = "" if prompts and tries_all else "at most "
     gigabytes = attempts * settings.edit.size**2 * BYTES_PER_PIXEL[settings.edit.format] / 1e9
+    captioners = _pool("caption", settings.caption, cluster, caption_needs(settings, cluster))
+    editors = _pool("edit", settings.edit, cluster, edit_needs(settings, cluster))
     lines = [
         f"cluster   {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs",
         f"images    {sum(splits.values())}: " + ", ".join(f"{n} {split}" for split, n in sorted(splits.items())),
-        f"caption   {splits['train'] if not prompts else 0} images, {_pool('caption', settings.caption, cluster)}",
+        f"caption   {splits['train'] if not prompts else 0} images, {captioners}",
         f"discover  {'your prompts' if prompts else f'at most {domains} prompts from {settings.llm.model.name}'}",
         f"edit      {most}{attempts} edits of {settings.edit.size}² pixels with {settings.edit.method}, "
-        f"{_pool('edit', settings.edit, cluster)}; {most}about {gigabytes:.2f} GB as {settings.edit.format}",
+        f"{editors}; {most}about {gigabytes:.2f} GB as {settings.edit.format}",
         f"train     {len(settings.train.arms)} arms ({', '.join(settings.train.arms)}) of "
         f"{settings.train.epochs} epochs, {settings.train.workers} workers",
         *_experiment(settings, listing),
         *(f"note      {doubt}" for doubt in doubtful_things(settings, listing)),
+        *_not_counted(settings),
         f"folder    {settings.run.folder}",
         *names.describe(settings, listing),
         *texts.doubtful_things(settings, listing),
@@ -85,7 +88,14 @@ def _is_filtered(arm: Arm, settings: Config) -> bool:
     return arm.edits is not None and bool(arm.variant.filters if arm.variant else settings.judge.filters)
 
 
-def _pool(stage: str, pool: Pool, cluster: Cluster) -> str:
-    placement: Placement = place(stage, pool, cluster)
+def _pool(stage: str, pool: Pool, cluster: Cluster, needs: Needs) -> str:
+    placement = place(stage, pool, cluster, needs)
     on = f"{placement.num_gpus:g} GPU" if placement.num_gpus else f"{placement.num_cpus:g} CPU"
-    return f"{placement.workers} workers of {on}, batches of {pool.batch_size}"
+    memory = f" and about {needs.memory / GB:.1f} GB"
+    return f"{placement.workers} workers of {on}{memory}, batches of {pool.batch_size}"
+
+
+def _not_counted(settings: Config) -> list[str]:
+    """The line that says which models' memory is not in the plan."""
+    unknown = ", ".join(uncounted(settings))
+    return [f"memory    not counted, for it is not on this machine yet: {unknown}"] if unknown else []

@@ -1,44 +1,39 @@
-"""Joining Ray, and the resource plan: which pool gets how many workers on what share of a GPU."""
+"""Joining Ray, and waiting for the GPUs of a cluster that scales."""
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 
-# Ray reads both variables when it is imported.
+# Ray reads these variables when it is imported.
 # It repeats these lines at every pool and every second of a training; they say nothing that one could mend.
 os.environ.setdefault(
     "RAY_DEDUP_LOGS_SKIP_REGEX", "Failed to query Ray Train|constructor arguments in the object store"
 )
 # Under `uv run` Ray would start every worker through uv again, at many seconds each.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+# A task that Ray's memory monitor kills would be tried again for ever.
+os.environ.setdefault("RAY_task_oom_retries", "3")
+# A worker without a GPU sees all of them since Ray 2.60, and libraries take the first: hidden, as before.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 import ray
+from ray._private.services import find_bootstrap_address
 from ray.autoscaler.sdk import request_resources
 
-from alia_ray.config import ConfigError, Llm, Pool, Run, Train
+from alia_ray.cluster.devices import logical_gpus, sights
+from alia_ray.cluster.machine import free_memory, machine_memory, usable_cpus
+from alia_ray.cluster.placement import Cluster, Node
+from alia_ray.config import ConfigError, Run
 from alia_ray.errors import StageError
 from alia_ray.progress import say
 
+_HIDE_GPUS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # the same where Ray runs already
 _GPU_POLL_S = 5.0
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What a run may use, in Ray's logical units."""
-
-    cpus: float
-    gpus: float
-
-
-@dataclass(frozen=True)
-class Placement:
-    """A pool's size, and what each of its workers holds."""
-
-    workers: int
-    num_cpus: float
-    num_gpus: float
+_ANSWER_TIMEOUT_S = 5.0
+_FOR_OBJECTS = 0.3  # of the memory that is free: Ray's own share for what it keeps between workers
 
 
 @contextmanager
@@ -55,26 +50,58 @@ def joined(run: Run) -> Iterator[Cluster]:
 def join(run: Run) -> Cluster:
     """Connect to Ray and say what it has.
 
-    Joins `run.address` or a cluster that RAY_ADDRESS names (a submitted job), else starts Ray on this machine.
-    There, one logical CPU more than cores is declared, so that reading and writing go on beside the workers.
-    With `run.gpus` it returns once they are up. Raises ConfigError when the address does not answer or GPUs are
-    wanted that cannot be there, and StageError when they did not come in time.
+    Joins `run.address`, a cluster that RAY_ADDRESS names (a submitted job), or one that `ray start` started on
+    this machine; else starts Ray here. There, one logical CPU more than this process may use is declared, so that
+    reading and writing go on beside the workers. With `run.gpus` it returns once they are up. Raises ConfigError
+    when the address does not answer or GPUs are wanted that cannot be there, and StageError when they did not
+    come in time.
     """
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and timings; ours are shorter
     address = run.address or os.environ.get("RAY_ADDRESS")
     options = {"log_to_driver": True, "logging_level": "WARNING", "ignore_reinit_error": True}
+    if not address and not ray.is_initialized() and (address := _started_here()):
+        say(f"cluster: joining the Ray that runs here, at {address}")
     if address:
-        try:
-            ray.init(address=address, **options)
-        except ConnectionError as error:
-            raise ConfigError(f"run.address: no Ray cluster answers at {address}") from error
+        _connect(address, options)
     elif not ray.is_initialized():
         # Nobody announces that this machine will go, and a process less starts sooner.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-        ray.init(num_cpus=(os.cpu_count() or 1) + 1, include_dashboard=False, **options)
+        if free_memory() < machine_memory():  # a control group's limit, which Ray may not see
+            options["object_store_memory"] = int(_FOR_OBJECTS * free_memory())
+        ray.init(address="local", num_cpus=usable_cpus() + 1, include_dashboard=False, **options)
     if run.gpus:
         _wait_for_gpus(run.gpus, run.gpu_timeout_s if address else 0.0)
     return available(run.accelerator)
+
+
+def _started_here() -> str | None:
+    """The address of a cluster that `ray start` started on this machine, if it lives.
+
+    Ray itself would take one that was killed for alive, and wait for it.
+    """
+    address = find_bootstrap_address(None)
+    return address if address and _answers(address) else None
+
+
+def _connect(address: str, options: dict[str, object]) -> None:
+    """Join the cluster at an address. Raises ConfigError where none is."""
+    nobody = ConfigError(f"run.address: no Ray cluster answers at {address}; start one, or correct the address")
+    if ":" in address and "://" not in address and not _answers(address):
+        raise nobody
+    try:
+        ray.init(address=address, runtime_env={"env_vars": _HIDE_GPUS}, **options)
+    except ConnectionError as error:
+        raise nobody from error
+
+
+def _answers(address: str) -> bool:
+    """Whether something listens at HOST:PORT; Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_TIMEOUT_S):
+            return True
+    except (OSError, ValueError, OverflowError):
+        return False
 
 
 def _wait_for_gpus(wanted: int, timeout_s: float) -> None:
@@ -95,61 +122,46 @@ def _wait_for_gpus(wanted: int, timeout_s: float) -> None:
 
 
 def available(accelerator: str) -> Cluster:
-    """The cluster's resources; without GPUs when `accelerator` is "cpu"."""
-    resources = ray.cluster_resources()
-    gpus = 0.0 if accelerator == "cpu" else resources.get("GPU", 0.0)
-    if accelerator == "gpu" and not gpus:
+    """The cluster's nodes as they are now, with the GPUs that torch can use.
+
+    accelerator: "cpu" leaves GPUs out; "gpu" raises ConfigError where there is none or torch cannot use one;
+    "auto" says so in a line and leaves out those that it cannot use.
+    """
+    nodes = {node["NodeID"]: _node(node) for node in ray.nodes() if node["Alive"]}
+    if accelerator == "cpu":
+        return Cluster.of(tuple(replace(node, gpus=0.0) for node in nodes.values()))
+    if not logical_gpus():
+        nodes = _usable(nodes, accelerator)
+    cluster = Cluster.of(tuple(nodes.values()))
+    if accelerator == "gpu" and not cluster.gpus:
         raise ConfigError("run.accelerator is 'gpu', but the cluster has no GPU; set it to 'auto' or 'cpu'")
-    return Cluster(cpus=resources.get("CPU", 0.0), gpus=gpus)
+    return cluster
 
 
-def place(stage: str, pool: Pool, cluster: Cluster) -> Placement:
-    """Size a stage's pool, leaving one CPU for reading and writing.
-
-    Raises ConfigError when the pool can never be scheduled, instead of waiting for ever.
-    """
-    spare_cpus = cluster.cpus - 1
-    most = int(spare_cpus // pool.cpus_per_worker)
-    if cluster.gpus:
-        most = min(most, _gpu_slots(pool.gpus_per_worker, cluster.gpus))
-    workers = max(most, 1) if pool.workers == "auto" else pool.workers
-    if workers > most:
-        raise ConfigError(
-            f"{stage}.workers: {workers} workers need {workers * pool.cpus_per_worker:g} CPUs (and one more for "
-            f"reading and writing) and {workers * pool.gpus_per_worker if cluster.gpus else 0:g} GPUs, but the "
-            f"cluster has {cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs; at most {most} fit"
-        )
-    return Placement(workers, pool.cpus_per_worker, pool.gpus_per_worker if cluster.gpus else 0.0)
+def _node(node: dict[str, object]) -> Node:
+    """A node's resources; of the driver's own no more memory than is free to this process now."""
+    has = node["Resources"]
+    memory = has.get("memory")
+    if memory is not None and node["NodeID"] == ray.get_runtime_context().get_node_id():
+        memory = min(memory, (1 - _FOR_OBJECTS) * free_memory())
+    return Node(has.get("CPU", 0.0), has.get("GPU", 0.0), memory)
 
 
-def check_trainers(train: Train, cluster: Cluster) -> None:
-    """Raise ConfigError for more trainers than the cluster has room for.
-
-    Ray Train's controller asks for no CPU of its own (Ray 2.60), so the workers may take all there are.
-    """
-    workers, cpus = train.workers, train.workers * train.cpus_per_worker
-    if cpus > cluster.cpus or (cluster.gpus and workers > cluster.gpus):
-        gpus = f" and {workers} GPUs" if cluster.gpus else ""
-        raise ConfigError(
-            f"train.workers: {workers} workers need {cpus:g} CPUs{gpus}, but the cluster has "
-            f"{cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs; lower train.workers or train.cpus_per_worker"
-        )
+_said: set[str] = set()
 
 
-def trainings_at_once(train: Train, cluster: Cluster) -> int:
-    """How many trainings fit side by side, leaving one CPU for other tasks where it can."""
-    most = int((cluster.cpus - 1) // (train.workers * train.cpus_per_worker))
-    return max(1, min(most, int(cluster.gpus // train.workers)) if cluster.gpus else most)
-
-
-def check_llm(llm: Llm, cluster: Cluster) -> None:
-    """Raise ConfigError for more GPUs of one server than the cluster has."""
-    if cluster.gpus and llm.gpus > cluster.gpus:
-        raise ConfigError(
-            f"llm.gpus: {llm.gpus} GPUs on one node are asked for; the cluster has {cluster.gpus:g} in all"
-        )
-
-
-def _gpu_slots(share: float, gpus: float) -> int:
-    """Workers that fit: a worker's fraction of a GPU must lie on one card."""
-    return int(gpus) * int(1 / share + 1e-9) if share < 1 else int(gpus // share)
+def _usable(nodes: dict[str, Node], accelerator: str) -> dict[str, Node]:
+    """The nodes without the GPUs that torch cannot use, and with the memory of those that it can."""
+    seen = sights({name: node.gpus for name, node in nodes.items() if node.gpus})
+    for name, sight in seen.items():
+        if sight.problem is None:
+            nodes[name] = replace(nodes[name], gpu_memory=sight.free)
+            continue
+        problem = f"run.accelerator: Ray counts {nodes[name].gpus:g} GPUs on node {name[:8]}, but {sight.problem}"
+        if accelerator == "gpu":
+            raise ConfigError(f"{problem}; mend that, or set run.accelerator to 'auto' or 'cpu'")
+        if problem not in _said:
+            _said.add(problem)
+            say(f"{problem}; it goes on without them")
+        nodes[name] = replace(nodes[name], gpus=0.0)
+    return nodes

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from alia_ray import pipeline
 from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
 from alia_ray.checks.plan import arms_of, check_fits
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, Experiment, as_yaml
 from alia_ray.config.arms import ARMS, BASE, Arm
 from alia_ray.experiment.statistics import Outcome, compare
@@ -30,7 +30,7 @@ def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None 
     """
     arms = arms_of(settings, listing)
     states = draws(settings, arms, listing)
-    check_fits(states[0].settings, cluster)
+    check_fits(states[0].settings, cluster, listing)
     pipeline.check_server(states[0].settings)
     for doubt in doubtful_things(settings, listing_of(settings) if listing is None else listing):
         say(doubt)

@@ -17,12 +17,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import ray
 
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.failures import failures_of
+from alia_ray.cluster.placement import Cluster
 from alia_ray.errors import StageError
 from alia_ray.export.formats import FORMATS
 from alia_ray.export.formats.samples import SAMPLES
 from alia_ray.progress import Progress
-from alia_ray.stages.streaming import failures_of
 from alia_ray.store.run_folder import RunFolder, below, filesystem, first_of_each
 from alia_ray.training.examples import ROWS_AT_ONCE, Examples, count
 

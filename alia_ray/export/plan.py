@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from alia_ray.checks import paths
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import ConfigError
 from alia_ray.config.arms import ARMS, Arm
 from alia_ray.config.places import Place

@@ -5,7 +5,9 @@ import pyarrow.compute as pc
 import ray
 
 from alia_ray import config
-from alia_ray.cluster.joining import Cluster, place
+from alia_ray.cluster.devices import worker_device
+from alia_ray.cluster.memory import caption_needs
+from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Caption, Config
 from alia_ray.images import decode_rgb
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
@@ -41,7 +43,7 @@ def caption(settings: Config, images: Table, cluster: Cluster) -> Table:
             todo=len(todo),
             run=settings.run,
         ),
-        place("caption", settings.caption, cluster),
+        place("caption", settings.caption, cluster, caption_needs(settings, cluster)),
     )
     return target
 
@@ -56,7 +58,7 @@ class _Captions:
     def __init__(self, settings: Caption) -> None:
         from alia_ray.models.captioner import Captioner
 
-        self.captioner = Captioner(settings.model, prefix=settings.prefix, max_new_tokens=settings.max_new_tokens)
+        self.captioner = Captioner(settings.model, worker_device(), settings.prefix, settings.max_new_tokens)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         captions = self.captioner.caption([decode_rgb(image) for image in rows.column("image").to_pylist()])

@@ -8,7 +8,9 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from alia_ray.cluster.joining import available, check_llm
+from alia_ray.cluster.devices import logical_gpus
+from alia_ray.cluster.joining import available
+from alia_ray.cluster.placement import check_llm
 from alia_ray.config import Config, ConfigError, Llm
 from alia_ray.errors import StageError
 from alia_ray.llm.connection import Endpoint
@@ -65,7 +67,7 @@ def _host(config: Config) -> Iterator[ActorHandle]:
     cluster = available(config.run.accelerator)
     check_llm(config.llm, cluster)
     gpus = config.llm.gpus if cluster.gpus else 0
-    host = _LlmHost.options(num_cpus=1, num_gpus=gpus).remote(gpus)
+    host = _LlmHost.options(num_cpus=1, num_gpus=gpus).remote(0 if logical_gpus() else gpus)
     try:
         _wait_until_scheduled(host, gpus, config.llm)
         say(f"discover: starting vLLM with {config.llm.model.name}; this takes a minute or more")

@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 import ray
 
 from alia_ray import config
-from alia_ray.cluster.joining import Cluster, place
+from alia_ray.cluster.devices import worker_device
+from alia_ray.cluster.memory import edit_needs
+from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, Edit, Judge
 from alia_ray.edits.attempts import (
     Attempt,
@@ -145,7 +147,7 @@ def _edit_images(
             todo=len(todo),
             run=settings.run,
         ),
-        place("edit", settings.edit, cluster),
+        place("edit", settings.edit, cluster, edit_needs(settings, cluster)),
     )
 
 
@@ -183,8 +185,9 @@ class EditAndJudge:
         from alia_ray.stages.scoring import Scorer
 
         self.edit, self.judge, self.plan, self.thresholds = edit, judge, plan, thresholds
-        self.editor = Editor(edit)
-        self.scorer = Scorer(judge, classifier_folder)
+        device = worker_device()
+        self.editor = Editor(edit, device)
+        self.scorer = Scorer(judge, classifier_folder, device)
         self.node = socket.gethostname()
         self.threads = ThreadPoolExecutor(max(2, int(edit.cpus_per_worker)))
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import ray
 
 from alia_ray import config
-from alia_ray.cluster.joining import Cluster, place
+from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, ConfigError, Pool
 from alia_ray.config.source import Source
 from alia_ray.images import DecodeError, plain_rgb

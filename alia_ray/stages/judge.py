@@ -7,7 +7,9 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import ray
 
-from alia_ray.cluster.joining import Cluster, place
+from alia_ray.cluster.devices import worker_device
+from alia_ray.cluster.memory import judge_needs
+from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, Judge
 from alia_ray.images import decode_rgb, to_array
 from alia_ray.stages.edit import with_verdicts
@@ -46,7 +48,7 @@ def judge(
                 todo=len(todo),
                 run=settings.run,
             ),
-            place("edit", settings.edit, cluster),
+            place("edit", settings.edit, cluster, judge_needs(settings, cluster)),
         )
 
 
@@ -62,7 +64,7 @@ class _Judge:
         from alia_ray.stages.scoring import Scorer
 
         self.judge, self.thresholds = judge, thresholds
-        self.scorer = Scorer(judge, classifier_folder)
+        self.scorer = Scorer(judge, classifier_folder, worker_device())
 
     def __call__(self, edits: pa.Table) -> pa.Table:
         import torch

@@ -10,14 +10,14 @@ from alia_ray.config import Judge
 
 
 class Scorer:
-    """Holds the judges on one device."""
+    """Holds the judges on one device, by default a GPU where there is one."""
 
-    def __init__(self, judge: Judge, classifier_folder: str) -> None:
+    def __init__(self, judge: Judge, classifier_folder: str, device: torch.device | None = None) -> None:
         from alia_ray.models.classifier import load_classifier
         from alia_ray.models.clip import ClipJudge
         from alia_ray.models.loading import pick_device
 
-        self.device = pick_device()
+        self.device = device or pick_device()
         self.texts = [*judge.positives, *judge.negatives]
         self.positives = len(judge.positives)
         self.clip = ClipJudge(judge.model, judge.positives, judge.negatives, self.device)

@@ -7,9 +7,7 @@ table only if that has such a column. A pass that is killed loses the blocks und
 of an earlier run stays until the outcome of trying it again is committed.
 """
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, DataContext
-from ray.exceptions import RayError
 
-from alia_ray.cluster.joining import Placement
+from alia_ray.cluster.failures import failures_of
+from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
 from alia_ray.progress import Progress
@@ -28,6 +26,7 @@ from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import ERROR_KINDS, ERRORS
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
+RESTARTS = 5  # of a lost worker, and of what it was at; Ray Data's own number has no end
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
 ROWS_BEFORE_REFUSING = 200  # before so many rows no share of errors stops a pass that has not come to its end
 BLOCKS = 24  # a small pass has about so many, as far as its batches allow, for progress that moves
@@ -123,6 +122,8 @@ def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
     resources = {"num_cpus": placement.num_cpus}
     if placement.num_gpus:
         resources["num_gpus"] = placement.num_gpus
+    if placement.memory:
+        resources["memory"] = placement.memory
     return (
         ray.data.read_parquet(job.source, filesystem=job.target.folder.fs)
         .select_columns(job.columns)
@@ -134,6 +135,8 @@ def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
             batch_format="pyarrow",
             batch_size=job.batch_size,
             compute=ActorPoolStrategy(size=placement.workers),
+            max_restarts=RESTARTS,
+            max_task_retries=RESTARTS,
             **resources,
         )
         .map_batches(
@@ -143,17 +146,6 @@ def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
             batch_size=None,
         )
     )
-
-
-@contextmanager
-def failures_of(stage: str) -> Iterator[None]:
-    """Say in one sentence what a worker's exception said; Ray prints where it came from."""
-    try:
-        yield
-    except RayError as error:
-        raised = re.findall(r"^\s*([\w.]*(?:Error|Exception|Interrupt): .+)$", str(error), re.MULTILINE)
-        reason = raised[0] if raised else str(error).strip().splitlines()[0]  # the first is the worker's own
-        raise StageError(f"{stage}: a worker failed: {reason}; what was committed stays, run it again") from error
 
 
 def _block_rows(batch_size: int, todo: int, workers: int) -> int:

@@ -12,7 +12,10 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from alia_ray.cluster.joining import Cluster, available
+from alia_ray.cluster.devices import worker_device
+from alia_ray.cluster.failures import failures_of
+from alia_ray.cluster.joining import available
+from alia_ray.cluster.placement import Cluster
 from alia_ray.training.examples import Examples, class_indices, count, load, shard
 
 _IMAGES_PER_TASK = 512  # at least, so that a task is worth loading the classifier for
@@ -75,9 +78,10 @@ def predict(folder: str, examples: Examples, cluster: Cluster) -> Predictions:
     tasks = max(1, min(int(cluster.gpus or cluster.cpus), -(-total // _IMAGES_PER_TASK)))
     ask = ray.remote(num_cpus=1, num_gpus=1 if cluster.gpus else 0)(_predict)
     threads = _GPU_DECODERS if cluster.gpus else 1
-    parts = ray.get(
-        [ask.remote(folder, shard([examples.resolved()], rank, tasks), threads) for rank in range(tasks)]
-    )
+    with failures_of("evaluate"):
+        parts = ray.get(
+            [ask.remote(folder, shard([examples.resolved()], rank, tasks), threads) for rank in range(tasks)]
+        )
     return Predictions(
         [example_id for part in parts for example_id in part.ids],
         np.concatenate([part.probabilities for part in parts]),
@@ -90,7 +94,7 @@ def predict(folder: str, examples: Examples, cluster: Cluster) -> Predictions:
 def _predict(folder: str, examples: list[Examples], threads: int) -> Predictions:
     from alia_ray.models.classifier import load_classifier
 
-    classifier = load_classifier(folder)
+    classifier = load_classifier(folder, worker_device())
     loaded = load(examples, classifier.pixels, threads)
     probabilities = [
         classifier.probabilities(pixels.to(classifier.device).float() / 255).cpu().numpy()

@@ -26,7 +26,9 @@ import pyarrow.fs as pafs
 import ray
 import ray.train
 
-from alia_ray.cluster.joining import Cluster, check_trainers, trainings_at_once
+from alia_ray.cluster.failures import out_of_memory
+from alia_ray.cluster.memory import train_needs
+from alia_ray.cluster.placement import Cluster, Needs, check_trainers, trainings_at_once
 from alia_ray.config import ConfigError, Train
 from alia_ray.config.arms import Augment
 from alia_ray.errors import StageError
@@ -79,7 +81,7 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     todo = [each for each in trainings if RunFolder(each.out).read_json(HISTORY) is None]
     if not todo:
         return
-    lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster))
+    lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster, _most_needs(todo, cluster)))
     jobs = _jobs(todo)
     _remove_notes(RunFolder(todo[0].out).parent)
     pool = ThreadPoolExecutor(len(lanes))
@@ -134,12 +136,18 @@ def _line(history: dict[str, Any]) -> str:
 
 def check_trainable(training: Training, cluster: Cluster) -> None:
     """Raise ConfigError for a training that could never start, instead of waiting for ever."""
-    check_trainers(training.settings, cluster)
+    check_trainers(training.settings, cluster, _most_needs([training], cluster))
     images, workers = count(training.train), training.settings.workers
     if images < workers:
         raise ConfigError(f"train.workers: {images} training images for {workers} workers; lower it")
     if not count(training.val):
         raise ConfigError("source: there is no validation image to choose an epoch by; set a val_fraction")
+
+
+def _most_needs(trainings: Sequence[Training], cluster: Cluster) -> Needs:
+    """What a worker of the largest of some trainings needs."""
+    images = max(count(each.train) + count(each.val) for each in trainings)
+    return train_needs(trainings[0].settings, images, cluster)
 
 
 def _lanes(trainings: Sequence[Training], most: int) -> list[list[Training]]:
@@ -226,4 +234,5 @@ def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster)
 def _reason(error: ray.train.TrainingFailedError) -> str:
     """The first lost worker's own error, or Ray Train's."""
     failures = getattr(error, "worker_failures", {})
-    return str(failures[min(failures)] if failures else error)
+    reason = str(failures[min(failures)] if failures else error)
+    return out_of_memory(reason) or reason

@@ -16,11 +16,12 @@ import ray.train
 import safetensors.torch
 import torch
 import torch.distributed
-from ray.train.torch import get_device, prepare_model
+from ray.train.torch import prepare_model
 from torch.nn import functional
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from alia_ray import config
+from alia_ray.cluster.devices import worker_device
 from alia_ray.config.arms import Augment
 from alia_ray.models.classifier import build_classifier, prepare, save_classifier
 from alia_ray.progress import say
@@ -151,7 +152,7 @@ def cosine(step: int, steps: int, peak: float) -> float:
 
 
 def _learner(job: Job) -> Learner:
-    device = get_device()
+    device = worker_device()
     model = build_classifier(job.settings.architecture, "none", len(job.classes))
     model.load_state_dict(safetensors.torch.load(ray.get(job.weights)))
     model = prepare_model(model.to(memory_format=torch.channels_last))
@@ -248,7 +249,7 @@ def _validate(learner: Learner, images: Images, job: Job) -> dict[str, float]:
 
 def _over_workers(values: torch.Tensor) -> torch.Tensor:
     """The sum of every worker's values."""
-    values = values.to(get_device())
+    values = values.to(worker_device())
     torch.distributed.all_reduce(values)
     return values
 

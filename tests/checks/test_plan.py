@@ -1,7 +1,8 @@
+import pyarrow as pa
 import pytest
 
-from alia_ray.checks.plan import describe
-from alia_ray.cluster.joining import Cluster
+from alia_ray.checks.plan import check_fits, describe
+from alia_ray.cluster.placement import GB, Cluster, Node
 from alia_ray.config import ConfigError, load_config
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.pipeline import run_all
@@ -9,7 +10,7 @@ from alia_ray.pipeline import run_all
 
 def test_a_plan_counts_rows_pools_and_disk():
     plan = describe(load_config(DEMO), Cluster(cpus=16, gpus=4))
-    assert "320 images, 4 workers of 1 GPU" in plan
+    assert "320 images, 4 workers of 1 GPU and about" in plan
     assert "at most 2880 edits of 48² pixels with instruct_pix2pix" in plan
     assert "GB" in plan
 
@@ -43,3 +44,11 @@ def test_what_can_never_be_scheduled_is_refused_before_the_first_stage(tmp_path,
         with pytest.raises(ConfigError, match=override.partition("=")[0].replace(".", r"\.")):
             refuse(settings, cluster)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_memory_that_the_images_of_a_training_take_is_counted_before_the_first_stage():
+    node = Cluster.of((Node(cpus=3, memory=8 * GB),))
+    listing = pa.table({"split": ["train"] * 60_000})
+    check_fits(load_config(DEMO, ["train.image_size=48"]), node, listing)
+    with pytest.raises(ConfigError, match=r"train: a worker needs about \d+\.\d GB .* more than 8\.0 GB free"):
+        check_fits(load_config(DEMO, ["train.image_size=224", "train.batch_size=8"]), node, listing)

@@ -1,36 +1,78 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
 import pytest
 
-from alia_ray.cluster.joining import Cluster, Placement, join, place
-from alia_ray.config import ConfigError, Pool, Run
+from alia_ray.cluster.joining import join
+from alia_ray.config import ConfigError, Run
 from alia_ray.errors import StageError
 
-
-@pytest.mark.parametrize(
-    ("pool", "cluster", "expected"),
-    [
-        (Pool(), Cluster(cpus=3, gpus=0), Placement(2, 1.0, 0.0)),
-        (Pool(), Cluster(cpus=64, gpus=8), Placement(8, 1.0, 1.0)),
-        (Pool(gpus_per_worker=0.5), Cluster(cpus=64, gpus=2), Placement(4, 1.0, 0.5)),
-        (Pool(gpus_per_worker=0.4), Cluster(cpus=64, gpus=2), Placement(4, 1.0, 0.4)),
-        (Pool(workers=3), Cluster(cpus=16, gpus=4), Placement(3, 1.0, 1.0)),
-        (Pool(cpus_per_worker=2), Cluster(cpus=9, gpus=0), Placement(4, 2.0, 0.0)),
-    ],
-)
-def test_a_pool_takes_what_there_is_and_leaves_a_cpu(pool, cluster, expected):
-    assert place("edit", pool, cluster) == expected
+JOIN = """
+import json
+from alia_ray.cluster.joining import join
+from alia_ray.config import Run
+print(json.dumps(join(Run(folder="x")).cpus))
+"""
 
 
-@pytest.mark.parametrize(
-    ("pool", "cluster"),
-    [
-        (Pool(workers=9), Cluster(cpus=64, gpus=8)),
-        (Pool(workers=4), Cluster(cpus=4, gpus=8)),
-        (Pool(cpus_per_worker=4), Cluster(cpus=4, gpus=0)),
-    ],
-)
-def test_a_pool_that_can_never_be_scheduled_is_refused(pool, cluster):
-    with pytest.raises(ConfigError, match=r"edit\.workers"):
-        place("edit", pool, cluster)
+@pytest.fixture
+def without_address(tmp_path_factory, monkeypatch):
+    """An environment that names no cluster, where Ray keeps its files in a folder of its own."""
+    folder = tmp_path_factory.mktemp("ray")
+    short = f"/tmp/{folder.name}-{os.getpid()}"  # sockets have short names
+    os.symlink(folder, short)
+    environment = {**os.environ, "RAY_TMPDIR": short, "RAY_AUTH_MODE": "disabled"}
+    environment.pop("RAY_ADDRESS", None)
+    yield environment
+    os.unlink(short)
+
+
+def cpus_of_join(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    code = [sys.executable, "-c", JOIN]
+    return subprocess.run(code, env=environment, capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.slow
+def test_without_an_address_a_cluster_that_was_started_here_is_joined_and_a_dead_one_is_not(without_address):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["start", "--head", "--block", f"--port={port}", "--num-cpus=7", "--include-dashboard=false"]
+    head = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", *command, "--object-store-memory=100000000"],
+        env=without_address,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        written = os.path.join(without_address["RAY_TMPDIR"], "ray", "ray_current_cluster")
+        while not os.path.exists(written) and head.poll() is None:
+            time.sleep(0.5)
+        time.sleep(3)
+        running = cpus_of_join(without_address)
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+    assert running.stdout == "7.0\n", running.stderr
+    assert "cluster: joining the Ray that runs here" in running.stderr
+    assert os.path.exists(written)  # it was killed, and could not take back what it wrote
+    dead = cpus_of_join({**without_address, "SLURM_JOB_ID": "1", "SLURM_CPUS_ON_NODE": "1"})
+    assert dead.stdout == "2.0\n", dead.stderr  # one CPU that may be used, and one more
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=rf"run\.address: no Ray cluster answers at 127\.0\.0\.1:{port}"):
+        join(Run(folder="x", address=f"127.0.0.1:{port}"))
+    assert time.monotonic() - started < 10
 
 
 def test_the_gpus_of_a_run_are_asked_for_and_waited_for_but_not_for_ever(ray_cluster, monkeypatch):

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from alia_ray.cluster.joining import Placement
+from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
 from alia_ray.stages import streaming
@@ -231,7 +231,7 @@ def test_a_full_disk_is_one_sentence_with_the_stage_and_the_folder(without_ray, 
 def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
     script = textwrap.dedent("""
         import pathlib, sys, ray, test_streaming
-        ray.init(num_cpus=3, include_dashboard=False)
+        ray.init(address="local", num_cpus=3, include_dashboard=False)
         test_streaming.run(pathlib.Path(sys.argv[1]), delay=1.0)
     """)
     driver = subprocess.Popen(

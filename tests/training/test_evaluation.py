@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Pixels
 from alia_ray.images import encode
 from alia_ray.models.classifier import build_classifier, save_classifier

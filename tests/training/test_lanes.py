@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import ConfigError, Pixels, Train
 from alia_ray.errors import StageError
 from alia_ray.images import encode
@@ -284,8 +284,14 @@ def test_what_cannot_be_trained_is_refused_before_anything_starts():
         return Training("t", "t", (examples(train),), (examples(val),), ("a",), settings, "none", 0)
 
     for change, cluster, train, val, message in [
-        ({"workers": 3}, Cluster(2, 0), 9, 9, r"train\.workers: 3 workers need 3 CPUs, but .* 2 CPUs"),
-        ({"workers": 2}, Cluster(8, 1), 9, 9, r"train\.workers: 2 workers need 2 CPUs and 2 GPUs"),
+        ({"workers": 3}, Cluster(2, 0), 9, 9, r"train\.workers: 3 workers .* do not fit; there are 2 CPUs"),
+        (
+            {"workers": 2},
+            Cluster(8, 1),
+            9,
+            9,
+            r"train\.workers: 2 workers .* do not fit; .* 8 CPUs, 1 GPUs",
+        ),
         ({"workers": 2}, Cluster(8, 0), 1, 9, r"train\.workers: 1 training images for 2 workers"),
         ({"workers": 2}, Cluster(8, 0), 9, 0, "there is no validation image"),
     ]:

@@ -1,0 +1,102 @@
+"""What a worker of each pool needs of its node's memory and of its card's: an estimate for sizing pools.
+
+    need = a process with its libraries + weights × bytes of the dtype + activations of a batch
+
+Weights are counted from the checkpoints' headers. The other two were measured with models of real size by
+benchmarks/worker_memory.py, and rounded up; docs/cluster.md shows its output. A model whose checkpoint is not on
+this machine counts as nothing, and is said.
+"""
+
+from collections.abc import Iterator
+
+from alia_ray.cluster.placement import GB, Cluster, Needs
+from alia_ray.config import Config, Model, Train
+from alia_ray.models.sizes import CLASSIFIERS, CONTROLNET_SD15, LARGE_CLASSIFIER, parameters
+
+PROCESS = 1.1 * GB
+"""Python, Ray, torch, diffusers and transformers, before any model."""
+CUDA_CONTEXT = 0.6 * GB
+"""What CUDA and torch's kernels take of a card before any model; not measured, there was no GPU."""
+EDIT_ACTIVATIONS = 1.5 * GB
+"""Of one picture of 512² pixels in float32 under Stable Diffusion 1.5; its VAE's decoder takes the most."""
+CAPTION_ACTIVATIONS = 0.1 * GB
+"""Of one picture in float32 under BLIP-large, which sees 384² pixels."""
+TRAIN_ACTIVATIONS = 0.11 * GB
+"""Of one picture of 224² pixels in float32 under ResNet-50, forward and backward."""
+_SD15, _BLIP, _RESNET50 = 1.07e9, 4.46e8, 2.56e7  # parameters of these: a smaller model takes less in proportion
+_COPIES = 4  # of a classifier in training: weights, gradients, momentum, and the state of a checkpoint
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+def caption_needs(settings: Config, cluster: Cluster) -> Needs:
+    """Of a captioner."""
+    caption = settings.caption
+    size = parameters(caption.model) or 0
+    each = CAPTION_ACTIVATIONS * min(1, size / _BLIP)
+    return _needs(cluster, size * _bytes_of(caption.model, cluster), each, caption.batch_size)
+
+
+def edit_needs(settings: Config, cluster: Cluster) -> Needs:
+    """Of a worker that edits and judges."""
+    edit = settings.edit
+    size = parameters(edit.model) or 0
+    each = EDIT_ACTIVATIONS * edit.size**2 / 512**2 * min(1, size / _SD15)
+    if edit.method == "controlnet":
+        size += CONTROLNET_SD15 if edit.model.name.startswith("random:") else parameters(edit.controlnet) or 0
+    weights = size * _bytes_of(edit.model, cluster) + _judges(settings, cluster)
+    return _needs(cluster, weights, each, edit.batch_size)
+
+
+def judge_needs(settings: Config, cluster: Cluster) -> Needs:
+    """Of a worker that judges edits that are there."""
+    each = CAPTION_ACTIVATIONS * min(1, (parameters(settings.judge.model) or 0) / _BLIP)
+    return _needs(cluster, _judges(settings, cluster), each, settings.edit.batch_size)
+
+
+def train_needs(train: Train, images: int, cluster: Cluster) -> Needs:
+    """Of a trainer that holds its share of `images` decoded, as bytes."""
+    size = CLASSIFIERS.get(train.architecture, LARGE_CLASSIFIER)
+    each = TRAIN_ACTIVATIONS * train.image_size**2 / 224**2 * size / _RESNET50
+    needs = _needs(cluster, _COPIES * 4 * size, each, train.batch_size // train.workers, halves=False)
+    return Needs(needs.memory + images / train.workers * 3 * train.image_size**2, needs.gpu_memory)
+
+
+def uncounted(settings: Config) -> Iterator[str]:
+    """The keys and names of the models whose size is not known here."""
+    for key, model in _models(settings):
+        if parameters(model) is None:
+            yield f"{key}={model.name}"
+
+
+def _models(settings: Config) -> Iterator[tuple[str, Model]]:
+    if settings.discover.prompts is None:
+        yield "caption.model", settings.caption.model
+    yield "edit.model", settings.edit.model
+    if settings.edit.method == "controlnet" and not settings.edit.model.name.startswith("random:"):
+        yield "edit.controlnet", settings.edit.controlnet
+    yield "judge.model", settings.judge.model
+    if settings.judge.safety_checker:
+        yield "judge.safety_checker", settings.judge.safety_checker
+
+
+def _needs(cluster: Cluster, weights: float, activations: float, batch: int, halves: bool = True) -> Needs:
+    """A worker's needs; on a GPU models are loaded through the node's memory and leave it again.
+
+    halves: on a card that is too small the batch is halved down to one picture, so more is not needed there.
+    """
+    if not cluster.gpus:
+        return Needs(memory=PROCESS + weights + activations * batch)
+    at_once = 1 if halves else batch
+    return Needs(PROCESS + weights, CUDA_CONTEXT + weights + activations / 2 * at_once)
+
+
+def _judges(settings: Config, cluster: Cluster) -> float:
+    """Bytes of the weights of CLIP, the base classifier and the safety checker, if any."""
+    models = [each for each in (settings.judge.model, settings.judge.safety_checker) if each]
+    classifier = 4 * CLASSIFIERS.get(settings.train.architecture, LARGE_CLASSIFIER)
+    return classifier + sum((parameters(each) or 0) * _bytes_of(each, cluster) for each in models)
+
+
+def _bytes_of(model: Model, cluster: Cluster) -> int:
+    """Bytes of a weight in the dtype that `pick_dtype` gives."""
+    return _BYTES.get(model.dtype, 2 if cluster.gpus else 4)

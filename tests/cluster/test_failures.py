@@ -1,0 +1,78 @@
+import subprocess
+import sys
+
+import pytest
+from ray.exceptions import OutOfMemoryError, RaySystemError
+
+from alia_ray.cluster.failures import failures_of
+from alia_ray.errors import StageError
+
+KILLED = (
+    "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 10.0.0.7, ID: ab) was "
+    "22.41GB used / 23.54GB limit (0.951997)\nOOM kill reason: …"
+)
+
+
+def test_a_worker_that_was_killed_for_memory_says_how_much_and_what_to_lower():
+    says = r"edit: a node ran out of memory \(22\.41GB used / 23\.54GB\).*lower the stage's workers or batch_size"
+    with pytest.raises(StageError, match=says), failures_of("edit"):
+        raise OutOfMemoryError(KILLED)
+
+
+def test_another_failure_says_what_the_worker_raised():
+    with pytest.raises(StageError, match="edit: a worker failed: OSError: no such model"), failures_of("edit"):
+        raise RaySystemError("Traceback …\n  File x\nOSError: no such model")
+
+
+POOL = """
+import os
+os.environ["RAY_AUTH_MODE"] = "disabled"
+from alia_ray.cluster import joining
+import pyarrow as pa, pyarrow.parquet as pq, ray, sys, time
+from alia_ray.cluster.placement import Placement
+from alia_ray.config import Run
+from alia_ray.stages import streaming
+from alia_ray.store.run_folder import RunFolder
+
+class Greedy:
+    def __init__(self): self.taken = [] if sys.argv[2] == "later" else take()
+    def __call__(self, rows):
+        self.taken = take()
+        return rows
+
+def take():
+    taken = []
+    for _ in range(30):
+        taken.append(b"x" * 100_000_000)
+        time.sleep(0.02)
+    time.sleep(2)
+    return taken
+
+streaming.RESTARTS = 1
+memory = dict(line.split()[:2] for line in open("/proc/meminfo"))
+used = 1 - int(memory["MemAvailable:"]) / int(memory["MemTotal:"])
+threshold = used + 1.2e6 / int(memory["MemTotal:"])
+ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level="WARNING", object_store_memory=10**8,
+         _system_config={"memory_usage_threshold": threshold, "memory_monitor_refresh_ms": 50})
+folder = RunFolder(sys.argv[1])
+source = folder.table("captions", "a")
+rows = pa.table({"image_id": ["a", "b"]})
+source.create()
+with folder.fs.open_output_stream(source.path + "/part-0.parquet") as file: pq.write_table(rows, file)
+target = folder.table("captions", "b")
+run = Run(folder=sys.argv[1])
+job = streaming.Pass("caption", source.path, ["image_id"], lambda t: t, Greedy, (), target, 2, 2, run)
+try:
+    streaming.run_pass(job, Placement(1, 1.0, 0.0))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_a_pool_whose_workers_are_killed_for_memory_again_and_again_ends(tmp_path, when):
+    result = subprocess.run(
+        [sys.executable, "-c", POOL, str(tmp_path), when], capture_output=True, text=True, timeout=300
+    )
+    assert "StageError caption: a node ran out of memory" in result.stdout, result.stderr[-3000:]

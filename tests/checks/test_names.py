@@ -5,7 +5,7 @@ import pytest
 
 from alia_ray.checks.inputs import check_inputs
 from alia_ray.checks.names import describe, doubtful_things, wrong_things
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, parse_config
 from alia_ray.pipeline import run_all
 from alia_ray.sources.listing import LISTING

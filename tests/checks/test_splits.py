@@ -10,7 +10,7 @@ from alia_ray import pipeline, sources
 from alia_ray.checks.inputs import STAGES, check_ingested, check_inputs
 from alia_ray.checks.plan import arms_of, describe
 from alia_ray.checks.splits import doubtful_things
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, load_config
 from alia_ray.experiment.run import draws
 from alia_ray.miniature.recipes import DEMO

@@ -4,7 +4,7 @@ import pytest
 
 from alia_ray import pipeline
 from alia_ray.checks.servers import wrong_things
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, parse_config
 from alia_ray.state import State
 from alia_ray.store.tables import DOMAINS, content_id

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from alia_ray.cluster.joining import Placement
+from alia_ray.cluster.placement import Placement
 from alia_ray.stages import streaming
 from alia_ray.stages.streaming import Pass
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from alia_ray.cluster.joining import Cluster
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Pixels, load_config
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows

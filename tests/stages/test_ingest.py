@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from alia_ray.cluster.joining import Cluster, available
+from alia_ray.cluster.joining import available
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, parse_config
 from alia_ray.errors import StageError
 from alia_ray.images import decode_rgb

@@ -62,7 +62,8 @@ with folder.fs.open_output_stream(source.path + "/part-0.parquet") as file: pq.w
 target = folder.table("captions", "b")
 run = Run(folder=sys.argv[1])
 job = streaming.Pass(stage="caption", source=source.path, columns=["image_id"], prepare=lambda rows: rows,
-                     worker=Greedy, worker_args=(), target=target, key="image_id", wanted=["a", "b"], batch_size=2, todo=2, run=run)
+                     worker=Greedy, worker_args=(), target=target, key="image_id",
+                     wanted=["a", "b"], batch_size=2, todo=2, run=run)
 try:
     streaming.run_pass(job, Placement(1, 1.0, 0.0))
 except Exception as error:

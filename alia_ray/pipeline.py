@@ -116,7 +116,7 @@ def run_judge(state: State, cluster: Cluster) -> None:
     thresholds, base = state.thresholds(), state.folder.uri(*state.arm_path(BASE))
     with _timed(state, "judge", lambda: _table_counts(state, "judge", state.edits)):
         wanted = [edit_id for edits in _edit_sets(state) for edit_id in state.wanted_ids(edits)]
-        judge(state.settings, wanted, state.edits, base, thresholds, cluster)
+        judge(state.settings, state.images, wanted, state.edits, base, thresholds, cluster)
 
 
 def run_edit(state: State, cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ The table follows the source: what the listing contradicts goes first, then what
 that is final is read. So a run that is killed anywhere goes on with what is left.
 """
 
+import posixpath
 from typing import Any
 
 import pyarrow as pa
@@ -47,7 +48,7 @@ def is_whole(images: Table) -> bool:
 
 
 def is_corrected(images: Table) -> bool:
-    """Whether labels of ingested images were ever corrected, so that what was learnt from them may be wrong."""
+    """Whether ingested images were ever labelled otherwise, so that what was learnt from them may be wrong."""
     mark = _mark(images)
     return mark is not None and mark["corrected"]
 
@@ -64,6 +65,8 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     changes = _changes(settings, now, then, before)
     labels = {row["origin"]: row["label"] for row in before}
     corrected = is_corrected(target) or any(labels[each] != now[each]["label"] for each in changes.relabelled)
+    if ingested is None and not before:
+        corrected = corrected or _has_other_labels(target, now)
     _set_mark(target, whole=False, corrected=corrected)
     if settings.run.source_changes == "ignore":
         listing = _as_ingested(listing, then)
@@ -178,6 +181,15 @@ def _as_ingested(listing: pa.Table, then: dict[str, str | None]) -> pa.Table:
 
 def _mark(target: Table) -> dict[str, Any] | None:
     return target.folder.read_json("listing", target.fingerprint, _MARK)
+
+
+def _has_other_labels(target: Table, now: dict[str, Row]) -> bool:
+    """Whether the run folder holds pictures of this source under other labels, as of another `label_column`."""
+    selector = pafs.FileSelector(target.folder.file(target.name), allow_not_found=True)
+    names = {posixpath.basename(info.path) for info in target.folder.fs.get_file_info(selector)}
+    others = (target.folder.table(target.name, name) for name in sorted(names - {target.fingerprint}))
+    rows = (row for other in others for row in other.read(["origin", "label"]).to_pylist())
+    return any(row["origin"] in now and now[row["origin"]]["label"] != row["label"] for row in rows)
 
 
 def _set_mark(target: Table, **mark: Any) -> None:

@@ -1,6 +1,12 @@
-"""judge: edits that exist under other scores -> the same edits, scored as configured now. Edits nothing."""
+"""judge: edits that exist under other scores -> the same edits, scored as configured now. Edits nothing.
+
+An edit has the label and the group that its image has now: where the source corrected them and the prompt stayed
+the same ("red_bird", "red bird"), so did the edit's id.
+"""
 
 import posixpath
+from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,9 +23,12 @@ from alia_ray.stages.streaming import Pass, keep_ids, run_pass
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import EDITS
 
+_OF_IMAGE = ["label", "group"]
+
 
 def judge(
     settings: Config,
+    images: Table,
     wanted: list[str],
     target: Table,
     classifier_folder: str,
@@ -27,6 +36,8 @@ def judge(
     cluster: Cluster,
 ) -> None:
     """Score the wanted edits that an older edits table of the run folder has and `target` lacks."""
+    described = images.read(["image_id", *_OF_IMAGE])
+    target.correct(_corrections(target, described))
     missing = set(wanted) - target.ids()
     for older in _other_tables(target):
         rows = older.read(["edit_id", "image_bytes"])
@@ -38,7 +49,7 @@ def judge(
                 stage="judge",
                 source=older.path,
                 columns=EDITS.names,
-                prepare=keep_ids("edit_id", ray.put(pa.array(todo, pa.string()))),
+                prepare=_prepare(ray.put(pa.array(todo, pa.string())), ray.put(described)),
                 worker=_Judge,
                 worker_args=(settings.judge, classifier_folder, thresholds),
                 target=target,
@@ -50,6 +61,29 @@ def judge(
             ),
             place("edit", settings.edit, cluster, judge_needs(settings, cluster)),
         )
+
+
+def _prepare(todo: ray.ObjectRef, described: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
+    """Lets through what is to be judged, described as its images are now."""
+    keep = keep_ids("edit_id", todo)
+    return lambda edits: _as_described(keep(edits), ray.get(described))
+
+
+def _as_described(edits: pa.Table, described: pa.Table) -> pa.Table:
+    place = pc.index_in(edits.column("image_id"), value_set=described.column("image_id"))
+    for name in _OF_IMAGE:
+        now = described.column(name).take(place)
+        edits = edits.set_column(edits.schema.get_field_index(name), EDITS.field(name), now)
+    return edits
+
+
+def _corrections(target: Table, described: pa.Table) -> dict[str, dict[str, Any]]:
+    """edit_id -> what its image's label and group are now, of the edits that say otherwise."""
+    edits = target.read(["edit_id", "image_id", *_OF_IMAGE])
+    edits = edits.filter(pc.is_in(edits.column("image_id"), value_set=described.column("image_id")))
+    before, now = (rows.select(_OF_IMAGE).to_pylist() for rows in (edits, _as_described(edits, described)))
+    ids = edits.column("edit_id").to_pylist()
+    return {each: new for each, old, new in zip(ids, before, now, strict=True) if old != new}
 
 
 def _other_tables(target: Table) -> list[Table]:

@@ -1,0 +1,37 @@
+"""Scoring edits again, on the miniature's CLIP and a classifier of random weights."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from alia_ray.cluster.placement import Cluster
+from alia_ray.config import Pixels, load_config
+from alia_ray.images import encode
+from alia_ray.miniature.recipes import DEMO
+from alia_ray.models.classifier import build_classifier, save_classifier
+from alia_ray.stages.edit import edits_table
+from alia_ray.stages.ingest import images_table
+from alia_ray.stages.judge import judge
+from alia_ray.store.tables import EDITS, IMAGES
+
+CLUSTER = Cluster(cpus=2, gpus=0)
+
+
+@pytest.mark.parametrize("table", ["older", "own"])
+def test_edits_have_the_label_and_group_that_their_image_has_now(without_ray, tmp_path, table):
+    settings = load_config(DEMO, [f"run.folder={tmp_path}/run"])
+    classes = ["blue bird", "red bird"]
+    network = build_classifier("shufflenet_v2_x0_5", "none", len(classes))
+    save_classifier(str(tmp_path / "base"), network, classes, "shufflenet_v2_x0_5", Pixels(image_size=48))
+    picture = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)))
+    edit = {"edit_id": "e", "image_id": "i", "image": picture, "image_bytes": len(picture)}
+    images, target = images_table(settings), edits_table(settings, "base")
+    now = {"image_id": "i", "label": "red bird", "group": "land", "split": "train"}
+    images.commit(pa.Table.from_pylist([now], schema=IMAGES))
+    made = edits_table(settings, "another base") if table == "older" else target
+    made.commit(pa.Table.from_pylist([edit | {"label": "red_bird", "group": "sea"}], schema=EDITS))
+    judge(settings, images, ["e"], target, str(tmp_path / "base"), dict.fromkeys(classes, 0.5), CLUSTER)
+    assert target.read(["label", "group", "image"]).to_pylist() == [
+        {"label": "red bird", "group": "land", "image": picture}
+    ]

@@ -21,6 +21,8 @@ _FORM = "give a mapping of labels to names, {tabby: tabby cat}, or the path of a
 def _read(given: Any) -> dict[str, str]:
     """The mapping, from wherever it comes. Raises ValueError with what to change."""
     if isinstance(given, str):
+        if "://" in given:
+            raise ValueError(f"the file {given} must lie on this machine; bring it here and give its path")
         given = _from_file(Path(given).expanduser())
     if not isinstance(given, dict):
         raise ValueError(_FORM)

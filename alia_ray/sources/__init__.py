@@ -22,7 +22,7 @@ from alia_ray.sources import (
     waterbirds,
     webdataset,
 )
-from alia_ray.sources.files import Content
+from alia_ray.sources.files import Content, one_line
 from alia_ray.sources.listing import LISTING, notes
 
 __all__ = ["list_images", "no_label", "notes", "read_images"]
@@ -43,10 +43,13 @@ _SOURCES: dict[str, tuple[Callable[..., pa.Table], Callable[..., list[Content]]]
 def list_images(source: Source) -> pa.Table:
     """Every image of a source: a table of schema LISTING; an image without a label has a null there.
 
-    `notes` gives what a person should know of it. Raises ConfigError when there is nothing to read, and for an
-    image that is listed twice.
+    `notes` gives what a person should know of it. Raises ConfigError when there is nothing to read, when the
+    source's storage does not answer, and for an image that is listed twice.
     """
-    rows = _SOURCES[source.kind][0](source)
+    try:
+        rows = _SOURCES[source.kind][0](source)
+    except OSError as error:
+        raise ConfigError(f"source: its images cannot be listed: {one_line(error)}") from error
     rows = rows.cast(LISTING.with_metadata(rows.schema.metadata))
     if not rows.num_rows:
         said = "".join(f"; {note}" for note in notes(rows))

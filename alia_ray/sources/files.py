@@ -12,7 +12,7 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.store.patience import may_pass, patiently
-from alia_ray.store.run_folder import filesystem
+from alia_ray.store.run_folder import filesystem, without_query
 
 Content = bytes | OSError
 """An image's encoded bytes, or why they cannot be read: now, or at all, which is a NoPictureError."""
@@ -145,7 +145,7 @@ def paths_below(key: str, paths: list[str | None], root: str) -> list[str]:
     Raises ConfigError that names `key` for a path that is empty, leads out of `root`, or is a URL.
     """
     below = []
-    folders = [folder.rstrip("/") + "/" for folder in (root, filesystem(root)[1])]
+    folders = [folder.rstrip("/") + "/" for folder in (without_query(root), filesystem(root)[1])]
     for path in paths:
         if not path:
             raise ConfigError(f"source.{key}: a row names no file")

@@ -18,7 +18,7 @@ from alia_ray.sources.files import Content, NoPictureError, one_line, paths_belo
 from alia_ray.sources.folders import ending, passed_over, visible
 from alia_ray.sources.listing import make_listing
 from alia_ray.store.patience import patiently
-from alia_ray.store.run_folder import filesystem
+from alia_ray.store.run_folder import RunFolder, filesystem
 
 _ENDINGS = (".parquet", ".parq", ".pq")
 _BYTES_OR_PATHS = (
@@ -231,7 +231,7 @@ def _contents(source: ParquetTable, base: str, values: list[bytes | str | OSErro
     """The images themselves, those that a file of the table names by a path read from where that leads."""
     fs, root = filesystem(source.path)
     is_folder = fs.get_file_info(root).type == pafs.FileType.Directory
-    folder = source.path if is_folder else posixpath.dirname(source.path) or "."
+    folder = source.path if is_folder else RunFolder(source.path).parent.path
     contents = [NoPictureError("the image column is null") if value is None else value for value in values]
     for index, value in enumerate(contents):
         if isinstance(value, str):

@@ -86,6 +86,7 @@ def test_a_name_is_set_on_the_command_line(tmp_path):
         ({"a": "a {} b"}, r"holds \{\}"),
         (["a"], "give a mapping of labels to names"),
         ("nowhere.csv", r"cannot read the file nowhere\.csv"),
+        ("s3://bucket/names.csv", "must lie on this machine"),
     ],
 )
 def test_what_is_no_name_is_refused(tmp_path, given, says):

@@ -11,6 +11,7 @@ import pytest
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ParquetTable
 from alia_ray.sources import list_images, notes, parquet_table, read_images
+from alia_ray.sources.files import read_files
 from alia_ray.store import patience
 
 PARQUET_FILE = pq.ParquetFile
@@ -225,3 +226,20 @@ def test_one_huge_row_group_is_read_once_for_all_batches(tmp_path, monkeypatch):
     assert 1_000_000 < Counted.count < 1_500_000
     order = rng.permutation(1000)[:200]
     assert read_images(settings, listing.take(order)) == [contents[index] for index in order]
+
+
+def test_files_that_a_parquet_at_a_uri_names_are_read_as_the_uri_says(table, picture, tmp_path):
+    (tmp_path / "seas").mkdir()
+    (tmp_path / "seas" / "0.png").write_bytes(picture(0))
+    table(count=2, image=["seas/0.png", f"file://{tmp_path}/seas/0.png"])
+    given = source(f"file://{tmp_path}/a.parquet?use_mmap=1")
+    roots = []
+
+    def read(root: str, paths: list[str]) -> list[bytes | OSError]:
+        roots.append(root)
+        return read_files(root, paths)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parquet_table, "read_files", read)
+        assert read_images(given, list_images(given)) == [picture(0)] * 2
+    assert roots == [f"file://{tmp_path}?use_mmap=1"] * 2

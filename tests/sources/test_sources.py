@@ -9,7 +9,7 @@ from PIL import Image
 from alia_ray.config import ConfigError
 from alia_ray.config.source import CsvTable, ImageFolder, MiniatureWorld, ParquetTable
 from alia_ray.images import decode_rgb, encode
-from alia_ray.sources import list_images, read_images
+from alia_ray.sources import csv_table, list_images, read_images
 
 
 def picture(value: int) -> bytes:
@@ -165,3 +165,13 @@ def test_another_seed_paints_other_pictures():
     rows = list_images(one).slice(0, 4)
     assert read_images(one, rows) == read_images(one, rows)
     assert all(a != b for a, b in zip(read_images(one, rows), read_images(other, rows), strict=True))
+
+
+def test_storage_that_does_not_answer_is_an_error_of_the_configuration(tree, monkeypatch):
+    def silent(root: str, paths: list[str]) -> list[str]:
+        raise OSError("AWS Error NETWORK_CONNECTION during\nListObjectsV2 operation")
+
+    (tree / "meta.csv").write_text("path,label\ncat/0.png,cat\n")
+    monkeypatch.setattr(csv_table, "versions", silent)
+    with pytest.raises(ConfigError, match=r"source: its images cannot be listed: AWS Error .* ListObjectsV2"):
+        list_images(CsvTable(kind="csv", path=str(tree / "meta.csv"), root=str(tree)))

@@ -56,10 +56,17 @@ def is_corrected(images: Table) -> bool:
 def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Table:
     """Bring the images table in line with the source, reading what it lacks. Raises ConfigError, StageError.
 
-    listing: the source's, where it was listed before.
+    listing: the source's, where it was listed before. A source that cannot be listed any more is not needed where
+    all of it was ingested.
     """
     target = images_table(settings)
-    listing = list_images(settings.source) if listing is None else listing
+    try:
+        listing = list_images(settings.source) if listing is None else listing
+    except ConfigError as error:
+        if settings.run.source_changes == "refuse" or not (target.exists() and is_whole(target)):
+            raise
+        say(f"ingest: {error}; going on with the {len(target.ids())} pictures that were ingested")
+        return target
     before, ingested = target.read(_KNOWN).to_pylist(), _ingested(target)
     now, then = {row["origin"]: row for row in listing.to_pylist()}, _versions(ingested, before)
     changes = _changes(settings, now, then, before)

@@ -357,13 +357,24 @@ def test_a_source_of_which_nothing_is_left_deletes_nothing(photos):
     config = settings(photos.parent)
     before = images_table(config).read()
     photos.rename(photos.parent / "elsewhere")
-    with pytest.raises(ConfigError, match="there is no folder"):
-        ingest(config, CLUSTER)
     paint(photos / "train" / "cat" / "other.png", 1)
     with pytest.raises(ConfigError, match="none of the 16 pictures that were ingested is there any more"):
         ingest(config, CLUSTER)
     assert images_table(config).read().equals(before)
     assert State(config).ids_of("train")
+
+
+def test_what_was_ingested_whole_needs_its_source_no_more(photos, capsys):
+    table = images_table(settings(photos.parent))
+    before = table.read()
+    photos.rename(photos.parent / "moved")
+    assert ingest(settings(photos.parent), CLUSTER).read().equals(before)
+    assert f"going on with the {before.num_rows} pictures that were ingested" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="there is no folder"):
+        ingest(settings(photos.parent, source_changes="refuse"), CLUSTER)
+    table.folder.write_json({"whole": False, "corrected": False}, "listing", table.fingerprint, "_ingest.json")
+    with pytest.raises(ConfigError, match="there is no folder"):
+        ingest(settings(photos.parent), CLUSTER)
 
 
 @pytest.mark.parametrize("step", ["discard", "correct", "_parquet", "stream", "say", "check_error_rate"])

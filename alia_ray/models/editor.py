@@ -35,7 +35,6 @@ from alia_ray.models.loading import (
     resolve,
 )
 from alia_ray.models.random_diffusion import random_sd15
-from alia_ray.progress import say
 
 SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     "dpm++": DPMSolverMultistepScheduler,
@@ -83,6 +82,7 @@ class Editor:
         self._takes_shape = "width" in inspect.signature(self.pipeline.__call__).parameters
         self._embeddings: dict[str, dict[str, torch.Tensor]] = {}
         self._nothing: dict[str, torch.Tensor] | None = None
+        self.said: str | None = None  # what the person should know, who does not see a worker's own output
         self._most: int | None = None  # images that fit the device's memory at once, once that is known
 
     @torch.inference_mode()
@@ -127,7 +127,7 @@ class Editor:
             if made is None:  # not in the handler: the error's traceback holds on to the device's memory
                 self._most = most = -(-min(most, count) // 2)
                 torch.cuda.empty_cache()
-                say(f"edit: out of memory, going on with {most} images at once; lower edit.batch_size")
+                self.said = f"out of memory, going on with {most} images at once; lower edit.batch_size"
                 continue
             parts.append(made)
             done += most

@@ -37,7 +37,7 @@ from alia_ray.edits.shapes import Shape, bucket_of, frame_of
 from alia_ray.edits.shapes import buckets as buckets_of
 from alia_ray.edits.verdicts import Limit, judged
 from alia_ray.images import decode_rgb, encode, from_array, squeeze, to_array
-from alia_ray.stages.streaming import COMPLETES, Pass, run_pass
+from alia_ray.stages.streaming import COMPLETES, SAID, Pass, run_pass
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
 
@@ -201,7 +201,8 @@ class EditAndJudge:
                     self._picture(*each) for each in zip(edited, rows["verdict"].to_pylist(), strict=True)
                 ]
                 made.append(rows)
-        return _finished(made, pictures, started)
+        finished = _finished(made, pictures, started)
+        return finished.append_column(SAID, pa.array([self.editor.said] * finished.num_rows, pa.string()))
 
     def _edited(self, images: pa.Table, bucket: Shape) -> Iterator[tuple[pa.Table, list["torch.Tensor"]]]:
         """Batches of attempts at images of one bucket: what `_attempt` gives, until each has its survivors."""

@@ -20,12 +20,13 @@ from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
-from alia_ray.progress import Progress
+from alia_ray.progress import Progress, say
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import ERROR_KINDS, ERRORS
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
+SAID = "said"  # a sentence of the worker's for the person, or null
 RESTARTS = 5  # of a lost worker, and of what it was at; Ray Data's own number has no end
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
 ROWS_BEFORE_REFUSING = 200  # before so many rows no share of errors stops a pass that has not come to its end
@@ -41,7 +42,7 @@ class Pass:
     columns: list[str]
     prepare: Callable[[pa.Table], pa.Table]  # rows of the source -> rows for the workers; runs in tasks
     # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`, and `kind` where
-    # that is not "model": a row for each of the batch, or any number of them with a column COMPLETES
+    # that is not "model": a row for each of the batch, or any number of them with a column COMPLETES; maybe SAID
     worker: type
     worker_args: tuple[Any, ...]
     target: Table
@@ -100,12 +101,15 @@ def stream(job: Pass, placement: Placement) -> None:
 
 def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
     counted, failed_before = _tally(job, [row for row in before if not is_tried_again(row, job.run.retry_errors)])
-    done = failed = 0
+    done, failed, said = 0, 0, set()
     starting = f"starting {placement.workers} worker{'s' * (placement.workers > 1)}"
     with Progress(job.stage, job.todo, at_first=starting) as progress:
         for count in _commits(job, placement).iter_rows():
             if count["trouble"]:
                 raise StageError(f"{job.stage}: {count['trouble']}")
+            for sentence in sorted(set(count["said"]) - said):
+                say(f"{job.stage}: {sentence}")
+            said.update(count["said"])
             counted, done, failed = counted + count["rows"], done + count["done"], failed + count["errors"]
             progress.advance(count["done"], failed)
             if counted >= ROWS_BEFORE_REFUSING and failed_before + failed > job.run.max_error_rate * counted:
@@ -176,7 +180,13 @@ def check_error_rate(job: Pass) -> None:
     )
 
 
-_COUNTS = pa.schema([("rows", pa.int64()), ("done", pa.int64()), ("errors", pa.int64()), ("trouble", pa.string())])
+_COUNTS = pa.schema(
+    [
+        *(pa.field(name, pa.int64()) for name in ("rows", "done", "errors")),
+        pa.field("trouble", pa.string()),
+        pa.field("said", pa.list_(pa.string())),
+    ]
+)
 
 
 def _commit(rows: pa.Table, stage: str, target: Table, key: str) -> pa.Table:
@@ -193,9 +203,11 @@ def _commit(rows: pa.Table, stage: str, target: Table, key: str) -> pa.Table:
         target.errors(stage).commit(pa.Table.from_pylist(reported, schema=ERRORS))
         target.commit(rows if keeps_errors else rows.filter(pc.is_null(rows.column("error"))))
     except FullDiskError as error:  # not raised: the person needs this sentence, and no traceback of each task
-        return pa.Table.from_pylist([{"rows": 0, "done": 0, "errors": 0, "trouble": str(error)}], schema=_COUNTS)
+        trouble = {"rows": 0, "done": 0, "errors": 0, "trouble": str(error), "said": []}
+        return pa.Table.from_pylist([trouble], schema=_COUNTS)
     done = pc.sum(rows.column(COMPLETES)).as_py() if COMPLETES in names else rows.num_rows
-    counts = {"rows": rows.num_rows, "done": done, "errors": failed.num_rows}
+    said = rows.column(SAID).drop_null().unique().to_pylist() if SAID in names else []
+    counts = {"rows": rows.num_rows, "done": done, "errors": failed.num_rows, "said": said}
     return pa.Table.from_pylist([counts], schema=_COUNTS)
 
 

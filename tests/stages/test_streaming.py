@@ -44,6 +44,12 @@ class Broken(Echo):
         raise ValueError("the weights are for another model")
 
 
+class Talking(Echo):
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        said = pa.array(["out of memory, going on with 4"] * rows.num_rows, pa.string())
+        return super().__call__(rows).append_column(streaming.SAID, said)
+
+
 def write_source(folder: Path) -> list[str]:
     ids = [f"id{n:04d}" for n in range(ROWS)]
     (folder / "source").mkdir(parents=True, exist_ok=True)
@@ -259,3 +265,8 @@ def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
 )
 def test_a_small_pass_is_committed_in_small_blocks_so_that_its_progress_moves(batch, todo, workers, rows):
     assert streaming._block_rows(batch, todo, workers) == rows
+
+
+def test_what_a_worker_has_to_say_reaches_the_person_once(without_ray, tmp_path, capsys):
+    run(tmp_path, worker=Talking)
+    assert capsys.readouterr().err.splitlines().count("caption: out of memory, going on with 4") == 1

@@ -51,16 +51,17 @@ def join(run: Run) -> Cluster:
     """Connect to Ray and say what it has.
 
     Joins `run.address`, a cluster that RAY_ADDRESS names (a submitted job), or one that `ray start` started on
-    this machine; else starts Ray here. There, one logical CPU more than this process may use is declared, so that
-    reading and writing go on beside the workers. With `run.gpus` it returns once they are up. Raises ConfigError
-    when the address does not answer or GPUs are wanted that cannot be there, and StageError when they did not
-    come in time.
+    this machine; else, or where the address is "local", starts Ray here. There, one logical CPU more than this
+    process may use is declared, so that reading and writing go on beside the workers. With `run.gpus` it returns
+    once they are up. Raises ConfigError when the address does not answer or GPUs are wanted that cannot be there,
+    and StageError when they did not come in time.
     """
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and timings; ours are shorter
     address = run.address or os.environ.get("RAY_ADDRESS")
     options = {"log_to_driver": True, "logging_level": "WARNING", "ignore_reinit_error": True}
     if not address and not ray.is_initialized() and (address := _started_here()):
         say(f"cluster: joining the Ray that runs here, at {address}")
+    address = None if address == "local" else address
     if address:
         _connect(address, options)
     elif not ray.is_initialized():

@@ -44,7 +44,10 @@ class Run(Section):
 
     folder: Place = Field(description="the run folder; a path, or a URI that pyarrow's filesystems know")
     seed: int = 0
-    address: str | None = Field(None, description="Ray address; none joins a running cluster or starts Ray here")
+    address: str | None = Field(
+        None,
+        description="Ray address; none joins a running cluster or starts Ray here, local starts it in any case",
+    )
     accelerator: Literal["auto", "gpu", "cpu"] = "auto"
     gpus: int | None = Field(None, ge=1, description="wait for so many, and ask an autoscaling cluster for them")
     gpu_timeout_s: float = Field(1800, gt=0, description="how long to wait for run.gpus")

@@ -7,13 +7,17 @@ import time
 
 import pytest
 
+from alia_ray.cluster import joining
 from alia_ray.cluster.joining import join
+from alia_ray.cluster.machine import usable_cpus
 from alia_ray.config import ConfigError, Run
 from alia_ray.errors import StageError
 
 JOIN = """
 import json
+from alia_ray.cluster import joining
 from alia_ray.cluster.joining import join
+from alia_ray.cluster.machine import usable_cpus
 from alia_ray.config import Run
 print(json.dumps(join(Run(folder="x")).cpus))
 """
@@ -63,6 +67,19 @@ def test_without_an_address_a_cluster_that_was_started_here_is_joined_and_a_dead
     assert os.path.exists(written)  # it was killed, and could not take back what it wrote
     dead = cpus_of_join({**without_address, "SLURM_JOB_ID": "1", "SLURM_CPUS_ON_NODE": "1"})
     assert dead.stdout == "2.0\n", dead.stderr  # one CPU that may be used, and one more
+
+
+@pytest.mark.parametrize("in_environment", [False, True])
+def test_the_address_local_starts_ray_here_as_no_address_does(monkeypatch, in_environment):
+    started = []
+    monkeypatch.setattr(joining.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(joining.ray, "init", lambda **options: started.append(options))
+    monkeypatch.setattr(joining, "available", lambda accelerator: None)
+    monkeypatch.setenv("RAY_ADDRESS", "local" if in_environment else "")
+    join(Run(folder="x", address=None if in_environment else "local"))
+    [options] = started
+    assert (options["address"], options["num_cpus"]) == ("local", usable_cpus() + 1)
+    assert "runtime_env" not in options
 
 
 def test_an_address_where_nothing_listens_is_refused_at_once():

@@ -72,8 +72,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     changes = _changes(settings, now, then, before)
     labels = {row["origin"]: row["label"] for row in before}
     corrected = is_corrected(target) or any(labels[each] != now[each]["label"] for each in changes.relabelled)
-    if ingested is None and not before:
-        corrected = corrected or _has_other_labels(target, now)
+    is_new = not before or not is_whole(target)
     _set_mark(target, whole=False, corrected=corrected)
     if settings.run.source_changes == "ignore":
         listing = _as_ingested(listing, then)
@@ -90,6 +89,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     if getattr(settings.source, "protocol", "strict") == "strict":
         _leave_out_twins(target)
     check_error_rate(job)
+    corrected = corrected or (is_new and _has_other_labels(target))
     _set_mark(target, whole=True, corrected=corrected, listing=_digest(listing))
     return target
 
@@ -190,13 +190,15 @@ def _mark(target: Table) -> dict[str, Any] | None:
     return target.folder.read_json("listing", target.fingerprint, _MARK)
 
 
-def _has_other_labels(target: Table, now: dict[str, Row]) -> bool:
-    """Whether the run folder holds pictures of this source under other labels, as of another `label_column`."""
+def _has_other_labels(target: Table) -> bool:
+    """Whether the run folder holds pictures of this table under other labels, as of another `label_column`."""
     selector = pafs.FileSelector(target.folder.file(target.name), allow_not_found=True)
     names = {posixpath.basename(info.path) for info in target.folder.fs.get_file_info(selector)}
+    columns = ["image_id", "label"]
+    own = {row["image_id"]: row["label"] for row in target.read(columns).to_pylist()}
     others = (target.folder.table(target.name, name) for name in sorted(names - {target.fingerprint}))
-    rows = (row for other in others for row in other.read(["origin", "label"]).to_pylist())
-    return any(row["origin"] in now and now[row["origin"]]["label"] != row["label"] for row in rows)
+    rows = (row for other in others for row in other.read(columns).to_pylist())
+    return any(own.get(row["image_id"], row["label"]) != row["label"] for row in rows)
 
 
 def _set_mark(target: Table, **mark: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from alia_ray.config import Config, Llm
+from alia_ray.config.places import as_given
 from alia_ray.llm.client import Client
 from alia_ray.llm.connection import Endpoint, ServerFailure, open_client, served_models
 
@@ -23,13 +24,14 @@ def wrong_things(settings: Config) -> Iterator[str]:
 
 
 def _unlike(llm: Llm, endpoint: Endpoint) -> Iterator[str]:
-    """Where the server is not as the configuration says."""
+    """Where the server is not as the configuration says. It knows the model as it is written there."""
+    name = as_given(llm.model.name)  # a folder of that name may lie here
     with open_client(endpoint, TIMEOUT_S) as http:
         models = served_models(http, endpoint)
-    listed = next((model for model in models if model["id"] == llm.model.name), None)
+    listed = next((model for model in models if model["id"] == name), None)
     if listed is None:
         # Some servers list other names than they take (llama.cpp: a path; Ollama: name:latest), or none.
-        Client(endpoint, llm.model.name, llm.request_timeout_s, seed=0).says_anything()
+        Client(endpoint, name, llm.request_timeout_s, seed=0).says_anything()
         return
     context = listed.get("max_model_len")  # vLLM says it
     if isinstance(context, int) and context < llm.max_model_len:

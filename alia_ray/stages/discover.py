@@ -12,6 +12,7 @@ from alia_ray.cluster.devices import logical_gpus
 from alia_ray.cluster.joining import available
 from alia_ray.cluster.placement import check_llm
 from alia_ray.config import Config, ConfigError, Llm
+from alia_ray.config.places import as_given
 from alia_ray.errors import StageError
 from alia_ray.llm.connection import Endpoint
 from alia_ray.llm.discover import Discovery, discover_domains, given_domains
@@ -30,7 +31,7 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
     if config.discover.prompts is not None:
         return [given_domains(each, config.discover) for each in captions]
     if config.llm.base_url is not None:
-        say(f"discover: {config.llm.model.name} at {config.llm.base_url} reads the captions")
+        say(f"discover: {as_given(config.llm.model.name)} at {config.llm.base_url} reads the captions")
         return _ask(captions, class_names, config, Endpoint(config.llm.base_url))
     with _host(config) as host:
         try:
@@ -70,7 +71,7 @@ def _host(config: Config) -> Iterator[ActorHandle]:
     host = _LlmHost.options(num_cpus=1, num_gpus=gpus).remote(0 if logical_gpus() else gpus)
     try:
         _wait_until_scheduled(host, gpus, config.llm)
-        say(f"discover: starting vLLM with {config.llm.model.name}; this takes a minute or more")
+        say(f"discover: starting vLLM with {as_given(config.llm.model.name)}; this takes a minute or more")
         yield host
     finally:
         # Its server's supervisor sees the end of the actor and ends the server with it.

@@ -74,3 +74,12 @@ def test_a_run_whose_domains_are_there_needs_no_server(tmp_path, monkeypatch):
     row = {"domain_id": content_id(prompt), "prompt": prompt, "support": 1, "captions_read": 1}
     State(configured).domains_table().commit(DOMAINS.empty_table().from_pylist([row], schema=DOMAINS))
     pipeline.check_server(configured)
+
+
+def test_a_server_is_asked_by_the_name_that_is_written_though_a_folder_has_it_too(fake_llm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fake").mkdir()
+    configured = settings(fake_llm.base_url)
+    assert configured.llm.model.name == str(tmp_path / "fake")
+    assert list(wrong_things(configured)) == []
+    assert [path for path, _ in fake_llm.calls] == ["/v1/models"]

@@ -80,7 +80,7 @@ def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
 def refuse(checks: Iterable[Iterator[str]]) -> None:
     """Raise one ConfigError that holds the sentences of all checks, a line each; nothing where there is none.
 
-    A check that raises ConfigError has said a sentence by it.
+    A check that raises ConfigError, or OSError as storage and networks do, has said a sentence by it.
     """
     said = list(dict.fromkeys(sentence for check in checks for sentence in _sentences(check)))
     if said:
@@ -90,5 +90,5 @@ def refuse(checks: Iterable[Iterator[str]]) -> None:
 def _sentences(check: Iterator[str]) -> Iterator[str]:
     try:
         yield from check
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         yield str(error)

@@ -35,13 +35,16 @@ class Files:
         return {name for place, _, name in parts if place == folder}
 
     def read(self, name: str) -> dict[str, Any]:
-        """A JSON file's content; nothing where there is no such file. Raises ValueError where it is broken."""
+        """A JSON file's mapping; nothing where there is no such file. Raises ValueError where it is broken."""
         if name not in self.names:
             return {}
         try:
-            return json.loads(self.path(name).read_text())
+            content = json.loads(self.path(name).read_text())
         except ValueError as error:
             raise ValueError(f"has a broken {name} ({error}); download it again") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"has a broken {name} (it holds no mapping); download it again")
+        return content
 
 
 def inspect(name: str, revision: str | None, main: str, check: Callable[[Files], Iterator[str]]) -> list[str]:

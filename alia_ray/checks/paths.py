@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 
+import pyarrow.fs as pafs
 from pydantic import BaseModel
 
 from alia_ray.config import Config
@@ -15,8 +17,8 @@ _COPIED_BY_RAY = re.compile(r"/runtime_resources/working_dir_files/")  # where a
 
 def wrong_things(settings: Config) -> Iterator[str]:
     """A sentence for each path that would mean another place on another node, or that pyarrow cannot open."""
-    for key, place in places(settings):
-        yield from wrong_with(key, place, settings.run.address)
+    wrong = [said for key, place in places(settings) for said in wrong_with(key, place, settings.run.address)]
+    yield from wrong or _no_folder(settings.run.folder)
 
 
 def wrong_with(key: str, place: Place, address: str | None) -> Iterator[str]:
@@ -47,6 +49,20 @@ def _on_a_cluster(address: str | None, environment: Mapping[str, str], folder: s
         return "a submitted job"
     joined = address or environment.get("RAY_ADDRESS")
     return f"the driver, {folder}" if joined and joined != "local" else None
+
+
+def _no_folder(place: Place) -> Iterator[str]:
+    """Why nothing can lie in the run folder: its storage does not answer, or a file is where it would be."""
+    fs, path = filesystem(place)
+    try:
+        above = PurePosixPath(path).parents if fs.type_name == "local" else ()
+        found = fs.get_file_info([path, *map(str, above)])
+    except OSError as error:
+        yield f"run.folder: {without_query(place)} cannot be reached: {' '.join(str(error).split())}"
+        return
+    for info in found:
+        if info.type == pafs.FileType.File:
+            yield f"run.folder: {info.path} is a file; name another folder"
 
 
 def _cannot_open(key: str, uri: str) -> Iterator[str]:

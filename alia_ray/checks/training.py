@@ -8,6 +8,7 @@ from urllib.request import Request, urlopen
 
 from alia_ray.checks.models import WEIGHTS, unknown_names
 from alia_ray.config import Model, Train
+from alia_ray.sources.files import one_line
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
 
 _PATIENCE_S = 10.0  # for an answer of the server that has torchvision's weights
@@ -72,15 +73,21 @@ def _missing_weights(train: Train) -> Iterator[str]:
             yield from unknown
             return
         folder = str(WEIGHTS / folder.removeprefix("miniature:"))
-    description = RunFolder(folder).read_json(CLASSIFIER)
+    try:
+        description = RunFolder(folder).read_json(CLASSIFIER)
+        architecture = None if description is None else description["architecture"]
+    except (OSError, ValueError, LookupError, TypeError) as error:  # storage, or what is no JSON of ours
+        reason = one_line(error)
+        yield f"train.weights: {CLASSIFIER} in {train.weights} cannot be read ({reason}); name another folder"
+        return
     if description is None:
         yield (
             f"train.weights: there is no {CLASSIFIER} in {train.weights}; give imagenet, none, or the folder of a "
             "classifier that alia-ray trained"
         )
-    elif description["architecture"] != train.architecture:
+    elif architecture != train.architecture:
         yield (
-            f"train.weights: {train.weights} holds a {description['architecture']}; set train.architecture to it, "
+            f"train.weights: {train.weights} holds a {architecture}; set train.architecture to it, "
             "or train.weights to imagenet or none"
         )
 

@@ -94,9 +94,9 @@ def _on_disk(model: Model, name: str) -> Path | None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"the model's file {path} is no JSON; bring the model here again") from error
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"the model's file {path} is no JSON mapping; bring the model here again") from error
 
 
 def _window_of(folder: Path) -> int:

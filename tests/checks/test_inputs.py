@@ -68,3 +68,12 @@ def test_a_source_that_cannot_be_listed_hides_no_other_problem():
         check_inputs(load_config(DEMO, ["source={kind: imagefolder, path: nowhere}", "edit.model.name=./nowhere"]))
     keys = [sentence.partition(":")[0] for sentence in str(refused.value).splitlines()]
     assert keys == ["edit.model.name", "source.path"]
+
+
+def test_storage_that_fails_a_check_is_a_sentence_among_others(monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("alia_ray.checks.models.inspect", fail)
+    with pytest.raises(ConfigError, match=r"no route to host\ntrain\.architecture"):
+        check_inputs(load_config(DEMO, ["train.architecture=resnet51"]))

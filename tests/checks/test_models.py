@@ -237,6 +237,7 @@ def test_an_unknown_random_clip_is_refused():
 
 def test_a_model_that_only_the_hub_could_have_is_refused_with_how_to_download_it(monkeypatch):
     model = [f"edit.model={{name: {HUB}, revision: v2}}"]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     [sentence] = said(*model)
     assert "the hub does not answer (no network); run `hf download ORG/MODEL --revision v2`" in sentence
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -313,3 +314,15 @@ def test_prompts_of_ones_own_need_neither_captioner_nor_llm():
     missing = ["caption.model.name=./nowhere", "llm.model.name=./nowhere"]
     assert len(said(*missing)) == 2
     assert said(*missing, "discover.prompts=['a {} at sea']") == []
+
+
+def test_a_description_that_is_no_mapping_is_broken(tmp_path):
+    for file in ("config.json", "model_index.json", "open_clip_config.json"):
+        (tmp_path / file).write_text("[1]")
+    wrong = said(*(f"{stage}.model.name={tmp_path}" for stage in ("caption", "edit", "judge")))
+    assert [sentence.partition(":")[0] for sentence in wrong] == [
+        "caption.model.name",
+        "edit.model.name",
+        "judge.model.name",
+    ]
+    assert all("it holds no mapping" in sentence for sentence in wrong)

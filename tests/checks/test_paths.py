@@ -44,3 +44,22 @@ def test_a_uri_that_cannot_be_opened_is_a_sentence_with_its_key(uri):
     [sentence] = wrong(folder=uri)
     assert sentence.startswith("run.folder: cannot open ")
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("folder", ["taken", "taken/runs/x"])
+def test_a_run_folder_where_a_file_lies_is_refused(tmp_path, folder):
+    (tmp_path / "taken").touch()
+    [sentence] = wrong(folder=str(tmp_path / folder))
+    assert sentence == f"run.folder: {tmp_path}/taken is a file; name another folder"
+
+
+def test_a_run_folder_whose_storage_does_not_answer_is_refused(monkeypatch):
+    class Silent:
+        type_name = "s3"
+
+        def get_file_info(self, paths: list[str]) -> None:
+            raise OSError("AWS Error\nNETWORK_CONNECTION")
+
+    monkeypatch.setattr(paths, "filesystem", lambda place: (Silent(), "bucket/x"))
+    [sentence] = wrong(folder="s3://bucket/x?endpoint_override=minio:9000")
+    assert sentence == "run.folder: s3://bucket/x cannot be reached: AWS Error NETWORK_CONNECTION"

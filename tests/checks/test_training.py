@@ -53,3 +53,10 @@ def test_a_classifier_that_takes_no_pictures_of_the_size_is_refused(architecture
 
 def test_a_classifier_that_cannot_be_tried_by_shapes_is_left_alone():
     assert said("train.architecture=regnet_y_400mf", "train.weights=none", "train.image_size=48") == []
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no JSON"])
+def test_a_classifier_to_start_from_that_is_none_of_ours_is_refused(tmp_path, text):
+    (tmp_path / "classifier.json").write_text(text)
+    [sentence] = said(f"train.weights={tmp_path}")
+    assert sentence.startswith(f"train.weights: classifier.json in {tmp_path} cannot be read")

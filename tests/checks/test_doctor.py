@@ -45,11 +45,12 @@ def test_everything_that_would_be_refused_has_its_line(tmp_path):
         assert any(key in line for line in lines)
 
 
-def test_a_run_folder_that_cannot_be_written_is_one_wrong_line(tmp_path):
+def test_a_run_folder_that_cannot_be_written_is_wrong(tmp_path):
     (tmp_path / "run").write_text("a file")
-    (line,) = wrong(findings(tmp_path))
-    assert "run.folder" in line
-    assert "cannot be written from here" in line
+    tried, refused = wrong(findings(tmp_path))
+    assert "run.folder" in tried
+    assert "cannot be written from here" in tried
+    assert refused.endswith(f"run.folder: {tmp_path}/run is a file; name another folder")
 
 
 def test_a_server_that_does_not_answer_is_wrong(tmp_path):

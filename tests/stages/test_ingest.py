@@ -10,7 +10,6 @@ from PIL import Image
 from alia_ray.cluster.joining import available
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, parse_config
-from alia_ray.config.arms import BASE
 from alia_ray.errors import StageError
 from alia_ray.images import decode_rgb
 from alia_ray.stages import ingest as stage
@@ -270,22 +269,6 @@ def test_corrected_labels_and_splits_are_taken_over_without_reading_again(withou
     assert failed(table) == {}
 
 
-def test_what_was_learnt_from_another_column_of_labels_is_learnt_anew(without_ray, tmp_path):
-    for number in range(2):
-        paint(tmp_path / f"{number}.png", number)
-    found = []
-    for column in ("label", "kind"):
-        given = csv(tmp_path, [("0.png", "cat", "train"), ("1.png", "cat", "val")])
-        (tmp_path / "meta.csv").write_text("path,label,kind,split\n0.png,cat,dog,train\n1.png,cat,dog,val\n")
-        source = given.source.model_copy(update={"label_column": column})
-        state = State(given.model_copy(update={"source": source}))
-        ingest(state.settings, CLUSTER)
-        found.append((state.images.ids(), state.arm_fingerprint(BASE)))
-    (ids, label), (same, kind) = found
-    assert ids == same
-    assert label != kind
-
-
 def test_what_cannot_be_read_is_tried_again_by_the_next_run_and_what_cannot_be_decoded_is_not(
     without_ray, tmp_path, monkeypatch
 ):
@@ -362,19 +345,6 @@ def test_a_source_of_which_nothing_is_left_deletes_nothing(photos):
         ingest(config, CLUSTER)
     assert images_table(config).read().equals(before)
     assert State(config).ids_of("train")
-
-
-def test_what_was_ingested_whole_needs_its_source_no_more(photos, capsys):
-    table = images_table(settings(photos.parent))
-    before = table.read()
-    photos.rename(photos.parent / "moved")
-    assert ingest(settings(photos.parent), CLUSTER).read().equals(before)
-    assert f"going on with the {before.num_rows} pictures that were ingested" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="there is no folder"):
-        ingest(settings(photos.parent, source_changes="refuse"), CLUSTER)
-    table.folder.write_json({"whole": False, "corrected": False}, "listing", table.fingerprint, "_ingest.json")
-    with pytest.raises(ConfigError, match="there is no folder"):
-        ingest(settings(photos.parent), CLUSTER)
 
 
 @pytest.mark.parametrize("step", ["discard", "correct", "_parquet", "stream", "say", "check_error_rate"])

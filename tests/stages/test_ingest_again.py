@@ -1,0 +1,55 @@
+"""A run folder whose source has gone, or whose pictures get labels from elsewhere."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alia_ray.cluster.placement import Cluster
+from alia_ray.config import Config, ConfigError, parse_config
+from alia_ray.config.arms import BASE
+from alia_ray.stages.ingest import images_table, ingest
+from alia_ray.state import State
+
+CLUSTER = Cluster(cpus=2, gpus=0)
+
+
+def settings(folder: Path, label_column: str = "label", **run: object) -> Config:
+    columns = {"label_column": label_column, "val_fraction": 0, "test_fraction": 0}
+    source = {"kind": "csv", "path": f"{folder}/meta.csv", "root": str(folder), **columns}
+    return parse_config({"run": {"folder": f"{folder}/run", **run}, "source": source})
+
+
+@pytest.fixture
+def folder(without_ray, tmp_path) -> Path:
+    """Two pictures, and a table with two columns of labels."""
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(0, 255, (10, 12, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    (tmp_path / "meta.csv").write_text("path,label,kind,split\n0.png,cat,dog,train\n1.png,cat,dog,val\n")
+    return tmp_path
+
+
+def test_what_was_learnt_from_another_column_of_labels_is_learnt_anew(folder):
+    found = []
+    for column in ("label", "kind"):
+        state = State(settings(folder, column))
+        ingest(state.settings, CLUSTER)
+        found.append((state.images.ids(), state.arm_fingerprint(BASE)))
+    (ids, label), (same, kind) = found
+    assert ids == same
+    assert label != kind
+
+
+def test_what_was_ingested_whole_needs_its_source_no_more(folder, capsys):
+    table = images_table(settings(folder))
+    before = ingest(settings(folder), CLUSTER).read()
+    (folder / "meta.csv").rename(folder / "moved.csv")
+    assert ingest(settings(folder), CLUSTER).read().equals(before)
+    assert "going on with the 2 pictures that were ingested" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="cannot read"):
+        ingest(settings(folder, source_changes="refuse"), CLUSTER)
+    table.folder.write_json({"whole": False, "corrected": False}, "listing", table.fingerprint, "_ingest.json")
+    with pytest.raises(ConfigError, match="cannot read"):
+        ingest(settings(folder), CLUSTER)

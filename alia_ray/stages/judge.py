@@ -81,9 +81,10 @@ def _corrections(target: Table, described: pa.Table) -> dict[str, dict[str, Any]
     """edit_id -> what its image's label and group are now, of the edits that say otherwise."""
     edits = target.read(["edit_id", "image_id", *_OF_IMAGE])
     edits = edits.filter(pc.is_in(edits.column("image_id"), value_set=described.column("image_id")))
-    before, now = (rows.select(_OF_IMAGE).to_pylist() for rows in (edits, _as_described(edits, described)))
-    ids = edits.column("edit_id").to_pylist()
-    return {each: new for each, old, new in zip(ids, before, now, strict=True) if old != new}
+    now = _as_described(edits, described)
+    differs = [pc.not_equal(*(pc.fill_null(rows.column(name), "") for rows in (edits, now))) for name in _OF_IMAGE]
+    rows = now.filter(pc.or_(*differs)).to_pylist()
+    return {row["edit_id"]: {name: row[name] for name in _OF_IMAGE} for row in rows}
 
 
 def _other_tables(target: Table) -> list[Table]:

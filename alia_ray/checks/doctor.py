@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import ray
 
 from alia_ray.checks import servers
@@ -180,8 +180,8 @@ def _services(settings: Config) -> Iterator[Finding]:
 def _hub(url: str) -> Finding:
     """Whether the model hub answers."""
     try:
-        status = httpx.get(url, timeout=_ANSWER_TIMEOUT_S, follow_redirects=True).status_code
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        status = httpx2.get(url, timeout=_ANSWER_TIMEOUT_S, follow_redirects=True).status_code
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         advice = "set HF_ENDPOINT or a proxy, or name local folders"
         return Finding("hub", f"{url} does not answer ({type(error).__name__}); {advice}", False)
     return Finding("hub", f"{url} answers with {status}", status < 500)

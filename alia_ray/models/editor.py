@@ -25,15 +25,8 @@ from alia_ray.models.editing import METHODS
 from alia_ray.models.editing.embedding import embed, embed_nothing
 from alia_ray.models.editing.method import Family
 from alia_ray.models.editing.vae import decode
-from alia_ray.models.loading import (
-    architecture_of,
-    is_random,
-    load_safetensors,
-    pick_device,
-    pick_dtype,
-    quiet_libraries,
-    resolve,
-)
+from alia_ray.models.loading import load_safetensors, pick_device, pick_dtype, quiet_libraries
+from alia_ray.models.naming import architecture_of, is_random, resolve
 from alia_ray.models.random_diffusion import random_sd15
 from alia_ray.progress import say
 

@@ -11,9 +11,10 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
 from alia_ray.checks import model_files
-from alia_ray.checks.models import WEIGHTS, wrong_things
+from alia_ray.checks.models import wrong_things
 from alia_ray.config import load_config
 from alia_ray.miniature.recipes import DEMO, EDITING
+from alia_ray.models.naming import WEIGHTS
 
 HUB = "ORG/MODEL"
 

@@ -5,9 +5,9 @@ import pytest
 
 from alia_ray.cluster.memory import caption_needs, edit_needs, judge_needs, train_needs, uncounted
 from alia_ray.cluster.placement import GB, Cluster
-from alia_ray.config import Train, load_config
+from alia_ray.config import Model, Train, load_config
 from alia_ray.miniature.recipes import DEMO
-from alia_ray.models.sizes import CONTROLNET_SD15
+from alia_ray.models.sizes import CONTROLNET_SD15, parameters
 
 CPU, GPU = Cluster(cpus=9, gpus=0), Cluster(cpus=9, gpus=1)
 REAL = [
@@ -69,6 +69,17 @@ def test_a_model_that_is_not_on_this_machine_is_said(monkeypatch):
     assert list(uncounted(settings)) == ["edit.model=nobody/nothing-of-the-kind"]
 
 
+def test_a_model_in_the_hubs_cache_is_counted(tmp_path, monkeypatch):
+    place = tmp_path / "models--me--sd"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("abc")
+    checkpoint(place / "snapshots" / "abc" / "unet" / "diffusion_pytorch_model.safetensors", {"w": [10, 10]})
+    (place / "snapshots" / "abc" / "model_index.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert parameters(Model(name="me/sd")) == 100
+    assert parameters(Model(name="me/sd", revision="v2")) is None
+
+
 def test_a_trainer_holds_its_share_of_the_images():
     train = Train(workers=2, batch_size=2)
     more = train_needs(train, 100_000, CPU).memory - train_needs(train, 0, CPU).memory
@@ -83,7 +94,6 @@ def test_the_sizes_of_random_models_are_those_of_their_architectures():
     from alia_ray.config import Model
     from alia_ray.models.captioner import random_blip_large
     from alia_ray.models.random_diffusion import random_sd15
-    from alia_ray.models.sizes import parameters
 
     def count(*modules: torch.nn.Module) -> int:
         return sum(weight.numel() for module in modules for weight in module.parameters())

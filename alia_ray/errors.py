@@ -1,4 +1,9 @@
-"""What can go wrong in a way that a person can mend."""
+"""What can go wrong in a way that a person can mend, and what errors of others say."""
+
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Of an OSError: nothing more can be written there."""
 
 
 class StageError(RuntimeError):
@@ -7,3 +12,13 @@ class StageError(RuntimeError):
 
 class FullDiskError(OSError):
     """Nothing more can be written. The message says where, and what to do."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, which may be nothing."""
+    return str(error).strip().partition("\n")[0]

@@ -20,6 +20,7 @@ from alia_ray.cluster.memory import uncounted
 from alia_ray.cluster.placement import GB
 from alia_ray.cluster.visits import Visit, versions, visit_all
 from alia_ray.config import Config, ConfigError
+from alia_ray.errors import first_line
 from alia_ray.store.run_folder import RunFolder
 
 _ANSWER_TIMEOUT_S = 5.0
@@ -72,7 +73,7 @@ def _nodes(nodes: dict[str, dict[str, float]], settings: Config | None) -> Itera
     try:
         visits = visit_all(list(nodes), folder)
     except OSError as error:
-        says = f"{settings.run.folder} cannot be written from here ({str(error).splitlines()[0]}); set another one"
+        says = f"{settings.run.folder} cannot be written from here ({first_line(error)}); set another one"
         yield Finding("run.folder", says, False)
         folder, visits = None, visit_all(list(nodes), None)
     for node, visit in visits.items():

@@ -8,6 +8,7 @@ from urllib.request import Request, urlopen
 
 from alia_ray.checks.models import unknown_names
 from alia_ray.config import Model, Train
+from alia_ray.errors import first_line
 from alia_ray.models.naming import place_of
 from alia_ray.models.sizes import CLASSIFIERS
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
@@ -47,8 +48,7 @@ def _unknown_architecture(train: Train) -> Iterator[str]:
     except NotImplementedError:  # RegNet reads its first weights as it is built; it takes any size
         return
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        yield f"train.image_size: {name} does not take {size}² pixels ({reason}); set another size"
+        yield f"train.image_size: {name} does not take {size}² pixels ({first_line(error)}); set another size"
 
 
 def _missing_weights(train: Train) -> Iterator[str]:

@@ -13,6 +13,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alia_ray.cluster.machine import free_memory
+from alia_ray.errors import first_line
 from alia_ray.store.run_folder import RunFolder
 
 _PACKAGES = (
@@ -77,7 +78,7 @@ def _visit(node: str, place: RunFolder | None) -> Visit:
                 stream.read()
             place.write_bytes(node.encode(), node)
     except OSError as raised:
-        error = str(raised).splitlines()[0]
+        error = first_line(raised)
     return Visit(socket.gethostname(), versions(), free_memory(), time.time(), error)
 
 
@@ -87,7 +88,7 @@ def _answer(task: ray.ObjectRef) -> Visit | str:
     except GetTimeoutError:
         return f"no answer in {_TIMEOUT_S:g} s"
     except RayError as error:
-        return str(error).strip().splitlines()[0]
+        return first_line(error)
 
 
 # -------------------------------------------------------------------- the folder

@@ -75,11 +75,6 @@ def _by_path(infos: list[pafs.FileInfo]) -> Iterator[tuple[str, str | None]]:
             continue
 
 
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split())
-
-
 def read_list(key: str, root: str, *name: str) -> bytes:
     """The bytes of a file that a layout cannot do without: `name` below `root`, or `root` itself.
 

@@ -15,7 +15,8 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import HuggingFace
-from alia_ray.sources.files import Content, NoPictureError, one_line, read_files
+from alia_ray.errors import one_line
+from alia_ray.sources.files import Content, NoPictureError, read_files
 from alia_ray.sources.listing import make_listing
 from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import filesystem

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ParquetTable
-from alia_ray.sources.files import Content, NoPictureError, one_line, paths_below, read_files, version_of
+from alia_ray.errors import one_line
+from alia_ray.sources.files import Content, NoPictureError, paths_below, read_files, version_of
 from alia_ray.sources.folders import ending, passed_over, visible
 from alia_ray.sources.listing import make_listing
 from alia_ray.store.patience import patiently

@@ -15,7 +15,6 @@ files: written under a hidden name, then renamed. A file's name comes from the i
 twice writes the same file twice. To resume is to ask which ids are missing.
 """
 
-import errno
 import json
 import posixpath
 import time
@@ -32,7 +31,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from alia_ray.errors import FullDiskError
+from alia_ray.errors import FULL, FullDiskError
 from alia_ray.store import tables
 from alia_ray.store.patience import patiently
 
@@ -300,7 +299,7 @@ def _or_nothing(folder: RunFolder, hidden: str) -> Iterator[None]:
     except BaseException as error:
         if folder.fs.get_file_info(hidden).type == pafs.FileType.File:
             folder.fs.delete_file(hidden)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in FULL:
             raise FullDiskError(
                 f"the disk of {folder.path} is full; free some space there (older run folders, exports, tables of "
                 "settings that are no longer used) and run it again: what was committed stays"

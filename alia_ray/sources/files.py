@@ -4,8 +4,10 @@ import csv
 import io
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -39,6 +41,31 @@ def read_files(root: str, relative_paths: list[str]) -> list[Content]:
 def _bytes(fs: pafs.FileSystem, path: str) -> bytes:
     with fs.open_input_stream(path) as stream:
         return stream.read()
+
+
+Part, Place = TypeVar("Part"), TypeVar("Place")
+
+
+def read_by_part(
+    places: list[tuple[Part, Place]], read: Callable[[Part, list[Place]], list[Content]]
+) -> list[Content]:
+    """What lies at some places, each within a part, such as a shard: `read` is called once for each part.
+
+    It gets the places in their order, and is called again where it fails for a moment. What cannot be read is
+    returned as its error.
+    """
+    contents: list[Content] = [OSError("not read")] * len(places)
+    order = sorted(range(len(places)), key=places.__getitem__)
+    for part, members in groupby(order, key=lambda index: places[index][0]):
+        indices = list(members)
+        within = [places[index][1] for index in indices]
+        try:
+            found = patiently(lambda part=part, within=within: read(part, within))
+        except OSError as error:
+            found = [error] * len(indices)
+        for index, content in zip(indices, found, strict=True):
+            contents[index] = content
+    return contents
 
 
 def version_of(info: pafs.FileInfo) -> str | None:

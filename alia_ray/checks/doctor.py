@@ -47,8 +47,10 @@ def examine(settings: Config | None) -> Iterator[Finding]:
     nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
     yield Finding("versions", ", ".join(versions()))
     yield Finding("this process", f"{usable_cpus()} CPUs and {free_memory() / GB:.1f} GB of memory may be used")
-    yield from _disk(settings)
-    yield from _nodes(nodes, settings)
+    folder = RunFolder(settings.run.folder) if settings else None
+    if folder is not None and folder.fs.type_name == "local":
+        yield _disk(folder)
+    yield from _nodes(nodes, folder)
     yield from _gpus(nodes, settings.run.accelerator if settings else "auto")
     if settings is not None:
         yield from _configuration(settings)
@@ -58,22 +60,18 @@ def examine(settings: Config | None) -> Iterator[Finding]:
 # -------------------------------------------------------------------- machine and cluster
 
 
-def _disk(settings: Config | None) -> Iterator[Finding]:
-    folder = RunFolder(settings.run.folder) if settings else None
-    if folder is None or folder.fs.type_name != "local":
-        return
+def _disk(folder: RunFolder) -> Finding:
     there = next(path for path in (Path(folder.file()), *Path(folder.file()).parents) if path.exists())
     free = shutil.disk_usage(there).free
     advice = "" if free > _LITTLE_DISK else "; free some, or set run.folder to a larger disk"
-    yield Finding("disk", f"{free / GB:.0f} GB free for {folder.file()}{advice}", free > _LITTLE_DISK)
+    return Finding("disk", f"{free / GB:.0f} GB free for {folder.file()}{advice}", free > _LITTLE_DISK)
 
 
-def _nodes(nodes: dict[str, dict[str, float]], settings: Config | None) -> Iterator[Finding]:
-    folder = RunFolder(settings.run.folder) if settings else None
+def _nodes(nodes: dict[str, dict[str, float]], folder: RunFolder | None) -> Iterator[Finding]:
     try:
         visits = visit_all(list(nodes), folder)
     except OSError as error:
-        says = f"{settings.run.folder} cannot be written from here ({first_line(error)}); set another one"
+        says = f"{folder.path} cannot be written from here ({first_line(error)}); set another one"
         yield Finding("run.folder", says, False)
         folder, visits = None, visit_all(list(nodes), None)
     for node, visit in visits.items():

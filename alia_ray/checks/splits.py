@@ -1,7 +1,7 @@
 """Whether the images, by their splits, labels and groups, are what the configuration needs.
 
-Everything is read off a listing (schema LISTING), so before any picture is opened. What cannot work is refused;
-what can, but may be a mistake, `alia-ray plan` says.
+All is read off a listing (schema LISTING), but `unreadable`, which looks at a few files. What cannot work is
+refused; what can, but may be a mistake, `alia-ray plan` says.
 """
 
 from collections import Counter

@@ -105,7 +105,7 @@ def _checked(node: str, visit: Visit | str, place: RunFolder | None) -> Visit | 
     """A visit with the driver's own look at what the node wrote."""
     if place is None or isinstance(visit, str) or visit.folder_error:
         return visit
-    if place.fs.get_file_info(place.file(node)).type == pafs.FileType.File:
+    if place.has_file(node):
         return visit
     unseen = "what it writes is not seen from here"
     return Visit(visit.host, visit.versions, visit.memory, visit.time, unseen)

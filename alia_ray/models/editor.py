@@ -21,6 +21,7 @@ from diffusers import (
 from diffusers.image_processor import VaeImageProcessor
 
 from alia_ray import config
+from alia_ray.images import Shape
 from alia_ray.models.editing import METHODS
 from alia_ray.models.editing.embedding import embed, embed_nothing
 from alia_ray.models.editing.method import Family
@@ -36,9 +37,6 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     "lcm": LCMScheduler,
 }
 """By the names of `edit.scheduler`; "own" is the checkpoint's."""
-
-Shape = tuple[int, int]
-"""Width and height in pixels."""
 
 _MOST_SHAPES = 64
 """Compiled for each: by default dynamo gives up after eight, and goes on without having compiled."""

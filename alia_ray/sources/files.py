@@ -43,11 +43,11 @@ def _bytes(fs: pafs.FileSystem, path: str) -> bytes:
         return stream.read()
 
 
-Part, Place = TypeVar("Part"), TypeVar("Place")
+Part, Within = TypeVar("Part"), TypeVar("Within")
 
 
 def read_by_part(
-    places: list[tuple[Part, Place]], read: Callable[[Part, list[Place]], list[Content]]
+    places: list[tuple[Part, Within]], read: Callable[[Part, list[Within]], list[Content]]
 ) -> list[Content]:
     """What lies at some places, each within a part, such as a shard: `read` is called once for each part.
 

@@ -8,8 +8,6 @@ that is final is read. So a run that is killed anywhere goes on with what is lef
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 import ray
 
 from alia_ray import config
@@ -72,7 +70,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     if ingested is None or not listing.equals(ingested):
         for note in notes(listing):
             say(f"ingest: {note}")
-        target.folder.write_bytes(_parquet(listing), "listing", target.fingerprint, _LISTING)
+        target.folder.write_parquet(listing, "listing", target.fingerprint, _LISTING)
     job = _pass(settings, target, listing)
     stream(job, place("ingest", POOL, Cluster(cluster.cpus, gpus=0)))
     if changes != Changes():
@@ -80,7 +78,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     if getattr(settings.source, "protocol", "strict") == "strict":
         _leave_out_twins(target)
     check_error_rate(job)
-    _set_mark(target, whole=True, corrected=corrected, listing=_digest(listing))
+    _set_mark(target, whole=True, corrected=corrected)
     return target
 
 
@@ -156,10 +154,8 @@ def _say_changes(changes: Changes, before: list[Row], after: list[Row]) -> None:
 
 def _ingested(target: Table) -> pa.Table | None:
     """The listing that was ingested last."""
-    path = target.folder.file("listing", target.fingerprint, _LISTING)
-    if target.folder.fs.get_file_info(path).type != pafs.FileType.File:
-        return None
-    return pq.read_table(path, filesystem=target.folder.fs)
+    place = ("listing", target.fingerprint, _LISTING)
+    return target.folder.read_parquet(*place) if target.folder.has_file(*place) else None
 
 
 def _versions(ingested: pa.Table | None, images: list[Row]) -> dict[str, str | None]:
@@ -184,10 +180,6 @@ def _set_mark(target: Table, **mark: Any) -> None:
     target.folder.write_json(mark, "listing", target.fingerprint, _MARK)
 
 
-def _digest(listing: pa.Table) -> str:
-    return content_id(*("\0".join(value or "" for value in column.to_pylist()) for column in listing.columns))
-
-
 # -------------------------------------------------------------------- reading
 
 
@@ -203,12 +195,6 @@ def _leave_out_twins(target: Table) -> None:
     reported = [{"stage": "ingest", "kind": "twin", "key": row["origin"], **row} for row in found]
     target.errors("ingest").commit(pa.Table.from_pylist(reported, schema=ERRORS))
     target.discard({row["image_id"] for row in found})
-
-
-def _parquet(rows: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink)
-    return sink.getvalue().to_pybytes()
 
 
 class _Reader:

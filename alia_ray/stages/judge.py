@@ -1,10 +1,7 @@
 """judge: edits that exist under other scores -> the same edits, scored as configured now. Edits nothing."""
 
-import posixpath
-
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import ray
 
 from alia_ray.cluster.devices import worker_device
@@ -28,7 +25,9 @@ def judge(
 ) -> None:
     """Score the wanted edits that an older edits table of the run folder has and `target` lacks."""
     missing = set(wanted) - target.ids()
-    for older in _other_tables(target):
+    for older in target.folder.tables("edits"):
+        if older == target:
+            continue
         rows = older.read(["edit_id", "image_bytes"])
         made = rows.filter(pc.is_valid(rows.column("image_bytes"))).column("edit_id").to_pylist()
         todo = [edit_id for edit_id in made if edit_id in missing]
@@ -50,13 +49,6 @@ def judge(
             ),
             place("edit", settings.edit, cluster, judge_needs(settings, cluster)),
         )
-
-
-def _other_tables(target: Table) -> list[Table]:
-    """The edits tables of the run folder with another fingerprint."""
-    selector = pafs.FileSelector(target.folder.file("edits"), allow_not_found=True)
-    names = sorted(posixpath.basename(info.path) for info in target.folder.fs.get_file_info(selector))
-    return [target.folder.table("edits", name) for name in names if name != target.fingerprint]
 
 
 class _Judge:

@@ -1,6 +1,5 @@
 """What a machine and its cluster have, and what stands in a run's way: a line each."""
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import httpx2
 import ray
+from huggingface_hub import constants
 
 from alia_ray.checks import servers
 from alia_ray.checks.inputs import check_inputs
@@ -164,13 +164,12 @@ def _services(settings: Config) -> Iterator[Finding]:
     """The model hub and a language-model server, as far as the run needs them."""
     missing = ", ".join(uncounted(settings))
     absent = f"not here, and not counted in memory: {missing}" if missing else "all are on this machine"
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    if missing and offline:
+    if missing and constants.HF_HUB_OFFLINE:
         yield Finding("models", f"{absent}; fetch it first, HF_HUB_OFFLINE is set", False)
     else:
         yield Finding("models", absent, None if missing else True)
-    if missing and not offline:
-        yield _hub(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    if missing and not constants.HF_HUB_OFFLINE:
+        yield _hub(constants.ENDPOINT)
     if settings.llm.base_url and settings.discover.prompts is None:
         wrong = [Finding("LLM", sentence, False) for sentence in servers.wrong_things(settings)]
         yield from wrong or [Finding("LLM", "the server of llm.base_url answers", True)]

@@ -23,6 +23,7 @@ HUB = "ORG/MODEL"
 def empty_cache(tmp_path, monkeypatch):
     """No test depends on what this machine has in the hub's cache, or asks the hub."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(model_files, "HfApi", hub_of(OSError("no network")))
 
 

@@ -47,15 +47,14 @@ def resolve(name: str) -> str:
 
 def folder_on_disk(model: Model, file: str) -> Path | None:
     """The folder on this machine, or in the hub's cache, that holds a model's `file`; nothing is fetched."""
-    local = Path(place_of(model.name) if model.name.startswith("miniature:") else model.name).expanduser()
-    if local.is_dir():
-        path = local / file
-    else:
-        from huggingface_hub import try_to_load_from_cache  # not above: half a second
+    place = place_of(model.name)
+    local = Path(place).expanduser()
+    if local.is_dir() and not model.name.startswith("hf-hub:"):
+        return (local / file).parent if (local / file).is_file() else None
+    from huggingface_hub import try_to_load_from_cache  # not above: half a second
 
-        try:
-            cached = try_to_load_from_cache(place_of(model.name), file, revision=model.revision)
-        except ValueError:  # no name of the hub; the check of models says so
-            return None
-        path = Path(cached) if isinstance(cached, str) else local
-    return path.parent if path.is_file() else None
+    try:
+        cached = try_to_load_from_cache(place, file, revision=model.revision)
+    except ValueError:  # no name of the hub; the check of models says so
+        return None
+    return Path(cached).parent if isinstance(cached, str) else None

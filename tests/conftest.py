@@ -33,14 +33,15 @@ class InProcess:
         self.job = job
 
     def iter_rows(self) -> Iterator[dict[str, object]]:
-        """Do block after block, as they are asked for, with what reaches a worker through a pickle."""
+        """Do block after block, as they are asked for."""
         from ray import cloudpickle
 
         from alia_ray.stages import streaming
 
         job = self.job
         rows = job.prepare(pq.read_table(job.source, columns=job.columns))
-        worker = job.worker(*cloudpickle.loads(cloudpickle.dumps(job.worker_args)))
+        cloudpickle.dumps(job.worker_args)  # which is how Ray sends them to a worker
+        worker = job.worker(*job.worker_args)
         for start in range(0, rows.num_rows, job.batch_size):
             made = worker(rows.slice(start, job.batch_size))
             yield from streaming._commit(made, job.stage, job.target, job.key).to_pylist()

@@ -15,7 +15,7 @@ demo: install
 test: install
 	$(RUN)/ruff check
 	$(RUN)/ruff format --check
-	$(RUN)/pytest
+	$(RUN)/pytest --durations=15
 
 # Measures the small models that ship with the package; docs/miniature.md holds the figures.
 check: install

@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 a stage failed; 2 the configuration or the command line is
 terminated. Nothing heavy is imported before a command runs, so `--help` answers at once.
 """
 
-import errno
 import signal
 import sys
 from collections.abc import Collection, Iterator
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from alia_ray.config import Config, ConfigError, Run, load_config
-from alia_ray.errors import StageError
+from alia_ray.errors import FULL, StageError
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.progress import note, say
 
@@ -222,8 +221,6 @@ def miniature_check(
 
 # -------------------------------------------------------------------- running
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-
 
 @contextmanager
 def _exit_codes() -> Iterator[None]:
@@ -269,7 +266,7 @@ def _sentence(error: Exception) -> str:
     said = lines[-1 if "ray::" in lines[0] else 0]  # what a worker raised ends with it
     if not isinstance(error, OSError):
         return f"{type(error).__name__}: {said}"
-    if error.errno in _FULL or "No space left on device" in said:
+    if error.errno in FULL or "No space left on device" in said:
         return f"a disk is full: {said}; free some space, or give a folder on a larger one, and run again to go on"
     return said
 

@@ -13,6 +13,7 @@ from alia_ray.decoding.opening import DecodeError
 
 __all__ = [
     "DecodeError",
+    "Shape",
     "decode_rgb",
     "encode",
     "file_ending",
@@ -22,6 +23,9 @@ __all__ = [
     "squeeze",
     "to_array",
 ]
+
+Shape = tuple[int, int]
+"""Width and height in pixels."""
 
 _TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -112,7 +116,7 @@ def fit_square(picture: Image.Image, size: int) -> Image.Image:
     return ImageOps.fit(picture, (size, size), method=Image.Resampling.BICUBIC)
 
 
-def squeeze(picture: Image.Image, shape: tuple[int, int]) -> Image.Image:
+def squeeze(picture: Image.Image, shape: Shape) -> Image.Image:
     """The whole picture in a shape, width and height; one that has it stays as it is."""
     return picture if picture.size == shape else picture.resize(shape, Image.Resampling.BICUBIC)
 

@@ -17,9 +17,8 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.progress import speak_to
-from alia_ray.store.run_folder import RunFolder
+from alia_ray.store.run_folder import LOGS, RunFolder
 
-LOGS = "logs"
 _LED_THERE = "what led there is in "
 
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from alia_ray.checks import servers
 from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of, refuse
@@ -220,36 +219,33 @@ def _evaluate_arm(state: State, arm: Arm, cluster: Cluster) -> None:
     path = state.arm_path(arm)
     test = state.test_examples(arm)
     metrics, predictions = evaluate_classifier(state.folder.uri(*path), test, state.classes, cluster)
-    sink = pa.BufferOutputStream()
-    pq.write_table(predictions, sink)
-    state.folder.write_bytes(sink.getvalue().to_pybytes(), *path, "predictions.parquet")
+    state.folder.write_parquet(predictions, *path, "predictions.parquet")
     state.folder.write_json(metrics, *path, "metrics.json")
 
 
-Place = tuple[str, ...]
+ArmPath = tuple[str, ...]
 """Of a classifier in the run folder. To find it takes the selection of edits, so it is looked up once."""
 
 
 def _different(
-    arms: Sequence[tuple[State, Arm]], wanted: Callable[[State, Arm, Place], bool]
+    arms: Sequence[tuple[State, Arm]], wanted: Callable[[State, Arm, ArmPath], bool]
 ) -> list[tuple[State, Arm]]:
     """The arms whose classifier is `wanted`; of those that share a classifier the first one."""
-    different: dict[Place, tuple[State, Arm]] = {}
+    different: dict[ArmPath, tuple[State, Arm]] = {}
     for state, arm in arms:
         different.setdefault(state.arm_path(arm), (state, arm))
-    return [pair for place, pair in different.items() if wanted(*pair, place)]
+    return [pair for path, pair in different.items() if wanted(*pair, path)]
 
 
-def _is_not_trained(state: State, arm: Arm, place: Place) -> bool:
-    return state.folder.read_json(*place, HISTORY) is None
+def _is_not_trained(state: State, arm: Arm, path: ArmPath) -> bool:
+    return state.folder.read_json(*path, HISTORY) is None
 
 
-def _is_not_measured(state: State, arm: Arm, place: Place) -> bool:
+def _is_not_measured(state: State, arm: Arm, path: ArmPath) -> bool:
     """Whether an arm has no metrics, or those of test images, labels or groups that have changed since."""
-    if state.folder.read_json(*place, "metrics.json") is None:
+    if state.folder.read_json(*path, "metrics.json") is None:
         return True
-    path = state.folder.file(*place, "predictions.parquet")
-    measured = pq.read_table(path, columns=["id", "label", "group"], filesystem=state.folder.fs)
+    measured = state.folder.read_parquet(*path, "predictions.parquet", columns=["id", "label", "group"])
     return measured.to_pydict() != state.test_labels(arm).to_pydict()
 
 

@@ -5,7 +5,6 @@ command that makes it.
 """
 
 import math
-import posixpath
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,6 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 
 from alia_ray import config
 from alia_ray.config import Config, Judge, Train
@@ -146,11 +144,8 @@ class State:
 
     def errors(self) -> pa.Table:
         """Every row that failed in any stage."""
-        found = self.folder.fs.get_file_info(pafs.FileSelector(self.folder.file("errors"), allow_not_found=True))
-        names = sorted(posixpath.basename(info.path) for info in found)
-        return pa.concat_tables(
-            [tables.ERRORS.empty_table(), *(self.folder.table("errors", name).read() for name in names)]
-        )
+        found = (table.read() for table in self.folder.tables("errors"))
+        return pa.concat_tables([tables.ERRORS.empty_table(), *found])
 
     # ---------------------------------------------------------------- edits
 

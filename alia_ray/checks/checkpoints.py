@@ -12,10 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from alia_ray.checks.model_files import Files
 from alia_ray.config.edit import Method
-
-CLIP_WEIGHTS = "open_clip_model.safetensors"
-VARIANTS = ("", ".fp16", ".bf16")
-"""What stands before `.safetensors`; the loaders take half precision where it is all there is."""
+from alia_ray.models.naming import CLIP_WEIGHTS, VARIANTS
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf")
 _TOKENIZER = re.compile(r"tokenizer\.json|vocab\.(txt|json)|tekken\.json|.*\.(model|tiktoken)")
@@ -184,7 +181,7 @@ def _tokenizer(files: Files, folder: str) -> Iterator[str]:
 def _weights(files: Files, folder: str, stem: str) -> Iterator[str]:
     """What is wrong with the weights in a folder: one file of safetensors, or the shards of an index."""
     inside = files.inside(folder)
-    for variant in VARIANTS:
+    for variant in ("", *(f".{name}" for name in VARIANTS)):
         whole, index = f"{stem}{variant}.safetensors", f"{stem}.safetensors.index{variant}.json"
         if whole in inside:
             yield from _broken(files, [_below(folder, whole)])

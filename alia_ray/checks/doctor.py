@@ -1,14 +1,14 @@
 """What a machine and its cluster have, and what stands in a run's way: a line each."""
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import ray
+from huggingface_hub import constants
 
 from alia_ray.checks import servers
 from alia_ray.checks.inputs import check_inputs
@@ -20,6 +20,7 @@ from alia_ray.cluster.memory import uncounted
 from alia_ray.cluster.placement import GB
 from alia_ray.cluster.visits import Visit, versions, visit_all
 from alia_ray.config import Config, ConfigError
+from alia_ray.errors import first_line
 from alia_ray.store.run_folder import RunFolder
 
 _ANSWER_TIMEOUT_S = 5.0
@@ -46,8 +47,10 @@ def examine(settings: Config | None) -> Iterator[Finding]:
     nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
     yield Finding("versions", ", ".join(versions()))
     yield Finding("this process", f"{usable_cpus()} CPUs and {free_memory() / GB:.1f} GB of memory may be used")
-    yield from _disk(settings)
-    yield from _nodes(nodes, settings)
+    folder = RunFolder(settings.run.folder) if settings else None
+    if folder is not None and folder.fs.type_name == "local":
+        yield _disk(folder)
+    yield from _nodes(nodes, folder)
     yield from _gpus(nodes, settings.run.accelerator if settings else "auto")
     if settings is not None:
         yield from _configuration(settings)
@@ -57,22 +60,18 @@ def examine(settings: Config | None) -> Iterator[Finding]:
 # -------------------------------------------------------------------- machine and cluster
 
 
-def _disk(settings: Config | None) -> Iterator[Finding]:
-    folder = RunFolder(settings.run.folder) if settings else None
-    if folder is None or folder.fs.type_name != "local":
-        return
+def _disk(folder: RunFolder) -> Finding:
     there = next(path for path in (Path(folder.file()), *Path(folder.file()).parents) if path.exists())
     free = shutil.disk_usage(there).free
     advice = "" if free > _LITTLE_DISK else "; free some, or set run.folder to a larger disk"
-    yield Finding("disk", f"{free / GB:.0f} GB free for {folder.file()}{advice}", free > _LITTLE_DISK)
+    return Finding("disk", f"{free / GB:.0f} GB free for {folder.file()}{advice}", free > _LITTLE_DISK)
 
 
-def _nodes(nodes: dict[str, dict[str, float]], settings: Config | None) -> Iterator[Finding]:
-    folder = RunFolder(settings.run.folder) if settings else None
+def _nodes(nodes: dict[str, dict[str, float]], folder: RunFolder | None) -> Iterator[Finding]:
     try:
         visits = visit_all(list(nodes), folder)
     except OSError as error:
-        says = f"{settings.run.folder} cannot be written from here ({str(error).splitlines()[0]}); set another one"
+        says = f"{folder.path} cannot be written from here ({first_line(error)}); set another one"
         yield Finding("run.folder", says, False)
         folder, visits = None, visit_all(list(nodes), None)
     for node, visit in visits.items():
@@ -165,13 +164,12 @@ def _services(settings: Config) -> Iterator[Finding]:
     """The model hub and a language-model server, as far as the run needs them."""
     missing = ", ".join(uncounted(settings))
     absent = f"not here, and not counted in memory: {missing}" if missing else "all are on this machine"
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    if missing and offline:
+    if missing and constants.HF_HUB_OFFLINE:
         yield Finding("models", f"{absent}; fetch it first, HF_HUB_OFFLINE is set", False)
     else:
         yield Finding("models", absent, None if missing else True)
-    if missing and not offline:
-        yield _hub(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    if missing and not constants.HF_HUB_OFFLINE:
+        yield _hub(constants.ENDPOINT)
     if settings.llm.base_url and settings.discover.prompts is None:
         wrong = [Finding("LLM", sentence, False) for sentence in servers.wrong_things(settings)]
         yield from wrong or [Finding("LLM", "the server of llm.base_url answers", True)]
@@ -180,8 +178,8 @@ def _services(settings: Config) -> Iterator[Finding]:
 def _hub(url: str) -> Finding:
     """Whether the model hub answers."""
     try:
-        status = httpx.get(url, timeout=_ANSWER_TIMEOUT_S, follow_redirects=True).status_code
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        status = httpx2.get(url, timeout=_ANSWER_TIMEOUT_S, follow_redirects=True).status_code
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         advice = "set HF_ENDPOINT or a proxy, or name local folders"
         return Finding("hub", f"{url} does not answer ({type(error).__name__}); {advice}", False)
     return Finding("hub", f"{url} answers with {status}", status < 500)

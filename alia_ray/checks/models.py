@@ -11,8 +11,8 @@ from alia_ray.checks import checkpoints
 from alia_ray.checks.model_files import Files, inspect
 from alia_ray.config import Config, Model
 from alia_ray.config.arms import ARMS
+from alia_ray.models.naming import architecture_of, is_random, miniatures, place_of
 
-WEIGHTS = Path(__file__).parent.parent / "miniature" / "weights"
 RANDOM = {
     "caption.model.name": {"blip-large"},
     "edit.model.name": {"sd15"},
@@ -44,17 +44,10 @@ def wrong_things(settings: Config, stages: Collection[str]) -> Iterator[str]:
 def _sentences(asked: _Asked) -> list[str]:
     key, model = asked.key, asked.model
     unknown = list(unknown_names(key, model))
-    if unknown or model.name.startswith("random:"):
+    if unknown or is_random(model.name):
         return unknown
-    found = inspect(_place(model), model.revision, asked.main, asked.check)
+    found = inspect(place_of(model.name), model.revision, asked.main, asked.check)
     return [f"{key}: {model.name} {said}" for said in found]
-
-
-def _place(model: Model) -> str:
-    """The folder or hub id that a name stands for."""
-    if model.name.startswith("miniature:"):
-        return str(WEIGHTS / model.name.removeprefix("miniature:"))
-    return model.name.removeprefix("hf-hub:")
 
 
 def _speaking(settings: Config, stages: Collection[str]) -> Iterator[_Asked]:
@@ -72,7 +65,7 @@ def _editing(settings: Config, stages: Collection[str]) -> Iterator[_Asked]:
         return
     edit, main = settings.edit, "model_index.json"
     yield _Asked("edit.model.name", edit.model, main, partial(checkpoints.pipeline, method=edit.method))
-    if edit.method == "controlnet" and not edit.model.name.startswith("random:"):  # which bring their own
+    if edit.method == "controlnet" and not is_random(edit.model.name):  # which bring their own
         fits = partial(_controlnet, edited=edit.model)
         yield _Asked("edit.controlnet.name", edit.controlnet, "config.json", fits)
     if any(ARMS[name].edits == "text_to_image" for name in settings.named_arms):
@@ -90,7 +83,7 @@ def _controlnet(files: Files, edited: Model) -> Iterator[str]:
         unets.append({} if wrong else of_edited.read("unet/config.json"))
         yield from wrong
 
-    inspect(_place(edited), edited.revision, "model_index.json", keep_unet)
+    inspect(place_of(edited.name), edited.revision, "model_index.json", keep_unet)
     yield from checkpoints.controlnet(files, unets[-1])
 
 
@@ -109,10 +102,9 @@ def unknown_names(key: str, model: Model) -> Iterator[str]:
     name = model.name
     if name.startswith("miniature:"):
         part = name.removeprefix("miniature:")
-        known = sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir())
-        if part not in known:
-            yield f"{key}: there is no miniature model {part!r}; there are {', '.join(known)}"
-    elif name.startswith("random:"):
+        if part not in miniatures():
+            yield f"{key}: there is no miniature model {part!r}; there are {', '.join(miniatures())}"
+    elif is_random(name):
         yield from _unknown_random(key, name)
     elif name.startswith((".", "/", "~")) and not Path(name).expanduser().exists():
         yield f"{key}: there is no folder {name}"
@@ -124,7 +116,7 @@ def unknown_names(key: str, model: Model) -> Iterator[str]:
 
 
 def _unknown_random(key: str, name: str) -> Iterator[str]:
-    architecture = name.removeprefix("random:")
+    architecture = architecture_of(name)
     if key == "llm.model.name":
         yield f"{key}: random weights say nothing; name a real LLM, or give discover.prompts"
     elif key == "judge.model.name":

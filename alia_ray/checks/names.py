@@ -12,9 +12,9 @@ import yaml
 
 from alia_ray.config import Config
 from alia_ray.edits.names import doubts, prompt_names
+from alia_ray.errors import TOLD, shortened
 
 LISTED = 20  # names that a plan lists, beside the doubtful ones
-SAID = 5  # mistakes of one kind that are said one by one
 
 
 def wrong_things(settings: Config, listing: pa.Table) -> Iterator[str]:
@@ -25,9 +25,9 @@ def wrong_things(settings: Config, listing: pa.Table) -> Iterator[str]:
     names = names_of(settings, listing)
     yield from _without_label(settings, listing, names)
     clashes = list(_not_told_apart(names))
-    yield from clashes[:SAID]
-    if len(clashes) > SAID:
-        yield f"source: {len(clashes) - SAID} more labels or groups of labels have no name of their own in prompts"
+    yield from clashes[:TOLD]
+    if len(clashes) > TOLD:
+        yield f"source: {len(clashes) - TOLD} more labels or groups of labels have no name of their own in prompts"
 
 
 def names_of(settings: Config, listing: pa.Table) -> dict[str, str]:
@@ -47,13 +47,13 @@ def _without_label(settings: Config, listing: pa.Table, names: dict[str, str]) -
     """
     given, labels = settings.source.class_names, _labels(listing)
     unknown = [] if given.keys() >= names.keys() else sorted(given.keys() - set(labels))
-    for key in unknown[:SAID]:
+    for key in unknown[:TOLD]:
         near = get_close_matches(key, labels, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"the labels are {_shortened(labels)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"the labels are {_quoted(labels)}"
         quotes = " YAML reads it as a number, so put it in quotes" if near and key.isdigit() else ""
         yield f"source.class_names: {key!r} is no label of the source; {hint}{quotes}"
-    if len(unknown) > SAID:
-        yield f"source.class_names: {len(unknown) - SAID} more keys are no labels of the source"
+    if len(unknown) > TOLD:
+        yield f"source.class_names: {len(unknown) - TOLD} more keys are no labels of the source"
 
 
 def _not_told_apart(names: dict[str, str]) -> Iterator[str]:
@@ -68,9 +68,13 @@ def _not_told_apart(names: dict[str, str]) -> Iterator[str]:
                 yield f"source: the label {label!r} {what}; name it: {_to_write([label])}"
         elif len(labels) > 1:
             yield (
-                f"source: the labels {_shortened(labels)} are all called {name!r} in prompts, so that their edits "
+                f"source: the labels {_quoted(labels)} are all called {name!r} in prompts, so that their edits "
                 f"show the same; name them: {_to_write(labels)}"
             )
+
+
+def _quoted(labels: list[str]) -> str:
+    return shortened([repr(label) for label in labels])
 
 
 def _to_write(labels: list[str]) -> str:
@@ -79,11 +83,6 @@ def _to_write(labels: list[str]) -> str:
         dict.fromkeys(labels, "…"), default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6
     )
     return f"source.class_names: {mapping.strip()}"
-
-
-def _shortened(labels: list[str]) -> str:
-    more = f" and {len(labels) - SAID} more" if len(labels) > SAID else ""
-    return ", ".join(map(repr, labels[:SAID])) + more
 
 
 # ------------------------------------------------------------------ what is not wrong, but worth a look

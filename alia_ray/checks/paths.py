@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from alia_ray.config import Config
 from alia_ray.config.places import Place
+from alia_ray.errors import one_line
 from alia_ray.store.run_folder import filesystem, without_query
 
 _COPIED_BY_RAY = re.compile(r"/runtime_resources/working_dir_files/")  # where a submitted job's files are
@@ -69,4 +70,4 @@ def _cannot_open(key: str, uri: str) -> Iterator[str]:
     try:
         filesystem(uri)
     except (OSError, ValueError, ImportError) as error:  # pyarrow.ArrowInvalid is a ValueError
-        yield f"{key}: cannot open {without_query(uri)}: {' '.join(str(error).split())}"
+        yield f"{key}: cannot open {without_query(uri)}: {one_line(error)}"

@@ -1,7 +1,7 @@
 """Whether the images, by their splits, labels and groups, are what the configuration needs.
 
-Everything is read off a listing (schema LISTING), so before any picture is opened. What cannot work is refused;
-what can, but may be a mistake, `alia-ray plan` says.
+All is read off a listing (schema LISTING), but `unreadable`, which looks at a few files. What cannot work is
+refused; what can, but may be a mistake, `alia-ray plan` says.
 """
 
 from collections import Counter
@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 from alia_ray.config import Config
 from alia_ray.config.arms import ARMS
+from alia_ray.errors import shortened
 from alia_ray.sources import read_images
 
 FEW = 5  # images of a class that train, val or test has at least, or `plan` says so
-_NAMED = 5  # classes that a sentence names at most
 _SAMPLE = 20  # files that are looked at
 _FILES = ("csv", "cub", "iwildcam", "waterbirds")
 """The kinds of source that list files by names from a table, which may lead nowhere."""
@@ -80,17 +80,11 @@ def _classes_without_training(settings: Config, classes: dict[str, dict[str, str
     for split in read if known else ():
         unknown = {name: example for name, example in classes.get(split, {}).items() if name not in known}
         if unknown:
+            examples = [f"{name!r} ({unknown[name]})" for name in sorted(unknown)]
             yield (
-                f"source: {split} has images of what is no class in train: {_listed(unknown)}; put some of their "
-                "images into train, or leave them out"
+                f"source: {split} has images of what is no class in train: {shortened(examples)}; put some of "
+                "their images into train, or leave them out"
             )
-
-
-def _listed(examples: dict[str, str]) -> str:
-    """Some classes, each with an image."""
-    shown = [f"{name!r} ({examples[name]})" for name in sorted(examples)[:_NAMED]]
-    more = len(examples) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _adds_extra(settings: Config) -> bool:
@@ -162,17 +156,12 @@ def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
     )
     classes = sorted({label for split, label in counts if split == "train"})
     for split in ("train", "val", "test"):
-        lacking = [name for name in classes if not counts[split, name]]
+        lacking = [repr(name) for name in classes if not counts[split, name]]
         few = [f"{name!r} ({counts[split, name]})" for name in classes if 0 < counts[split, name] < FEW]
         if lacking:
-            yield f"{split} has no image of {_some([repr(name) for name in lacking])}"
+            yield f"{split} has no image of {shortened(lacking, 'more classes')}"
         if few:
-            yield f"{split} has few images of {_some(few)}"
+            yield f"{split} has few images of {shortened(few, 'more classes')}"
     ungrouped = _ungrouped(listing.filter(pc.equal(listing.column("split"), "test")))
     if ungrouped:
         yield f"{ungrouped} images of test have no group: they count in the accuracy, and in no group's"
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more classes" if more > 0 else "")

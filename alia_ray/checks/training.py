@@ -6,21 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from alia_ray.checks.models import WEIGHTS, unknown_names
+from alia_ray.checks.models import unknown_names
 from alia_ray.config import Model, Train
-from alia_ray.sources.files import one_line
+from alia_ray.errors import first_line, one_line
+from alia_ray.models.naming import place_of
+from alia_ray.models.sizes import CLASSIFIERS
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
 
 _PATIENCE_S = 10.0  # for an answer of the server that has torchvision's weights
-COMMON_CLASSIFIERS = {
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "shufflenet_v2_x0_5",
-    "shufflenet_v2_x1_0",
-}
 
 
 def wrong_things(train: Train, stages: Collection[str]) -> Iterator[str]:
@@ -37,7 +30,7 @@ def wrong_things(train: Train, stages: Collection[str]) -> Iterator[str]:
 def _unknown_architecture(train: Train) -> Iterator[str]:
     """A classifier that torchvision does not have, or that takes no pictures of the size."""
     name, size = train.architecture, train.image_size
-    if name in COMMON_CLASSIFIERS:  # which take any size
+    if name in CLASSIFIERS:  # which take any size
         return
     import torch  # not above: it takes seconds
     import torchvision
@@ -55,8 +48,7 @@ def _unknown_architecture(train: Train) -> Iterator[str]:
     except NotImplementedError:  # RegNet reads its first weights as it is built; it takes any size
         return
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        yield f"train.image_size: {name} does not take {size}² pixels ({reason}); set another size"
+        yield f"train.image_size: {name} does not take {size}² pixels ({first_line(error)}); set another size"
 
 
 def _missing_weights(train: Train) -> Iterator[str]:
@@ -72,7 +64,7 @@ def _missing_weights(train: Train) -> Iterator[str]:
         if unknown:
             yield from unknown
             return
-        folder = str(WEIGHTS / folder.removeprefix("miniature:"))
+        folder = place_of(folder)
     try:
         description = RunFolder(folder).read_json(CLASSIFIER)
         architecture = None if description is None else description["architecture"]

@@ -11,11 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
 from tokenizers import Tokenizer
 
-from alia_ray.checks.models import WEIGHTS
 from alia_ray.config import Caption, ConfigError, Model
+from alia_ray.models.naming import folder_on_disk, is_random
 
 CLIP_TOKENS = 77
 BLIP_TOKENS = 512
@@ -40,18 +39,18 @@ class Window:
 
 def of_editor(model: Model) -> list[Window]:
     """The windows of a diffusion model: one, of SDXL two; none of random weights, which read nothing."""
-    if model.name.startswith("random:"):
+    if is_random(model.name):
         return []
-    folders = [_on_disk(model, f"{part}/tokenizer_config.json") for part in ("tokenizer", "tokenizer_2")]
+    folders = [folder_on_disk(model, f"{part}/tokenizer_config.json") for part in ("tokenizer", "tokenizer_2")]
     found = [_of_tokenizer(folder, _window_of(folder)) for folder in folders if folder]
     return found or [_guessed(CLIP_TOKENS)]
 
 
 def of_judge(model: Model) -> list[Window]:
     """The window of a CLIP that open_clip loads."""
-    if model.name.startswith("random:"):
+    if is_random(model.name):
         return []
-    folder = _on_disk(model, "open_clip_config.json")
+    folder = folder_on_disk(model, "open_clip_config.json")
     if folder is None:
         return [_guessed(CLIP_TOKENS)]
     text = _json(folder / "open_clip_config.json").get("model_cfg", {}).get("text_cfg", {})
@@ -65,31 +64,14 @@ def of_judge(model: Model) -> list[Window]:
 
 def of_captioner(caption: Caption) -> list[Window]:
     """What a BLIP reads before the words that it writes itself."""
-    if caption.model.name.startswith("random:"):
+    if is_random(caption.model.name):
         return []
-    folder = _on_disk(caption.model, "config.json")
+    folder = folder_on_disk(caption.model, "config.json")
     if folder is None:
         return [_guessed(BLIP_TOKENS - caption.max_new_tokens)]
     text = _json(folder / "config.json").get("text_config", {})
     tokens = text.get("max_position_embeddings", BLIP_TOKENS) - caption.max_new_tokens
     return [_of_tokenizer(folder, tokens)]
-
-
-def _on_disk(model: Model, name: str) -> Path | None:
-    """The folder of a model's file, if it is on this disk."""
-    if model.name.startswith("miniature:"):
-        path = WEIGHTS / model.name.removeprefix("miniature:") / name
-    elif Path(model.name).expanduser().is_dir():
-        path = Path(model.name).expanduser() / name
-    else:
-        try:
-            cached = try_to_load_from_cache(model.name.removeprefix("hf-hub:"), name, revision=model.revision)
-        except ValueError:  # no name of the hub; the check of models says so
-            return None
-        if not isinstance(cached, str):
-            return None
-        path = Path(cached)
-    return path.parent if path.is_file() else None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from alia_ray.errors import StageError
+from alia_ray.errors import StageError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,7 @@ def see_gpus() -> Sight:
         for place in range(torch.cuda.device_count()):
             torch.zeros(1, device=f"cuda:{place}").add(1).item()  # "no kernel image" is found only by a kernel
     except (RuntimeError, AssertionError) as error:
-        said = str(error).strip().splitlines()[0].rstrip(".")
+        said = first_line(error).rstrip(".")
         return Sight(problem=f"torch {torch.__version__} cannot use it ({said})")
     places = range(torch.cuda.device_count())
     if not places:
@@ -99,4 +99,4 @@ def _seen(probe: ray.ObjectRef) -> Sight:
     try:
         return ray.get(probe)
     except RayError as error:
-        return Sight(problem=f"the process that tried it died ({str(error).strip().splitlines()[0]})")
+        return Sight(problem=f"the process that tried it died ({first_line(error)})")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from ray.exceptions import OutOfMemoryError, RayError
 
-from alia_ray.errors import StageError
+from alia_ray.errors import StageError, first_line
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def _said_by_worker(error: RayError) -> str:
     if cause is not None and not type(cause).__module__.startswith("ray."):
         return f"{type(cause).__name__}: {cause}"
     raised = re.findall(r"^\s*([\w.]*(?:Error|Exception|Interrupt): .+)$", str(error), re.MULTILINE)
-    return raised[0] if raised else str(error).strip().splitlines()[0]  # the first is the worker's own
+    return raised[0] if raised else first_line(error)  # the first is the worker's own
 
 
 def out_of_memory(message: str) -> str | None:

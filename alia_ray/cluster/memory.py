@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from alia_ray.cluster.placement import GB, Cluster, Needs
 from alia_ray.config import Config, Model, Train
+from alia_ray.models.naming import is_random
 from alia_ray.models.sizes import CLASSIFIERS, CONTROLNET_SD15, LARGE_CLASSIFIER, parameters
 
 PROCESS = 1.1 * GB
@@ -42,7 +43,7 @@ def edit_needs(settings: Config, cluster: Cluster) -> Needs:
     size = parameters(edit.model) or 0
     each = EDIT_ACTIVATIONS * edit.size**2 / 512**2 * min(1, size / _SD15)
     if edit.method == "controlnet":
-        size += CONTROLNET_SD15 if edit.model.name.startswith("random:") else parameters(edit.controlnet) or 0
+        size += CONTROLNET_SD15 if is_random(edit.model.name) else parameters(edit.controlnet) or 0
     weights = size * _bytes_of(edit.model, cluster) + _judges(settings, cluster)
     return _needs(cluster, weights, each, edit.batch_size)
 
@@ -72,7 +73,7 @@ def _models(settings: Config) -> Iterator[tuple[str, Model]]:
     if settings.discover.prompts is None:
         yield "caption.model", settings.caption.model
     yield "edit.model", settings.edit.model
-    if settings.edit.method == "controlnet" and not settings.edit.model.name.startswith("random:"):
+    if settings.edit.method == "controlnet" and not is_random(settings.edit.model.name):
         yield "edit.controlnet", settings.edit.controlnet
     yield "judge.model", settings.judge.model
     if settings.judge.safety_checker:

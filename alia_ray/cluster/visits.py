@@ -13,6 +13,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alia_ray.cluster.machine import free_memory
+from alia_ray.errors import first_line
 from alia_ray.store.run_folder import RunFolder
 
 _PACKAGES = (
@@ -77,7 +78,7 @@ def _visit(node: str, place: RunFolder | None) -> Visit:
                 stream.read()
             place.write_bytes(node.encode(), node)
     except OSError as raised:
-        error = str(raised).splitlines()[0]
+        error = first_line(raised)
     return Visit(socket.gethostname(), versions(), free_memory(), time.time(), error)
 
 
@@ -87,7 +88,7 @@ def _answer(task: ray.ObjectRef) -> Visit | str:
     except GetTimeoutError:
         return f"no answer in {_TIMEOUT_S:g} s"
     except RayError as error:
-        return str(error).strip().splitlines()[0]
+        return first_line(error)
 
 
 # -------------------------------------------------------------------- the folder
@@ -104,7 +105,7 @@ def _checked(node: str, visit: Visit | str, place: RunFolder | None) -> Visit | 
     """A visit with the driver's own look at what the node wrote."""
     if place is None or isinstance(visit, str) or visit.folder_error:
         return visit
-    if place.fs.get_file_info(place.file(node)).type == pafs.FileType.File:
+    if place.has_file(node):
         return visit
     unseen = "what it writes is not seen from here"
     return Visit(visit.host, visit.versions, visit.memory, visit.time, unseen)

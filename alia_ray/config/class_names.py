@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field
 
+from alia_ray.errors import one_line
+
 _HEADER = ("label", "name")
 _FORM = "give a mapping of labels to names, {tabby: tabby cat}, or the path of a file with one"
 
@@ -72,7 +74,7 @@ def _from_file(path: Path) -> Any:
             return json.loads(text)
         return _from_rows(path, _rows(kind, text))
     except (yaml.YAMLError, json.JSONDecodeError, csv.Error) as error:
-        raise ValueError(f"the file {path} cannot be parsed: {' '.join(str(error).split())}") from error
+        raise ValueError(f"the file {path} cannot be parsed: {one_line(error)}") from error
 
 
 def _from_rows(path: Path, rows: Iterator[list[str]]) -> dict[str, str]:

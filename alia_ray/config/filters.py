@@ -1,4 +1,4 @@
-"""The filters over edits by name, as data; `stages/verdicts.py` says what each one drops."""
+"""The filters over edits by name, as data; `edits/verdicts.py` says what each one drops."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -20,6 +20,7 @@ from alia_ray.config.llm import Llm
 from alia_ray.config.places import Place, Weights, as_given
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.config.source import Source
+from alia_ray.errors import one_line
 
 
 def _known_arm(name: str) -> str:
@@ -285,7 +286,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold the sections of a run (run, source, …), not {type(tree).__name__}")
     for override in overrides or []:

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from alia_ray.config import Edit
 from alia_ray.edits.names import class_name
-from alia_ray.edits.shapes import Shape, bucket_of
+from alia_ray.edits.shapes import bucket_of
+from alia_ray.images import Shape
 from alia_ray.models.methods import edit_parameters
 from alia_ray.store import tables
 from alia_ray.store.tables import content_id, seed_of

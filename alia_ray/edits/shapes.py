@@ -9,8 +9,7 @@ import math
 from functools import cache
 from itertools import product
 
-Shape = tuple[int, int]
-"""Width and height in pixels."""
+from alia_ray.images import Shape
 
 ASPECTS = (1 / 1, 5 / 4, 4 / 3, 3 / 2, 16 / 9, 2 / 1, 3 / 1)
 """Of the buckets, and the same upright: what cameras and screens have, and two for what is wider."""

@@ -8,7 +8,6 @@ repeats nothing that was finished.
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from alia_ray import pipeline
 from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
@@ -117,6 +116,5 @@ def _outcome(state: State, arm: Arm) -> Outcome:
         "seconds": history["seconds"],
         "classifier": "/".join(path),
     }
-    with state.folder.fs.open_input_file(state.folder.file(*path, "predictions.parquet")) as file:
-        predictions = pq.read_table(file)
+    predictions = state.folder.read_parquet(*path, "predictions.parquet")
     return Outcome(arm.name, state.settings.seed, facts, state.arm_json(arm, "metrics.json"), predictions)

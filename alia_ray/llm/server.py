@@ -26,7 +26,7 @@ from alia_ray.config import Llm
 from alia_ray.errors import StageError
 from alia_ray.llm import vllm
 from alia_ray.llm.connection import Endpoint, ServerFailure, open_client
-from alia_ray.store.run_folder import RunFolder
+from alia_ray.store.run_folder import LOGS, RunFolder
 
 LOG_LINES, FIRST_ERRORS = 25, 5  # of the server's log in an error: its end, and what went wrong first
 STOP_TIMEOUT_S = 30.0  # longer than the supervisor's grace
@@ -157,12 +157,12 @@ def _keep_log(server: Server, run: RunFolder) -> str:
     """Move the log into the run folder and delete the server's own. Returns where the log is."""
     name = f"vllm-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}.log"
     try:
-        run.write_bytes(server.log.read_bytes(), "logs", name)
+        run.write_bytes(server.log.read_bytes(), LOGS, name)
     except OSError as error:  # what stopped the server matters more
         logging.getLogger(__name__).warning("vLLM's log stays in %s: %s", server.log, error)
         return str(server.log)
     shutil.rmtree(server.folder, ignore_errors=True)
-    return run.uri("logs", name)
+    return run.uri(LOGS, name)
 
 
 def _excerpt(log: str, place: str) -> str:

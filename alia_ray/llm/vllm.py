@@ -9,7 +9,7 @@ from typing import Any
 
 from alia_ray.config import ConfigError, Llm
 from alia_ray.config.places import as_given
-from alia_ray.models.loading import is_random, resolve
+from alia_ray.models.naming import is_random, resolve
 
 NOT_HANDED_ON = frozenset(
     # vLLM's own listening and logging, which are the run's business.

@@ -14,16 +14,8 @@ from transformers import (
 )
 
 from alia_ray import config
-from alia_ray.models.loading import (
-    architecture_of,
-    is_random,
-    load_safetensors,
-    pick_device,
-    pick_dtype,
-    quiet_libraries,
-    resolve,
-    seeded_by_name,
-)
+from alia_ray.models.loading import load_safetensors, pick_device, pick_dtype, quiet_libraries, seeded_by_name
+from alia_ray.models.naming import architecture_of, is_random, resolve
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 BLIP_LARGE = {

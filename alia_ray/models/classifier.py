@@ -17,7 +17,8 @@ from torchvision.transforms.v2 import functional as image_ops
 from alia_ray.config import Pixels
 from alia_ray.images import decode_rgb, fit_square
 from alia_ray.models.batches import as_batch
-from alia_ray.models.loading import pick_device, resolve
+from alia_ray.models.loading import pick_device
+from alia_ray.models.naming import resolve
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
 
 # Their training mode returns auxiliary outputs beside the logits.

@@ -12,17 +12,10 @@ from torchvision.transforms.v2 import functional
 
 from alia_ray import config
 from alia_ray.models.batches import as_batch
-from alia_ray.models.loading import (
-    architecture_of,
-    is_random,
-    pick_device,
-    pick_dtype,
-    resolve,
-    seeded_by_name,
-)
+from alia_ray.models.loading import pick_device, pick_dtype, seeded_by_name
+from alia_ray.models.naming import CLIP_WEIGHTS, architecture_of, is_random, resolve
 
 LOGIT_SCALE = 100.0  # CLIP's own, at which its temperature was clipped
-WEIGHTS_FILE = "open_clip_model.safetensors"
 _PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
@@ -93,13 +86,13 @@ def _folder(model: config.Model) -> Path:
     open_clip would fall back to pickled weights where a repository has no safetensors: that is refused here.
     """
     if model.name.startswith("hf-hub:"):
-        wanted = ["*.json", "*.txt", WEIGHTS_FILE]
+        wanted = ["*.json", "*.txt", CLIP_WEIGHTS]
         repository = model.name.removeprefix("hf-hub:")
         folder = Path(snapshot_download(repository, revision=model.revision, allow_patterns=wanted))
     else:
         folder = Path(resolve(model.name)).expanduser()
-    if not (folder / WEIGHTS_FILE).is_file():
+    if not (folder / CLIP_WEIGHTS).is_file():
         raise ValueError(
-            f"judge.model.name: {model.name!r} has no {WEIGHTS_FILE}; give hf-hub:ORG/REPO or a folder"
+            f"judge.model.name: {model.name!r} has no {CLIP_WEIGHTS}; give hf-hub:ORG/REPO or a folder"
         )
     return folder

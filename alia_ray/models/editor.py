@@ -21,19 +21,13 @@ from diffusers import (
 from diffusers.image_processor import VaeImageProcessor
 
 from alia_ray import config
+from alia_ray.images import Shape
 from alia_ray.models.editing import METHODS
 from alia_ray.models.editing.embedding import embed, embed_nothing
 from alia_ray.models.editing.method import Family
 from alia_ray.models.editing.vae import decode
-from alia_ray.models.loading import (
-    architecture_of,
-    is_random,
-    load_safetensors,
-    pick_device,
-    pick_dtype,
-    quiet_libraries,
-    resolve,
-)
+from alia_ray.models.loading import load_safetensors, pick_device, pick_dtype, quiet_libraries
+from alia_ray.models.naming import architecture_of, is_random, resolve
 from alia_ray.models.random_diffusion import random_sd15
 
 SCHEDULERS: dict[str, type[SchedulerMixin]] = {
@@ -42,9 +36,6 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     "lcm": LCMScheduler,
 }
 """By the names of `edit.scheduler`; "own" is the checkpoint's."""
-
-Shape = tuple[int, int]
-"""Width and height in pixels."""
 
 _MOST_SHAPES = 64
 """Compiled for each: by default dynamo gives up after eight, and goes on without having compiled."""

@@ -1,20 +1,14 @@
-"""Where a model's name leads, and which device and dtype it gets.
-
-A name is a hub id, a local folder, `miniature:NAME` (small weights that ship with the package) or
-`random:ARCHITECTURE` (the real architecture and size with seeded random weights).
-"""
+"""How models are loaded, and which device and dtype they get."""
 
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-WEIGHTS = Path(__file__).parent.parent / "miniature" / "weights"
-VARIANTS = ("fp16", "bf16")
-"""What may stand in the names of a checkpoint's weights, `model.fp16.safetensors`, if it has no others."""
+from alia_ray.models.naming import VARIANTS
+
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -26,17 +20,6 @@ def quiet_libraries() -> None:
     for library in (diffusers.logging, transformers.logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
-
-
-def resolve(name: str) -> str:
-    """A path for `miniature:NAME`, the name itself otherwise. Raises ValueError for an unknown NAME."""
-    if not name.startswith("miniature:"):
-        return name
-    folder = WEIGHTS / name.removeprefix("miniature:")
-    if not folder.is_dir():
-        known = ", ".join(sorted(path.name for path in WEIGHTS.iterdir() if path.is_dir()))
-        raise ValueError(f"there is no {name!r}; the miniature models are {known}")
-    return str(folder)
 
 
 T = TypeVar("T")
@@ -57,16 +40,6 @@ def load_safetensors(load: Callable[..., T], path: str, **options: Any) -> T:
             except (OSError, ValueError):  # the libraries' words for a variant that is not there
                 continue
         raise missing
-
-
-def is_random(name: str) -> bool:
-    """Whether a name asks for random weights."""
-    return name.startswith("random:")
-
-
-def architecture_of(name: str) -> str:
-    """The architecture of a `random:` name."""
-    return name.removeprefix("random:")
 
 
 def pick_device() -> torch.device:

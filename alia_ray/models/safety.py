@@ -10,7 +10,8 @@ from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from alia_ray import config
 from alia_ray.models.batches import as_batch
-from alia_ray.models.loading import load_safetensors, pick_device, pick_dtype, resolve
+from alia_ray.models.loading import load_safetensors, pick_device, pick_dtype
+from alia_ray.models.naming import resolve
 
 
 class SafetyChecker:

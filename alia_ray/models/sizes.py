@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alia_ray.config import Model
+from alia_ray.models.naming import folder_on_disk, is_random
 
-_WEIGHTS = Path(__file__).parent.parent / "miniature" / "weights"
+_MAIN = ("model_index.json", "open_clip_config.json", "config.json")
+"""Of a model that is on this machine one of these is there: of diffusers, open_clip or transformers."""
 _RANDOM = {
     "random:sd15": 1_066_235_307,  # UNet, VAE and text encoder
     "random:blip-large": 446_290_492,
@@ -34,29 +36,13 @@ LARGE_CLASSIFIER = 100_000_000
 
 def parameters(model: Model) -> int | None:
     """The number of weights that are loaded for a model; None where its checkpoint is not on this machine."""
-    if model.name.startswith("random:"):
+    if is_random(model.name):
         return _RANDOM.get(model.name)
-    folder = _folder(model)
+    folder = next(filter(None, (folder_on_disk(model, file) for file in _MAIN)), None)
     if folder is None:
         return None
     parts = [folder / part for part in _PARTS] if (folder / "model_index.json").is_file() else [folder]
     return sum(_count(file) for part in parts for file in _loaded_files(part)) or None
-
-
-def _folder(model: Model) -> Path | None:
-    """Where a model lies on this machine: a folder of ours, a local one, or the hub's cache."""
-    if model.name.startswith("miniature:"):
-        return _WEIGHTS / model.name.removeprefix("miniature:")
-    local = Path(model.name).expanduser()
-    if local.is_dir():
-        return local
-    from huggingface_hub import snapshot_download  # not above: half a second
-
-    try:
-        name = model.name.removeprefix("hf-hub:")
-        return Path(snapshot_download(name, revision=model.revision, local_files_only=True))
-    except (OSError, ValueError):  # not in the cache, or no name of the hub's
-        return None
 
 
 def _loaded_files(folder: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from alia_ray.config.sections import ConfigError
 from alia_ray.config.source import Source, WebDataset
+from alia_ray.errors import one_line
 from alia_ray.sources import (
     csv_table,
     cub,
@@ -22,7 +23,7 @@ from alia_ray.sources import (
     waterbirds,
     webdataset,
 )
-from alia_ray.sources.files import Content, one_line
+from alia_ray.sources.files import Content
 from alia_ray.sources.listing import LISTING, notes
 
 __all__ = ["list_images", "no_label", "notes", "read_images"]

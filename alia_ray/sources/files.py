@@ -4,8 +4,10 @@ import csv
 import io
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -41,6 +43,31 @@ def _bytes(fs: pafs.FileSystem, path: str) -> bytes:
         return stream.read()
 
 
+Part, Within = TypeVar("Part"), TypeVar("Within")
+
+
+def read_by_part(
+    places: list[tuple[Part, Within]], read: Callable[[Part, list[Within]], list[Content]]
+) -> list[Content]:
+    """What lies at some places, each within a part, such as a shard: `read` is called once for each part.
+
+    It gets the places in their order, and is called again where it fails for a moment. What cannot be read is
+    returned as its error.
+    """
+    contents: list[Content] = [OSError("not read")] * len(places)
+    order = sorted(range(len(places)), key=places.__getitem__)
+    for part, members in groupby(order, key=lambda index: places[index][0]):
+        indices = list(members)
+        within = [places[index][1] for index in indices]
+        try:
+            found = patiently(lambda part=part, within=within: read(part, within))
+        except OSError as error:
+            found = [error] * len(indices)
+        for index, content in zip(indices, found, strict=True):
+            contents[index] = content
+    return contents
+
+
 def version_of(info: pafs.FileInfo) -> str | None:
     """What tells a file from the one that had its name before: size and time, as far as the filesystem knows."""
     return None if info.mtime_ns is None else f"{info.size}-{info.mtime_ns}"
@@ -73,11 +100,6 @@ def _by_path(infos: list[pafs.FileInfo]) -> Iterator[tuple[str, str | None]]:
             yield info.path, version_of(info)
         except UnicodeDecodeError:  # a name that is not UTF-8, which no path that we were given is
             continue
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split())
 
 
 def read_list(key: str, root: str, *name: str) -> bytes:

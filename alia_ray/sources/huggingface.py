@@ -7,7 +7,6 @@ import os
 import posixpath
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,9 +14,9 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import HuggingFace
-from alia_ray.sources.files import Content, NoPictureError, one_line, read_files
+from alia_ray.errors import one_line
+from alia_ray.sources.files import Content, NoPictureError, read_by_part, read_files
 from alia_ray.sources.listing import make_listing
-from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import filesystem
 
 if TYPE_CHECKING:
@@ -103,21 +102,13 @@ def read_images(source: HuggingFace, rows: pa.Table) -> list[Content]:
     """The encoded bytes of some rows, as they are stored."""
     import datasets
 
-    places = [origin.rsplit("#", 1) for origin in rows.column("origin").to_pylist()]
-    order = sorted(range(len(places)), key=lambda index: places[index][0])
-    contents: list[Content] = [OSError("not read")] * len(places)
-    for split, members in groupby(order, key=lambda index: places[index][0]):
-        indices = list(members)
+    def read(split: str, numbers: list[int]) -> list[Content]:
         images = _opened(source)[split].select_columns(source.image_column)
         encoded = images.cast_column(source.image_column, datasets.Image(decode=False))
-        numbers = [int(places[index][1]) for index in indices]
-        try:
-            found = patiently(lambda encoded=encoded, numbers=numbers: encoded[numbers][source.image_column])
-        except OSError as error:
-            found = [error] * len(indices)
-        for index, value in zip(indices, found, strict=True):
-            contents[index] = value if isinstance(value, OSError) else _content(source, value)
-    return contents
+        return [_content(source, value) for value in encoded[numbers][source.image_column]]
+
+    places = (origin.rsplit("#", 1) for origin in rows.column("origin").to_pylist())
+    return read_by_part([(split, int(number)) for split, number in places], read)
 
 
 def _content(source: HuggingFace, value: dict[str, Any] | None) -> Content:

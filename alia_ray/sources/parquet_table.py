@@ -5,7 +5,6 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import groupby
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -14,10 +13,10 @@ import pyarrow.parquet as pq
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ParquetTable
-from alia_ray.sources.files import Content, NoPictureError, one_line, paths_below, read_files, version_of
+from alia_ray.errors import one_line
+from alia_ray.sources.files import Content, NoPictureError, paths_below, read_by_part, read_files, version_of
 from alia_ray.sources.folders import ending, passed_over, visible
 from alia_ray.sources.listing import make_listing
-from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import RunFolder, filesystem
 
 _ENDINGS = (".parquet", ".parq", ".pq")
@@ -142,23 +141,12 @@ def _text(column: pa.ChunkedArray, names: list[str] | None) -> list[str | None]:
 
 def read_images(source: ParquetTable, rows: pa.Table) -> list[Content]:
     """The images of some rows. A row group is gone through once, however many batches of it are asked for."""
-    places = [_place(origin) for origin in rows.column("origin").to_pylist()]
-    contents: list[Content] = [OSError("not read")] * len(places)
-    for part, members in groupby(sorted(range(len(places)), key=places.__getitem__), key=lambda i: places[i][:2]):
-        indices = list(members)
-        numbers = [places[index][2] for index in indices]
-        try:
-            values = patiently(lambda part=part, numbers=numbers: _taken(source, *part, numbers))
-        except OSError as error:
-            values = [error] * len(indices)
-        for index, content in zip(indices, _contents(source, part[0], values), strict=True):
-            contents[index] = content
-    return contents
 
+    def read(part: tuple[str, int], numbers: list[int]) -> list[Content]:
+        return _contents(source, part[0], _taken(source, *part, numbers))
 
-def _place(origin: str) -> tuple[str, int, int]:
-    base, number, row = origin.rsplit("#", 2)
-    return base, int(number), int(row)
+    places = (origin.rsplit("#", 2) for origin in rows.column("origin").to_pylist())
+    return read_by_part([((base, int(number)), int(row)) for base, number, row in places], read)
 
 
 class _RowGroup:

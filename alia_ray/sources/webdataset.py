@@ -10,7 +10,6 @@ import re
 import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,10 +18,9 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import WebDataset
-from alia_ray.sources.files import Content, NoPictureError, version_of
+from alia_ray.sources.files import Content, NoPictureError, read_by_part, version_of
 from alia_ray.sources.folders import PICTURES, ending, hidden_part, passed_over, visible
 from alia_ray.sources.listing import SPLIT_NAMES, make_listing
-from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import filesystem, without_query
 
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # the sample's key, and what kind of member it is
@@ -172,26 +170,13 @@ def _described(source: WebDataset, sample: dict[str, Any]) -> dict[str, str | No
 def read_images(source: WebDataset, rows: pa.Table) -> list[Content]:
     """Read the pictures of some rows; each shard is opened once."""
     fs, root, _ = _place(source.path)
-    places = [origin.rsplit("#", 2) for origin in rows.column("origin").to_pylist()]
-    contents: list[Content] = [OSError("not read")] * len(places)
-    order = sorted(range(len(places)), key=lambda index: (places[index][0], int(places[index][1])))
-    for shard, members in groupby(order, key=lambda index: places[index][0]):
-        indices = list(members)
-        members = [(int(places[index][1]), int(places[index][2])) for index in indices]
-        path = posixpath.join(root, shard)
-        try:
-            found = patiently(lambda path=path, members=members: _read_members(fs, path, members))
-        except OSError as error:
-            found = [error] * len(indices)
-        for index, content in zip(indices, found, strict=True):
-            contents[index] = content
-    return contents
 
+    def read(shard: str, members: list[tuple[int, int]]) -> list[Content]:
+        with fs.open_input_file(posixpath.join(root, shard)) as file:
+            return [_read(file, offset, size) for offset, size in members]
 
-def _read_members(fs: pafs.FileSystem, path: str, members: list[tuple[int, int]]) -> list[Content]:
-    """The pictures of a shard at some (offset, size)."""
-    with fs.open_input_file(path) as file:
-        return [_read(file, offset, size) for offset, size in members]
+    parts = (origin.rsplit("#", 2) for origin in rows.column("origin").to_pylist())
+    return read_by_part([(shard, (int(offset), int(size))) for shard, offset, size in parts], read)
 
 
 def _read(file: pa.NativeFile, offset: int, size: int) -> Content:

@@ -33,10 +33,10 @@ from alia_ray.edits.attempts import (
     with_attempts,
 )
 from alia_ray.edits.requests import OF_IMAGES, Plan, plan_edits, requests_of
-from alia_ray.edits.shapes import Shape, bucket_of, frame_of
+from alia_ray.edits.shapes import bucket_of, frame_of
 from alia_ray.edits.shapes import buckets as buckets_of
 from alia_ray.edits.verdicts import Limit, judged
-from alia_ray.images import decode_rgb, encode, from_array, squeeze, to_array
+from alia_ray.images import Shape, decode_rgb, encode, from_array, squeeze, to_array
 from alia_ray.stages.streaming import COMPLETES, SAID, Pass, run_pass
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table

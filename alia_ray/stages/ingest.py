@@ -5,12 +5,9 @@ The table follows the source: what the listing contradicts goes first, then what
 that is final is read. So a run that is killed anywhere goes on with what is left.
 """
 
-import posixpath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 import ray
 
 from alia_ray import config
@@ -81,7 +78,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     if ingested is None or not listing.equals(ingested):
         for note in notes(listing):
             say(f"ingest: {note}")
-        target.folder.write_bytes(_parquet(listing), "listing", target.fingerprint, _LISTING)
+        target.folder.write_parquet(listing, "listing", target.fingerprint, _LISTING)
     job = _pass(settings, target, listing)
     stream(job, place("ingest", POOL, Cluster(cluster.cpus, gpus=0)))
     if changes != Changes():
@@ -90,7 +87,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
         _leave_out_twins(target)
     check_error_rate(job)
     corrected = corrected or (is_new and _has_other_labels(target))
-    _set_mark(target, whole=True, corrected=corrected, listing=_digest(listing))
+    _set_mark(target, whole=True, corrected=corrected)
     return target
 
 
@@ -166,10 +163,8 @@ def _say_changes(changes: Changes, before: list[Row], after: list[Row]) -> None:
 
 def _ingested(target: Table) -> pa.Table | None:
     """The listing that was ingested last."""
-    path = target.folder.file("listing", target.fingerprint, _LISTING)
-    if target.folder.fs.get_file_info(path).type != pafs.FileType.File:
-        return None
-    return pq.read_table(path, filesystem=target.folder.fs)
+    place = ("listing", target.fingerprint, _LISTING)
+    return target.folder.read_parquet(*place) if target.folder.has_file(*place) else None
 
 
 def _versions(ingested: pa.Table | None, images: list[Row]) -> dict[str, str | None]:
@@ -192,21 +187,15 @@ def _mark(target: Table) -> dict[str, Any] | None:
 
 def _has_other_labels(target: Table) -> bool:
     """Whether the run folder holds pictures of this table under other labels, as of another `label_column`."""
-    selector = pafs.FileSelector(target.folder.file(target.name), allow_not_found=True)
-    names = {posixpath.basename(info.path) for info in target.folder.fs.get_file_info(selector)}
     columns = ["image_id", "label"]
     own = {row["image_id"]: row["label"] for row in target.read(columns).to_pylist()}
-    others = (target.folder.table(target.name, name) for name in sorted(names - {target.fingerprint}))
+    others = (other for other in target.folder.tables(target.name) if other != target)
     rows = (row for other in others for row in other.read(columns).to_pylist())
     return any(own.get(row["image_id"], row["label"]) != row["label"] for row in rows)
 
 
 def _set_mark(target: Table, **mark: Any) -> None:
     target.folder.write_json(mark, "listing", target.fingerprint, _MARK)
-
-
-def _digest(listing: pa.Table) -> str:
-    return content_id(*("\0".join(value or "" for value in column.to_pylist()) for column in listing.columns))
 
 
 # -------------------------------------------------------------------- reading
@@ -224,12 +213,6 @@ def _leave_out_twins(target: Table) -> None:
     reported = [{"stage": "ingest", "kind": "twin", "key": row["origin"], **row} for row in found]
     target.errors("ingest").commit(pa.Table.from_pylist(reported, schema=ERRORS))
     target.discard({row["image_id"] for row in found})
-
-
-def _parquet(rows: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink)
-    return sink.getvalue().to_pybytes()
 
 
 class _Reader:

@@ -4,13 +4,11 @@ An edit has the label and the group that its image has now: where the source cor
 the same ("red_bird", "red bird"), so did the edit's id.
 """
 
-import posixpath
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import ray
 
 from alia_ray.cluster.devices import worker_device
@@ -39,7 +37,9 @@ def judge(
     described = images.read(["image_id", *_OF_IMAGE])
     target.correct(_corrections(target, described))
     missing = set(wanted) - target.ids()
-    for older in _other_tables(target):
+    for older in target.folder.tables("edits"):
+        if older == target:
+            continue
         rows = older.read(["edit_id", "image_bytes"])
         made = rows.filter(pc.is_valid(rows.column("image_bytes"))).column("edit_id").to_pylist()
         todo = [edit_id for edit_id in made if edit_id in missing]
@@ -85,13 +85,6 @@ def _corrections(target: Table, described: pa.Table) -> dict[str, dict[str, Any]
     differs = [pc.not_equal(*(pc.fill_null(rows.column(name), "") for rows in (edits, now))) for name in _OF_IMAGE]
     rows = now.filter(pc.or_(*differs)).to_pylist()
     return {row["edit_id"]: {name: row[name] for name in _OF_IMAGE} for row in rows}
-
-
-def _other_tables(target: Table) -> list[Table]:
-    """The edits tables of the run folder with another fingerprint."""
-    selector = pafs.FileSelector(target.folder.file("edits"), allow_not_found=True)
-    names = sorted(posixpath.basename(info.path) for info in target.folder.fs.get_file_info(selector))
-    return [target.folder.table("edits", name) for name in names if name != target.fingerprint]
 
 
 class _Judge:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from alia_ray.errors import FULL
+
 TRIES = 5
 FIRST_PAUSE_S = 0.5  # doubled from try to try: with the jitter between 4 and 8 seconds in all
 
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _REFUSED = re.compile(r"ACCESS_DENIED|NO_SUCH|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|HTTP status 40[134]")
 
 T = TypeVar("T")
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 def may_pass(error: OSError) -> bool:
     """Whether it is worth while to try again at once: not where something is missing, forbidden or full."""
-    lasts = isinstance(error, _LASTING) or error.errno in _FULL or _REFUSED.search(str(error))
+    lasts = isinstance(error, _LASTING) or error.errno in (*FULL, errno.EROFS) or _REFUSED.search(str(error))
     return not lasts
 
 

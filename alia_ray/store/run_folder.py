@@ -6,7 +6,7 @@
       listing/FINGERPRINT/                 what was ingested last, and whether ingest came to its end
       classifiers/FINGERPRINT/             a classifier, its history, its test metrics
       stages/STAGE.json                    rows, errors and seconds of each stage
-      logs/                                what the language model's server wrote
+      logs/                                what a run does not say, and what the language model's server wrote
       metrics.json, report.html
 
 A table's fingerprint covers everything its rows depend on, so a changed setting starts a new table beside
@@ -15,7 +15,6 @@ files: written under a hidden name, then renamed. A file's name comes from the i
 twice writes the same file twice. To resume is to ask which ids are missing.
 """
 
-import errno
 import json
 import posixpath
 import time
@@ -32,12 +31,13 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from alia_ray.errors import FullDiskError
+from alia_ray.errors import FULL, FullDiskError
 from alia_ray.store import tables
 from alia_ray.store.patience import patiently
 
 HISTORY = "history.json"  # of a classifier; written last, so it marks a finished training
 CLASSIFIER = "classifier.json"  # what a classifier is; its tensors lie beside it
+LOGS = "logs"
 _FILE = "__filename"  # pyarrow's name for the file that a row was read from
 _HIDDEN = ".tmp"
 _DAY_S = 24 * 3600
@@ -100,17 +100,34 @@ class RunFolder:
         """The table `name` under the settings that `fingerprint` stands for."""
         return Table(self, name, fingerprint)
 
+    def tables(self, name: str) -> list["Table"]:
+        """The tables `name` under whatever settings, in the order of their fingerprints."""
+        found = self.fs.get_file_info(pafs.FileSelector(self.file(name), allow_not_found=True))
+        return [self.table(name, info.base_name) for info in sorted(found, key=lambda info: info.path)]
+
     def write_json(self, value: Any, *parts: str) -> None:
         """Write JSON in one step: a reader sees the old file or the new one."""
         self.write_bytes((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), *parts)
 
     def read_json(self, *parts: str) -> Any:
         """The value of a JSON file, or None where there is none."""
-        path = self.file(*parts)
-        if self.fs.get_file_info(path).type != pafs.FileType.File:
+        if not self.has_file(*parts):
             return None
-        with self.fs.open_input_stream(path) as stream:
+        with self.fs.open_input_stream(self.file(*parts)) as stream:
             return json.loads(stream.read())
+
+    def has_file(self, *parts: str) -> bool:
+        """Whether a file is there."""
+        return self.fs.get_file_info(self.file(*parts)).type == pafs.FileType.File
+
+    def write_parquet(self, rows: pa.Table, *parts: str) -> None:
+        """Write rows beside the tables in one step."""
+        with self.writing(*parts) as stream:
+            pq.write_table(rows, stream)
+
+    def read_parquet(self, *parts: str, columns: list[str] | None = None) -> pa.Table:
+        """The rows of a file. Raises FileNotFoundError."""
+        return pq.read_table(self.file(*parts), columns=columns, filesystem=self.fs)
 
     def write_bytes(self, content: bytes, *parts: str) -> None:
         """Write a file in one step."""
@@ -207,7 +224,7 @@ class Table:
         """Delete what killed processes left half written: no file takes a day."""
         for info in self.folder.fs.get_file_info(pafs.FileSelector(self.path, allow_not_found=True)):
             is_hidden = info.base_name.startswith(".") and info.base_name.endswith(_HIDDEN)
-            if is_hidden and info.mtime_ns is not None and time.time() - info.mtime_ns / 1e9 > _DAY_S:
+            if is_hidden and is_stale(info):
                 self.folder.fs.delete_file(info.path)
 
     def _without(self, rows: pa.Table, ids: Collection[str]) -> pa.Table:
@@ -277,6 +294,11 @@ class Table:
         return sorted(name for name in names if posixpath.basename(name).startswith("part-"))
 
 
+def is_stale(info: pafs.FileInfo) -> bool:
+    """Whether nobody has written to a file or folder for a day, as far as the filesystem knows."""
+    return info.mtime_ns is not None and time.time() - info.mtime_ns / 1e9 > _DAY_S
+
+
 def first_of_each(rows: pa.Table, key: str) -> pa.Table:
     """`rows`, sorted by `key`, without the repetitions of a key."""
     keys = rows.column(key).combine_chunks()
@@ -300,7 +322,7 @@ def _or_nothing(folder: RunFolder, hidden: str) -> Iterator[None]:
     except BaseException as error:
         if folder.fs.get_file_info(hidden).type == pafs.FileType.File:
             folder.fs.delete_file(hidden)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in FULL:
             raise FullDiskError(
                 f"the disk of {folder.path} is full; free some space there (older run folders, exports, tables of "
                 "settings that are no longer used) and run it again: what was committed stays"

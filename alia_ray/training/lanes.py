@@ -13,8 +13,6 @@ small training itself.
 The test split never comes here: the epoch is chosen by class-balanced accuracy on validation examples.
 """
 
-import posixpath
-import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -33,14 +31,13 @@ from alia_ray.config import ConfigError, Train
 from alia_ray.config.arms import Augment
 from alia_ray.errors import StageError
 from alia_ray.progress import Progress, duration, say
-from alia_ray.store.run_folder import HISTORY, RunFolder
+from alia_ray.store.run_folder import HISTORY, RunFolder, is_stale
 from alia_ray.training.examples import Examples, count
 
 if TYPE_CHECKING:
     from alia_ray.training.loop import Job
 
 _NOTES = ".lane-"  # how the folders are called in which Ray Train keeps its own
-_STALE_S = 24 * 3600.0
 _LOOK_EVERY_S = 2.0
 _PLACEMENT_MINUTES = 30  # Ray Train waits a minute at a time for other work to free what the workers need
 
@@ -190,8 +187,7 @@ def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
 def _remove_notes(folder: RunFolder) -> None:
     """Delete what the lanes of killed runs left; not what is new, which another run may need at this moment."""
     for info in folder.fs.get_file_info(pafs.FileSelector(folder.file(), allow_not_found=True)):
-        is_old = info.mtime_ns is not None and time.time() - info.mtime_ns / 1e9 > _STALE_S
-        if posixpath.basename(info.path).startswith(_NOTES) and is_old:
+        if info.base_name.startswith(_NOTES) and is_stale(info):
             folder.fs.delete_dir(info.path)
 
 

@@ -105,7 +105,8 @@ def train(job: Job) -> None:
     images = _load(job, shard(job.train, rank, world, job.seed), learner.device)
     val = _load(job, shard(job.val, rank, world, job.seed), learner.device)
     load_seconds = time.perf_counter() - began
-    weights = class_weights(_over_workers(torch.bincount(images.labels, minlength=len(job.classes))))
+    of_class = torch.bincount(images.labels, minlength=len(job.classes)).to(learner.device)
+    weights = class_weights(_over_workers(of_class))
     padded = -(-count(job.train) // world)
     history = _restore(learner, folder)
     settings = job.settings.model_dump(exclude={"arms", "trackers"})
@@ -116,7 +117,7 @@ def train(job: Job) -> None:
             plan = _epoch_plan(len(images.labels), padded, job.settings.batch_size // world)
             record = {
                 "epoch": epoch + 1,
-                **_train_epoch(learner, images, plan, epoch, job, weights.to(learner.device)),
+                **_train_epoch(learner, images, plan, epoch, job, weights),
                 **_validate(learner, val, job),
             }
             history.append(record)
@@ -248,8 +249,7 @@ def _validate(learner: Learner, images: Images, job: Job) -> dict[str, float]:
 
 
 def _over_workers(values: torch.Tensor) -> torch.Tensor:
-    """The sum of every worker's values."""
-    values = values.to(worker_device())
+    """The sum of every worker's values, each on its worker's device."""
     torch.distributed.all_reduce(values)
     return values
 

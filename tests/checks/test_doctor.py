@@ -1,9 +1,10 @@
 import socket
 from contextlib import nullcontext
 
-import httpx
+import httpx2
 import pytest
 import yaml
+from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from alia_ray.checks.doctor import examine
@@ -65,14 +66,14 @@ def test_a_server_that_does_not_answer_is_wrong(tmp_path):
 def test_the_hub_is_asked_only_for_what_is_missing_and_not_when_offline(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("alia_ray.checks.doctor.check_inputs", lambda settings: None)  # it asks the hub itself
-    monkeypatch.setattr(httpx, "get", lambda url, **_: asked.append(url) or httpx.Response(200))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(httpx2, "get", lambda url, **_: asked.append(url) or httpx2.Response(200))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     findings(tmp_path)
     assert asked == []
     missing = "edit.model.name=nobody/nothing"
     assert not wrong(findings(tmp_path, missing))
     assert len(asked) == 1
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert any("edit.model=nobody/nothing; fetch it first" in line for line in wrong(findings(tmp_path, missing)))
     assert len(asked) == 1
 

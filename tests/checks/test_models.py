@@ -11,9 +11,10 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
 from alia_ray.checks import model_files
-from alia_ray.checks.models import WEIGHTS, wrong_things
+from alia_ray.checks.models import wrong_things
 from alia_ray.config import load_config
 from alia_ray.miniature.recipes import DEMO, EDITING
+from alia_ray.models.naming import WEIGHTS
 
 HUB = "ORG/MODEL"
 
@@ -22,6 +23,7 @@ HUB = "ORG/MODEL"
 def empty_cache(tmp_path, monkeypatch):
     """No test depends on what this machine has in the hub's cache, or asks the hub."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(model_files, "HfApi", hub_of(OSError("no network")))
 
 

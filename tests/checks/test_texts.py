@@ -4,10 +4,10 @@ import pytest
 
 from alia_ray.checks import windows
 from alia_ray.checks.inputs import check_inputs
-from alia_ray.checks.models import WEIGHTS
 from alia_ray.checks.texts import doubtful_things, long_domains, wrong_things
 from alia_ray.config import ConfigError, Model, load_config
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.models.naming import WEIGHTS
 from alia_ray.sources import list_images
 
 LONG = "a photo of a {} bird in the water near a big tree and a house with a lake"

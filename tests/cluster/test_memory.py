@@ -5,9 +5,9 @@ import pytest
 
 from alia_ray.cluster.memory import caption_needs, edit_needs, judge_needs, train_needs, uncounted
 from alia_ray.cluster.placement import GB, Cluster
-from alia_ray.config import Train, load_config
+from alia_ray.config import Model, Train, load_config
 from alia_ray.miniature.recipes import DEMO
-from alia_ray.models.sizes import CONTROLNET_SD15
+from alia_ray.models.sizes import CONTROLNET_SD15, parameters
 
 CPU, GPU = Cluster(cpus=9, gpus=0), Cluster(cpus=9, gpus=1)
 REAL = [
@@ -69,6 +69,20 @@ def test_a_model_that_is_not_on_this_machine_is_said(monkeypatch):
     assert list(uncounted(settings)) == ["edit.model=nobody/nothing-of-the-kind"]
 
 
+def test_a_model_in_the_hubs_cache_is_counted_though_not_all_of_its_files_were_fetched(tmp_path, monkeypatch):
+    place = tmp_path / "models--me--sd"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("abc")
+    checkpoint(place / "snapshots" / "abc" / "unet" / "diffusion_pytorch_model.safetensors", {"w": [10, 10]})
+    (place / "snapshots" / "abc" / "model_index.json").write_text("{}")
+    (place / "trees").mkdir()
+    listed = {"README.md": {"size": 1, "blob_id": "0" * 40}}  # what the hub has, as its library notes it
+    (place / "trees" / "abc.json").write_text(json.dumps({"format_version": 1, "files": listed}))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert parameters(Model(name="me/sd")) == 100
+    assert parameters(Model(name="me/sd", revision="v2")) is None
+
+
 def test_a_trainer_holds_its_share_of_the_images():
     train = Train(workers=2, batch_size=2)
     more = train_needs(train, 100_000, CPU).memory - train_needs(train, 0, CPU).memory
@@ -80,10 +94,8 @@ def test_the_sizes_of_random_models_are_those_of_their_architectures():
     import open_clip
     import torch
 
-    from alia_ray.config import Model
     from alia_ray.models.captioner import random_blip_large
     from alia_ray.models.random_diffusion import random_sd15
-    from alia_ray.models.sizes import parameters
 
     def count(*modules: torch.nn.Module) -> int:
         return sum(weight.numel() for module in modules for weight in module.parameters())

@@ -22,7 +22,7 @@ from alia_ray.llm.discover import discover_domains
 from alia_ray.llm.server import serving
 from alia_ray.miniature import llm as miniature
 from alia_ray.miniature.world import BACKGROUNDS
-from alia_ray.models.loading import WEIGHTS
+from alia_ray.models.naming import WEIGHTS
 from alia_ray.store.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from alia_ray.llm import prompts
 from alia_ray.miniature import llm
 from alia_ray.miniature.dataset import CLASSES
 from alia_ray.miniature.world import BACKGROUNDS
-from alia_ray.models.loading import WEIGHTS
+from alia_ray.models.naming import WEIGHTS
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from alia_ray.models.captioner import load_blip
 from alia_ray.models.classifier import build_classifier
 from alia_ray.models.clip import ClipJudge
 from alia_ray.models.editor import load_pipeline
-from alia_ray.models.loading import resolve
+from alia_ray.models.naming import resolve
 
 
 @pytest.fixture(scope="module")

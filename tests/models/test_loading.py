@@ -8,15 +8,8 @@ from alia_ray.config import Model, load_config
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.captioner import load_blip
 from alia_ray.models.editor import load_pipeline
-from alia_ray.models.loading import (
-    WEIGHTS,
-    architecture_of,
-    is_random,
-    pick_device,
-    pick_dtype,
-    resolve,
-    seeded_by_name,
-)
+from alia_ray.models.loading import pick_device, pick_dtype, seeded_by_name
+from alia_ray.models.naming import WEIGHTS, architecture_of, is_random, resolve
 
 
 def test_miniature_names_lead_into_the_package_and_others_stay():

@@ -14,7 +14,7 @@ import pytest
 from corpus import Sample, corpus
 from PIL import Image
 
-from alia_ray.cluster.joining import available
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import parse_config
 from alia_ray.sources.iwildcam import WILDS_CODES
 from alia_ray.stages.ingest import ingest
@@ -192,6 +192,8 @@ LAYOUTS: tuple[Layout, ...] = (
     as_iwildcam,
     as_waterbirds,
 )
+ON_RAY = (as_imagefolder, as_saved_to_disk)
+"""Read by workers of a cluster: files, and a library. The others differ in what is read, not in who reads it."""
 
 
 def problem(sample: Sample, image: bytes | None, reason: str | None) -> str | None:
@@ -213,12 +215,13 @@ def problem(sample: Sample, image: bytes | None, reason: str | None) -> str | No
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_every_file_is_an_image_of_the_right_pixels_or_an_error_with_its_reason(
-    layout, ray_cluster, tmp_path, monkeypatch
+    layout, request, tmp_path, monkeypatch
 ):
+    request.getfixturevalue("ray_cluster" if layout in ON_RAY else "without_ray")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     source, origins = layout(tmp_path / "source")
     settings = parse_config({"run": {"folder": str(tmp_path / "run"), "max_error_rate": 1}, "source": source})
-    table = ingest(settings, available("cpu"))
+    table = ingest(settings, Cluster(cpus=3, gpus=0))
     images = {row["origin"]: row["image"] for row in table.read(["origin", "image"]).to_pylist()}
     errors = {row["key"]: row["reason"] for row in table.errors("ingest").read(["key", "reason"]).to_pylist()}
     assert len(SAMPLES) >= 500

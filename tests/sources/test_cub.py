@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from alia_ray.cluster.joining import available
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import ConfigError, parse_config
 from alia_ray.config.source import Cub
 from alia_ray.sources import list_images
@@ -123,14 +123,14 @@ def test_a_broken_list_is_refused(cub, name, text, says):
         list_images(source(cub))
 
 
-def test_under_paper_every_listed_image_is_ingested_into_its_split_twins_too(ray_cluster, cub, tmp_path):
+def test_under_paper_every_listed_image_is_ingested_into_its_split_twins_too(without_ray, cub, tmp_path):
     settings = parse_config(
         {
             "run": {"folder": str(tmp_path / "run"), "max_error_rate": 0},
             "source": {"kind": "cub", "path": str(cub), "protocol": "paper"},
         }
     )
-    table = ingest(settings, available("cpu"))
+    table = ingest(settings, Cluster(cpus=2, gpus=0))
     rows = table.read(["origin", "split"])
     assert rows.num_rows == 46
     listing = list_images(settings.source)

@@ -15,7 +15,7 @@ from alia_ray.images import decode_rgb
 from alia_ray.stages import ingest as stage
 from alia_ray.stages.ingest import images_table, ingest, is_corrected
 from alia_ray.state import State
-from alia_ray.store.run_folder import Table
+from alia_ray.store.run_folder import RunFolder, Table
 
 CLUSTER = Cluster(cpus=2, gpus=0)
 
@@ -69,14 +69,14 @@ def test_what_is_no_labelled_picture_is_a_row_of_errors_with_its_reason(folder):
     assert all("cannot be decoded" in reason for reason in reasons.values())
 
 
-def test_what_is_passed_over_is_said(ray_cluster, tmp_path, capsys):
+def test_what_is_passed_over_is_said(without_ray, tmp_path, capsys):
     photos = tmp_path / "photos" / "cat"
     photos.mkdir(parents=True)
     for number in range(3):
         Image.new("RGB", (4, 4), (number, 0, 0)).save(photos / f"{number}.png")
     for name in (".DS_Store", "._0.png", "notes.txt"):
         (photos / name).write_bytes(b"")
-    assert len(ingest(settings(tmp_path), available("cpu")).ids()) == 3
+    assert len(ingest(settings(tmp_path), CLUSTER).ids()) == 3
     lines = capsys.readouterr().err.splitlines()
     assert "ingest: passed over: 2 hidden, 1 that are no pictures (.txt 1)" in lines
 
@@ -118,7 +118,7 @@ def origins(table) -> dict[str, list[str]]:
     }
 
 
-def test_a_picture_that_another_split_holds_is_left_out_even_by_a_killed_run(ray_cluster, tmp_path, monkeypatch):
+def test_a_picture_that_another_split_holds_is_left_out_even_by_a_killed_run(without_ray, tmp_path, monkeypatch):
     config = with_twins(tmp_path)
     discard = Table.discard
 
@@ -129,12 +129,12 @@ def test_a_picture_that_another_split_holds_is_left_out_even_by_a_killed_run(ray
     with monkeypatch.context() as patched:
         patched.setattr(Table, "discard", killed)
         with pytest.raises(KeyboardInterrupt):
-            ingest(config, available("cpu"))
-    table = ingest(config, available("cpu"))
+            ingest(config, CLUSTER)
+    table = ingest(config, CLUSTER)
     assert origins(table) == {"train": ["a", "d"], "val": ["B", "e"], "test": ["C", "f"]}
     assert table.errors("ingest").read(["key", "reason"]).to_pylist() == LEFT_OUT
     files = table.files()
-    ingest(config, available("cpu"))
+    ingest(config, CLUSTER)
     assert table.files() == files  # and are not read again
 
 
@@ -347,7 +347,7 @@ def test_a_source_of_which_nothing_is_left_deletes_nothing(photos):
     assert State(config).ids_of("train")
 
 
-@pytest.mark.parametrize("step", ["discard", "correct", "_parquet", "stream", "say", "check_error_rate"])
+@pytest.mark.parametrize("step", ["discard", "correct", "write_parquet", "stream", "say", "check_error_rate"])
 def test_a_change_that_was_killed_anywhere_is_followed_by_the_next_run(photos, monkeypatch, step):
     config = settings(photos.parent)
     (photos / "train" / "cat" / "0.png").unlink()
@@ -359,7 +359,7 @@ def test_a_change_that_was_killed_anywhere_is_followed_by_the_next_run(photos, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Table if hasattr(Table, step) else stage, step, killed)
+        patched.setattr(next(each for each in (Table, RunFolder, stage) if hasattr(each, step)), step, killed)
         with pytest.raises(KeyboardInterrupt):
             ingest(config, CLUSTER)
     with pytest.raises(StageError, match="ingest was interrupted"):

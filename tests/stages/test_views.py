@@ -43,7 +43,7 @@ VIEWS = {
 class Identity:
     """An editor whose edits are its sources."""
 
-    def __init__(self, settings: Edit) -> None:
+    def __init__(self, settings: Edit, device: torch.device) -> None:
         self.shapes: list[tuple[int, int]] = []
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:

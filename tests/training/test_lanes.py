@@ -22,7 +22,7 @@ from alia_ray.errors import StageError
 from alia_ray.images import encode
 from alia_ray.miniature import dataset
 from alia_ray.models.classifier import load_classifier
-from alia_ray.models.loading import resolve
+from alia_ray.models.naming import resolve
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.training import lanes, loop
 from alia_ray.training.examples import Examples, load, shard

@@ -225,6 +225,8 @@ def miniature_check(
 @contextmanager
 def _exit_codes() -> Iterator[None]:
     """Turn every way out but success into one sentence and an exit code."""
+    global _is_terminated
+    _is_terminated = False
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
@@ -238,7 +240,7 @@ def _exit_codes() -> Iterator[None]:
         say("interrupted; run again to go on")
         raise typer.Exit(130) from error
     except SystemExit as error:
-        if error.code != signal.SIGTERM:
+        if not _is_terminated:
             raise
         say("terminated; run again to go on")
         raise typer.Exit(143) from error
@@ -252,7 +254,12 @@ def _exit_codes() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+_is_terminated = False  # the exception does not say: where Ray waits, it makes another SystemExit of ours
+
+
 def _stop(number: int, frame: object) -> None:
+    global _is_terminated
+    _is_terminated = True
     sys.exit(number)
 
 

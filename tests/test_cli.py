@@ -165,6 +165,21 @@ def test_what_nobody_foresaw_is_a_line_and_its_traceback_in_a_file(tmp_path, mon
     assert "KeyError: 'x'" in log.read_text()
 
 
+def test_a_command_that_is_terminated_while_it_waits_for_ray_says_so_too(capsys):
+    def wait_for_ray() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            sys.exit(1)  # what Ray makes of it
+
+    with pytest.raises(typer.Exit) as left, cli._exit_codes():
+        wait_for_ray()
+    assert left.value.exit_code == 143
+    assert capsys.readouterr().err == "terminated; run again to go on\n"
+    with pytest.raises(SystemExit), cli._exit_codes():
+        sys.exit(1)
+
+
 def test_a_terminated_command_says_so_and_ends_with_143(capsys):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(typer.Exit) as caught, cli._exit_codes():

@@ -90,6 +90,22 @@ def as_parquet_of_structs(root: Path):
     return as_parquet(root, lambda: pa.array([{"bytes": s.data, "path": s.name} for s in SAMPLES], kind))
 
 
+def as_parquet_of_numbers(root: Path):
+    return as_parquet(root, lambda: pa.array([list(sample.data) for sample in SAMPLES], pa.list_(pa.uint8())))
+
+
+def as_parquet_of_paths(root: Path):
+    paths = written(root / "files", lambda number: f"{number % 7}")
+    numbers = range(len(SAMPLES))
+    columns = {
+        "image": [f"files/{path}" for path in paths],
+        "label": [label_of(n) for n in numbers],
+        "split": [split_of(n) for n in numbers],
+    }
+    pq.write_table(pa.table(columns), root / "a.parquet")
+    return {"kind": "parquet", "path": str(root)}, [f"a.parquet#0#{n}" for n in numbers]
+
+
 def as_webdataset(root: Path):
     root.mkdir()
     for split in SPLITS:
@@ -185,6 +201,8 @@ LAYOUTS: tuple[Layout, ...] = (
     as_csv,
     as_parquet_of_bytes,
     as_parquet_of_structs,
+    as_parquet_of_numbers,
+    as_parquet_of_paths,
     as_webdataset,
     as_saved_to_disk,
     as_data_files,

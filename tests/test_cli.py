@@ -105,6 +105,13 @@ def test_what_needs_only_the_run_folder_asks_for_neither_source_nor_models(tmp_p
     assert (tmp_path / "run" / "report.html").exists()
 
 
+def test_a_report_of_no_run_is_refused_and_leaves_nothing(tmp_path):
+    result = runner.invoke(app, ["report", write(tmp_path)])
+    assert result.exit_code == 1
+    assert f"report: {tmp_path}/run holds no run yet" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_every_sentence_of_a_refusal_is_a_line_that_says_error(tmp_path):
     wrong = ["--set", "edit.model.name=./nowhere", "--set", "source={kind: imagefolder, path: ./nowhere}"]
     result = runner.invoke(app, ["plan", str(DEMO), *wrong])

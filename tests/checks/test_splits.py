@@ -183,7 +183,7 @@ def test_after_ingest_no_stage_needs_the_source(tmp_path):
     ingested(settings)
     (tmp_path / "photos").rename(tmp_path / "moved")
     assert refusals(settings) == []
-    assert "images    12: 4 test, 4 train, 4 val" in describe(settings, Cluster(cpus=3, gpus=0))
+    assert "images    12: 4 train, 4 val, 4 test" in describe(settings, Cluster(cpus=3, gpus=0))
     assert arms_of(settings)
     for stage in STAGES:
         assert refusals(settings, stage) == []

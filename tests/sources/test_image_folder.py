@@ -110,7 +110,7 @@ def test_folders_of_splits_without_classes_are_refused(put):
 def test_a_folder_of_a_class_without_pictures_is_said(put):
     root = put("cat/1.jpg", "dog/notes.txt")
     (root / "bird").mkdir()
-    assert notes(list_images(source(root)))[1:] == ["the folders 'bird', 'dog' hold no picture"]
+    assert notes(list_images(source(root)))[1:] == ["no picture lies in 'bird', 'dog'"]
 
 
 def test_two_spellings_of_one_name_are_one_class(put):

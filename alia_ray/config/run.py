@@ -331,6 +331,8 @@ def _sentences(error: ValidationError) -> str:
     of_key: dict[str, list[str]] = {}
     for problem in error.errors():
         parts = [str(part) for part in problem["loc"] if str(part) not in _UNION_TAGS]
+        if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            parts.append("kind")
         of_key.setdefault(".".join(part for part in parts if not part.startswith("literal[")), []).append(
             _complaint(problem)
         )
@@ -340,8 +342,14 @@ def _sentences(error: ValidationError) -> str:
 def _complaint(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return "is not a known key; remove it or correct its spelling"
-    if problem["type"] == "missing":
+    if problem["type"] in ("missing", "union_tag_not_found"):
         return "is missing; set it"
+    if problem["type"] == "union_tag_invalid":
+        return f"must be {problem['ctx']['expected_tags']}, not {problem['ctx']['tag']!r}"
+    if problem["type"] == "list_type":
+        return f"must be a list, such as [{problem['input']}]"
+    if problem["type"] == "model_type":
+        return "must be a section of keys and values"
     return problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
 
 

@@ -77,6 +77,21 @@ def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path, override, key):
 
 
 @pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("source={kind: imagefoldr, path: x}", "source.kind: must be 'imagefolder', 'parquet', "),
+        ("source={path: x}", "source.kind: is missing; set it"),
+        ("train.arms=original", "train.arms: must be a list, such as [original]"),
+        ("judge=clip", "judge: must be a section of keys and values"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_what_it_must_be(tmp_path, override, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, MINIMAL), [override])
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "needs_more",
     [
         "select.edits_per_image=3",

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -205,17 +204,6 @@ def test_captions_that_support_a_domain_are_its_examples_while_their_image_is_th
     assert "snow" not in domains
     inputs.images.discard({"i1"})
     assert "A lake, with a red bird" not in build_report(folder, inputs)
-
-
-def test_prompts_of_ones_own_are_not_told_as_found_in_captions(folder):
-    own = {"domain_id": "d0", "prompt": "a photo of a {} bird on a lake", "support": 0, "captions_read": 0}
-    domains = folder.table("domains", "own")
-    domains.commit(pa.Table.from_pylist([own], schema=domains.schema))
-    inputs = replace(whole(folder), captions=folder.table("captions", "none"), domains=domains)
-    page = Page(build_report(folder, inputs))
-    assert "Your own prompts" in page.text
-    assert "found in the captions" not in page.text
-    assert "No captions yet" not in page.text
 
 
 def test_hostile_text_stays_text(folder):

@@ -93,5 +93,11 @@ def _rows(kind: str, text: str) -> Iterator[list[str]]:
     """The cells of each line: of .csv and .tsv as they are written, else a label up to the first blank."""
     lines = io.StringIO(text)
     if kind in (".csv", ".tsv"):
-        return csv.reader(lines, delimiter="," if kind == ".csv" else "\t")
+        return csv.reader(lines, delimiter=_separator(",;\t" if kind == ".csv" else "\t,;", text))
     return (line.split(maxsplit=1) for line in lines)
+
+
+def _separator(marks: str, text: str) -> str:
+    """The first of some marks that parts the first line that is not empty into two cells."""
+    first = next(filter(str.strip, text.splitlines()), "")
+    return max(marks, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])) == 2)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field
 
+from alia_ray.config.reading import read_yaml
 from alia_ray.errors import one_line
 
 _HEADER = ("label", "name")
@@ -67,7 +68,7 @@ def _from_file(path: Path) -> Any:
     kind = path.suffix.lower()
     try:
         if kind in (".yaml", ".yml"):
-            return yaml.safe_load(text)
+            return read_yaml(text)
         if kind == ".json":
             return json.loads(text)
         return _from_rows(path, _rows(kind, text))

@@ -18,6 +18,7 @@ from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.config.llm import Llm
 from alia_ray.config.places import Place, Weights, as_given
+from alia_ray.config.reading import read_yaml
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.config.source import Source
 from alia_ray.errors import one_line
@@ -274,14 +275,16 @@ class Config(Section):
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Read a YAML file, apply `stage.key=value` overrides (values are YAML), and check it.
 
-    Raises ConfigError for a missing file, broken YAML, an unknown key or an impossible value.
+    Raises ConfigError for a missing file, broken YAML, a key that is unknown or repeated, or an impossible value.
     """
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text in UTF-8 ({error.reason}); save it as one") from error
     try:
-        tree = yaml.safe_load(text)
+        tree = read_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(tree, dict):

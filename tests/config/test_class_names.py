@@ -102,6 +102,7 @@ def test_what_is_no_name_is_refused(tmp_path, given, says):
         ("a.tsv", "a\tb\na\tc\n", "names the label 'a' twice"),
         ("a.json", "{", "cannot be parsed"),
         ("a.yaml", "a: [", "cannot be parsed"),
+        ("a.yaml", "a: b\na: c\n", "'a' is there twice"),
         ("a.json", '["a"]', "give a mapping"),
     ],
 )

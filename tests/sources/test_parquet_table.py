@@ -225,3 +225,12 @@ def test_one_huge_row_group_is_read_once_for_all_batches(tmp_path, monkeypatch):
     assert 1_000_000 < Counted.count < 1_500_000
     order = rng.permutation(1000)[:200]
     assert read_images(settings, listing.take(order)) == [contents[index] for index in order]
+
+
+def test_a_column_of_splits_that_was_named_must_be_there(table):
+    settings = table()
+    assert list_images(settings.model_copy(update={"split_column": "split"})).num_rows == 3
+    with pytest.raises(
+        ConfigError, match=r"source\.split_column: a\.parquet has no column 'part', only image, label"
+    ):
+        list_images(settings.model_copy(update={"split_column": "part"}))

@@ -1,4 +1,5 @@
 import errno
+import re
 import signal
 import subprocess
 import sys
@@ -214,6 +215,8 @@ def test_a_run_tells_the_person_its_stages_and_nothing_else(tmp_path):
     assert len(said.splitlines()) < 30
     for line in ("ingest: 0/48  starting", "ingest: 48 rows in", "train original, seed 0: 24 images, 2 epochs in"):
         assert line in said
+    assert "discover: 'a photo of a {} bird in a forest'" in said.splitlines()  # by no captions
+    assert re.search(r"^edit: \d+ of 48 edits survived the filters$", said, re.MULTILINE)
     assert said.splitlines()[-1] == f"report: {tmp_path}/run/report.html"
     [log] = (tmp_path / "run" / "logs").iterdir()
     assert "Ray's own logs: /" in log.read_text()

@@ -97,9 +97,7 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
 
 @app.command()
 def doctor(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="Also what this run needs.")
-    ] = None,
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG.yaml", help="Also what this run needs.")] = None,
     overrides: Overrides = None,
 ) -> None:
     """Say what machine and cluster have, and all that stands in a run's way; exit code 2 where something does."""
@@ -129,9 +127,8 @@ def _stage_command(name: str, stage: str, help: str) -> None:
 _stage_command("ingest", "ingest", "Read the source into the images table.")
 _stage_command("caption", "caption", "Caption the training images with BLIP.")
 _stage_command("discover", "discover", "Summarise the captions into domain prompts with the LLM.")
-_stage_command("edit", "edit", "Edit the training images under every prompt, and judge the edits.")
+_stage_command("edit", "edit", "Edit the training images under the prompts, and judge the edits.")
 _stage_command("judge", "judge", "Score edits again that exist under other judge settings; edits nothing.")
-_stage_command("evaluate", "evaluate", "Measure every trained arm on the test split.")
 
 
 @app.command()
@@ -145,6 +142,9 @@ def train(
         _run_stage(config, overrides, "train_base" if base else "train")
 
 
+_stage_command("evaluate", "evaluate", "Measure every trained arm on the test split.")
+
+
 @app.command()
 def report(config: ConfigPath, overrides: Overrides = None) -> None:
     """Write report.html and metrics.json from what the run folder holds; needs no cluster."""
@@ -152,7 +152,10 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
         settings = load_config(config, overrides)
         from alia_ray.pipeline import run_report
 
-        run_report(_state(settings))
+        state = _state(settings)
+        if not state.images.exists() and not state.errors().num_rows:
+            raise StageError(f"report: {state.folder.shown()} holds no run yet; run `alia-ray run` first")
+        run_report(state)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from alia_ray.config import Config, as_yaml
 from alia_ray.config.arms import BASE, Arm, EditSet
 from alia_ray.edits.attempts import TRIES
 from alia_ray.errors import FullDiskError, StageError
-from alia_ray.progress import say
+from alia_ray.progress import number_of, say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
 from alia_ray.report.sections import acceptance, edit_costs
@@ -83,6 +83,7 @@ def run_discovery(state: State, cluster: Cluster) -> None:
 
 def discover_all(states: Sequence[State]) -> None:
     """captions -> domains, for draws of one configuration; one language model serves them all."""
+    read_none = states[0].settings.discover.prompts is not None
     first, missing = states[0], [state for state in states if not state.domains_table().exists()]
     with _timed(first, "discover", lambda: (len(first.domains_table().ids()), 0)):
         if missing:
@@ -95,7 +96,8 @@ def discover_all(states: Sequence[State]) -> None:
     for state in states:
         domains = state.domains().to_pylist()
         for domain in domains:
-            say(f"discover: {domain['prompt']!r}, in {domain['support']} captions")
+            heard = "" if read_none else f", in {number_of(domain['support'], 'captions')}"
+            say(f"discover: {domain['prompt']!r}{heard}")
         for doubt in long_domains(state.settings, [row["prompt"] for row in domains], state.class_names.values()):
             say(doubt)
 
@@ -126,7 +128,11 @@ def run_edit(state: State, cluster: Cluster) -> None:
             settings, prompts = state.edit_settings(edits), state.prompts_of(edits)
             limit = state.limit_of(edits)
             edit(settings, state.images, prompts, state.edits, base, thresholds, limit, cluster)
-    for prompt, tried in (about_edits(state) or {"prompts": {}})["prompts"].items():
+    found = about_edits(state)
+    if found is None:
+        return
+    say(f"edit: {found['kept']} of {number_of(found['attempts'], 'edits')} survived the filters")
+    for prompt, tried in found["prompts"].items():
         if tried["attempts"] >= TRIES and tried["share"] < _HOPELESS:
             say(
                 f"edit: {tried['kept']} of {tried['attempts']} edits survived under {prompt!r}; look at them in "

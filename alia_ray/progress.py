@@ -104,7 +104,12 @@ class Progress:
         seconds = time.perf_counter() - self.started
         failures = f", {self.failed} failed" if self.failed else ""
         rate = rate_text(self.done / max(seconds, 1e-9)) if self.done else "none were left"
-        say(f"{self.stage}: {self.done} {self.unit} in {duration(seconds)} ({rate}{failures})")
+        say(f"{self.stage}: {number_of(self.done, self.unit)} in {duration(seconds)} ({rate}{failures})")
+
+
+def number_of(number: int, things: str) -> str:
+    """A number of things, `things` in the plural: "1 epoch", "3 epochs"."""
+    return f"{number} {things.removesuffix('s') if number == 1 else things}"
 
 
 def rate_text(per_second: float) -> str:

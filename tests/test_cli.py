@@ -1,4 +1,5 @@
 import errno
+import re
 import signal
 import subprocess
 import sys
@@ -103,6 +104,13 @@ def test_what_needs_only_the_run_folder_asks_for_neither_source_nor_models(tmp_p
     result = runner.invoke(app, ["report", path])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_report_of_no_run_is_refused_and_leaves_nothing(tmp_path):
+    result = runner.invoke(app, ["report", write(tmp_path)])
+    assert result.exit_code == 1
+    assert f"report: {tmp_path}/run holds no run yet" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_sentence_of_a_refusal_is_a_line_that_says_error(tmp_path):
@@ -222,6 +230,8 @@ def test_a_run_tells_the_person_its_stages_and_nothing_else(tmp_path):
     assert len(said.splitlines()) < 30
     for line in ("ingest: 0/48  starting", "ingest: 48 rows in", "train original, seed 0: 24 images, 2 epochs in"):
         assert line in said
+    assert "discover: 'a photo of a {} bird in a forest'" in said.splitlines()  # by no captions
+    assert re.search(r"^edit: \d+ of 48 edits survived the filters$", said, re.MULTILINE)
     assert said.splitlines()[-1] == f"report: {tmp_path}/run/report.html"
     [log] = (tmp_path / "run" / "logs").iterdir()
     assert "Ray's own logs: /" in log.read_text()

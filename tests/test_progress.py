@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 
 from alia_ray import progress
-from alia_ray.progress import Progress, duration, rate_text, say
+from alia_ray.progress import Progress, duration, number_of, rate_text, say
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,11 @@ def test_a_rate_says_something_for_slow_and_fast_work_alike(per_second, text):
 )
 def test_a_time_is_in_words(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 epochs"), (1, "1 epoch"), (2, "2 epochs")])
+def test_one_thing_is_not_told_in_the_plural(number, text):
+    assert number_of(number, "epochs") == text
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from alia_ray.cluster.memory import caption_needs, edit_needs, uncounted
 from alia_ray.cluster.placement import GB, Cluster, Needs, place
 from alia_ray.config import Config, Experiment, Pool
 from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
+from alia_ray.progress import number_of
+from alia_ray.store.tables import SPLITS
 
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 """Encoded bytes per RGB pixel of a photograph, roughly; for the disk estimate only."""
@@ -44,13 +46,13 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
     editors = _pool("edit", settings.edit, cluster, edit_needs(settings, cluster))
     lines = [
         f"cluster   {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs",
-        f"images    {sum(splits.values())}: " + ", ".join(f"{n} {split}" for split, n in sorted(splits.items())),
+        f"images    {splits.total()}: {', '.join(f'{splits[name]} {name}' for name in SPLITS if name in splits)}",
         f"caption   {splits['train'] if not prompts else 0} images, {captioners}",
         f"discover  {'your prompts' if prompts else f'at most {domains} prompts from {settings.llm.model.name}'}",
         f"edit      {most}{attempts} edits of {settings.edit.size}² pixels with {settings.edit.method}, "
-        f"{editors}; {most}about {gigabytes:.2f} GB as {settings.edit.format}",
-        f"train     {len(settings.train.arms)} arms ({', '.join(settings.train.arms)}) of "
-        f"{settings.train.epochs} epochs, {settings.train.workers} workers",
+        f"{editors}; {most}about {max(gigabytes, 0.01):.2f} GB as {settings.edit.format}",
+        f"train     {number_of(len(settings.train.arms), 'arms')} ({', '.join(settings.train.arms)}) of "
+        f"{number_of(settings.train.epochs, 'epochs')}, {number_of(settings.train.workers, 'workers')}",
         *_experiment(settings, listing),
         *(f"note      {doubt}" for doubt in doubtful_things(settings, listing)),
         *_not_counted(settings),
@@ -92,7 +94,7 @@ def _pool(stage: str, pool: Pool, cluster: Cluster, needs: Needs) -> str:
     placement = place(stage, pool, cluster, needs)
     on = f"{placement.num_gpus:g} GPU" if placement.num_gpus else f"{placement.num_cpus:g} CPU"
     memory = f" and about {needs.memory / GB:.1f} GB"
-    return f"{placement.workers} workers of {on}{memory}, batches of {pool.batch_size}"
+    return f"{number_of(placement.workers, 'workers')} of {on}{memory}, batches of {pool.batch_size}"
 
 
 def _not_counted(settings: Config) -> list[str]:

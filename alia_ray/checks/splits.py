@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from alia_ray.config import Config
 from alia_ray.config.arms import ARMS
 from alia_ray.errors import shortened
-from alia_ray.sources import read_images
+from alia_ray.sources import no_label, read_images
 
 FEW = 5  # images of a class that train, val or test has at least, or `plan` says so
 _SAMPLE = 20  # files that are looked at
@@ -38,6 +38,8 @@ def wrong_things(settings: Config, listing: pa.Table, stages: Collection[str]) -
     unlabelled = _is_empty(listing, "label")
     yield from _without_label(settings, listing.filter(unlabelled), listing.num_rows)
     classes = _first_of_each_class(listing.filter(pc.invert(unlabelled)))
+    if listing.num_rows and not classes:
+        return  # all else follows from that
     for split, needing in _NEEDED.items():
         if split not in classes and not needing.isdisjoint(stages):
             yield f"source: no image with a label is in the split {split!r}, which a run needs; {_MAKE[split]}"
@@ -67,9 +69,10 @@ def _first_of_each_class(listing: pa.Table) -> dict[str, dict[str, str]]:
 def _without_label(settings: Config, unlabelled: pa.Table, images: int) -> Iterator[str]:
     """`ingest` makes errors of these, and fails if they are too many; here they are known before."""
     if unlabelled.num_rows > settings.run.max_error_rate * images:
+        first = unlabelled.column("origin")[0].as_py()
         yield (
-            f"source: {unlabelled.num_rows} of {images} images have no label, such as "
-            f"{unlabelled.column('origin')[0].as_py()!r}; label them, or leave them out"
+            f"source: {unlabelled.num_rows} of {images} images have no label, such as {first!r} "
+            f"({no_label(settings.source)}); label them, or leave them out"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field
 
+from alia_ray.config.reading import read_yaml
 from alia_ray.errors import one_line
 
 _HEADER = ("label", "name")
@@ -69,7 +70,7 @@ def _from_file(path: Path) -> Any:
     kind = path.suffix.lower()
     try:
         if kind in (".yaml", ".yml"):
-            return yaml.safe_load(text)
+            return read_yaml(text)
         if kind == ".json":
             return json.loads(text)
         return _from_rows(path, _rows(kind, text))
@@ -95,5 +96,11 @@ def _rows(kind: str, text: str) -> Iterator[list[str]]:
     """The cells of each line: of .csv and .tsv as they are written, else a label up to the first blank."""
     lines = io.StringIO(text)
     if kind in (".csv", ".tsv"):
-        return csv.reader(lines, delimiter="," if kind == ".csv" else "\t")
+        return csv.reader(lines, delimiter=_separator(",;\t" if kind == ".csv" else "\t,;", text))
     return (line.split(maxsplit=1) for line in lines)
+
+
+def _separator(marks: str, text: str) -> str:
+    """The first of some marks that parts the first line that is not empty into two cells."""
+    first = next(filter(str.strip, text.splitlines()), "")
+    return max(marks, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])) == 2)

@@ -18,6 +18,7 @@ from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.config.llm import Llm
 from alia_ray.config.places import Place, Weights, as_given
+from alia_ray.config.reading import read_yaml
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.config.source import Source
 from alia_ray.errors import one_line
@@ -277,14 +278,16 @@ class Config(Section):
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Read a YAML file, apply `stage.key=value` overrides (values are YAML), and check it.
 
-    Raises ConfigError for a missing file, broken YAML, an unknown key or an impossible value.
+    Raises ConfigError for a missing file, broken YAML, a key that is unknown or repeated, or an impossible value.
     """
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text in UTF-8 ({error.reason}); save it as one") from error
     try:
-        tree = yaml.safe_load(text)
+        tree = read_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(tree, dict):
@@ -334,6 +337,8 @@ def _sentences(error: ValidationError) -> str:
     of_key: dict[str, list[str]] = {}
     for problem in error.errors():
         parts = [str(part) for part in problem["loc"] if str(part) not in _UNION_TAGS]
+        if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            parts.append("kind")
         of_key.setdefault(".".join(part for part in parts if not part.startswith("literal[")), []).append(
             _complaint(problem)
         )
@@ -343,8 +348,14 @@ def _sentences(error: ValidationError) -> str:
 def _complaint(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return "is not a known key; remove it or correct its spelling"
-    if problem["type"] == "missing":
+    if problem["type"] in ("missing", "union_tag_not_found"):
         return "is missing; set it"
+    if problem["type"] == "union_tag_invalid":
+        return f"must be {problem['ctx']['expected_tags']}, not {problem['ctx']['tag']!r}"
+    if problem["type"] == "list_type":
+        return f"must be a list, such as [{problem['input']}]"
+    if problem["type"] == "model_type":
+        return "must be a section of keys and values"
     return problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
 
 

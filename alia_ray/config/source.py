@@ -36,6 +36,11 @@ class _Columns(_Splittable):
     split_column: str | None = "split"
     group_column: str | None = None
 
+    @property
+    def names_splits(self) -> bool:
+        """Whether `split_column` was chosen, so that it must be there; that of the default may be missing."""
+        return self.split_column not in (None, "split")
+
 
 class ImageFolder(_Splittable):
     """`path/SPLIT/CLASS/image.jpg`, or `path/CLASS/image.jpg` with `val_fraction` and `test_fraction`."""

@@ -93,7 +93,7 @@ def write_parts(export: Export, cluster: Cluster) -> None:
     start = ray.remote(num_cpus=1)(_write_part).remote
     waiting = (start(replace(export, parts=(part,))) for part in missing)
     total = sum(count(part.pieces) for part in missing)
-    with failures_of("export"), Progress("export", total) as progress:
+    with failures_of("export"), Progress("export", total, unit="images") as progress:
         running = list(islice(waiting, _TASKS_PER_CPU * max(1, int(cluster.cpus))))
         while running:
             done, running = ray.wait(running)

@@ -54,7 +54,8 @@ def list_images(source: Source) -> pa.Table:
     rows = rows.cast(LISTING.with_metadata(rows.schema.metadata))
     if not rows.num_rows:
         said = "".join(f"; {note}" for note in notes(rows))
-        raise ConfigError(f"source: no image was found for the source {source.kind!r}{said}")
+        place = getattr(source, "path", None) or getattr(source, "name", source.kind)
+        raise ConfigError(f"source: no image was found in {place}{said}")
     origin, count = Counter(rows.column("origin").to_pylist()).most_common(1)[0]
     if count > 1:
         raise ConfigError(f"source: {origin!r} is listed {count} times; keep one row for each image")

@@ -13,7 +13,7 @@ def list_images(source: CsvTable) -> pa.Table:
     rows = read_csv("path", source.path)
     origins = paths_below("path_column", text_column(rows, source.path_column, "path_column"), source.root)
     labels = text_column(rows, source.label_column, "label_column")
-    has_splits = source.split_column is not None and source.split_column in rows.column_names
+    has_splits = source.names_splits or source.split_column in rows.column_names
     given = text_column(rows, source.split_column, "split_column") if has_splits else [None] * len(origins)
     if any(given) and not all(given):
         raise ConfigError(

@@ -42,9 +42,7 @@ def list_images(source: HuggingFace) -> pa.Table:
 def _load(source: HuggingFace) -> dict[str, "Dataset"]:
     """The splits by their names; a dataset without splits has the name ""."""
     if find_spec("datasets") is None:
-        raise ConfigError(
-            'source.kind: huggingface needs the library `datasets`; pip install "alia-ray[datasets]"'
-        )
+        raise ConfigError('source.kind: huggingface needs the library `datasets`; pip install "datasets>=4"')
     import datasets
 
     try:

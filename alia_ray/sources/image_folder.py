@@ -32,7 +32,7 @@ def list_images(source: ImageFolder) -> pa.Table:
     notes = passed_over(found.passed, others, "that are no pictures")
     with_pictures = {"/".join(part[: depth + 1]) for part in parts}
     empty = [path for path in found.folders if path.count("/") == depth and path not in with_pictures]
-    notes += [f"the folders {', '.join(map(repr, empty))} hold no picture"] if empty else []
+    notes += [f"no picture lies in {', '.join(map(repr, empty))}"] if empty else []
     files = [version_of(found.files[origin]) for origin in origins]
     return make_listing(origins, labels, given, labels, files, source.val_fraction, source.test_fraction, notes)
 

@@ -83,7 +83,8 @@ class _Columns:
         folders = (part.partition("=") for part in posixpath.dirname(base).split("/"))
         self.of_folders = {key: _of_folder(value) for key, mark, value in folders if mark}
         names = [*schema.names, *(key for key in self.of_folders if key not in schema.names)]
-        for key, known in (("image_column", schema.names), ("label_column", names), ("group_column", names)):
+        needed = {"image_column": schema.names, "label_column": names, "group_column": names}
+        for key, known in (needed | ({"split_column": names} if source.names_splits else {})).items():
             column = getattr(source, key)
             if column is not None and column not in known:
                 raise ConfigError(f"source.{key}: {base} has no column {column!r}, only {', '.join(known)}")

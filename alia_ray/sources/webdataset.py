@@ -41,14 +41,20 @@ def list_images(source: WebDataset) -> pa.Table:
         raise ConfigError(f"source.path: the shard {beside} names no split, though others do; rename it")
     infos = fs.get_file_info([posixpath.join(root, shard) for shard in shards])
     origins, labels, given, groups, versions = [], [], [], [], []
+    told: set[str] = set()
     for shard, split, info in zip(shards, of_shard, infos, strict=True):
         for sample in _samples(fs, root, shard, left):
             described = _described(source, sample)
+            told |= {name for name in ("split", "group") if described[name]}
             origins.append("#".join(map(str, (shard, *sample["place"]))))
             labels.append(described["label"])
             given.append(described["split"] or split)
             groups.append(described["group"] or described["label"])
             versions.append(version_of(info))
+    for name in ("split", "group"):
+        key = getattr(source, f"{name}_key")
+        if key != name and name not in told:  # which the default need not be
+            raise ConfigError(f"source.{name}_key: no sample's .json gives {key!r}; correct it, or leave it out")
     fractions = source.val_fraction, source.test_fraction
     return make_listing(origins, labels, given, groups, versions, *fractions, left.sentences())
 

@@ -15,7 +15,7 @@ from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, ConfigError, Pool
 from alia_ray.config.source import Source
 from alia_ray.images import DecodeError, plain_rgb
-from alia_ray.progress import say
+from alia_ray.progress import number_of, say
 from alia_ray.sources import list_images, no_label, notes, read_images
 from alia_ray.sources.files import Content, NoPictureError
 from alia_ray.stages.changes import Changes, Row, corrections, find_changes, in_common, is_lost, outdated
@@ -209,7 +209,7 @@ def _leave_out_twins(target: Table) -> None:
     found = twins(target.read(["image_id", "content", "split", "origin"]))
     if not found:
         return
-    say(f"ingest: {len(found)} pictures are left out, because another split holds them too; see the errors table")
+    say(f"ingest: left out {number_of(len(found), 'pictures')} that another split holds too; see the errors table")
     reported = [{"stage": "ingest", "kind": "twin", "key": row["origin"], **row} for row in found]
     target.errors("ingest").commit(pa.Table.from_pylist(reported, schema=ERRORS))
     target.discard({row["image_id"] for row in found})

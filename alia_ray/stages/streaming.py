@@ -20,7 +20,7 @@ from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
-from alia_ray.progress import Progress, say
+from alia_ray.progress import Progress, number_of, say
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import ERROR_KINDS, ERRORS
@@ -102,7 +102,7 @@ def stream(job: Pass, placement: Placement) -> None:
 def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
     counted, failed_before = _tally(job, [row for row in before if not is_tried_again(row, job.run.retry_errors)])
     done, failed, said = 0, 0, set()
-    starting = f"starting {placement.workers} worker{'s' * (placement.workers > 1)}"
+    starting = f"starting {number_of(placement.workers, 'workers')}"
     with Progress(job.stage, job.todo, at_first=starting) as progress:
         for count in _commits(job, placement).iter_rows():
             if count["trouble"]:

@@ -30,7 +30,7 @@ from alia_ray.cluster.placement import Cluster, Needs, check_trainers, trainings
 from alia_ray.config import ConfigError, Train
 from alia_ray.config.arms import Augment
 from alia_ray.errors import StageError
-from alia_ray.progress import Progress, duration, say
+from alia_ray.progress import Progress, duration, number_of, say
 from alia_ray.store.run_folder import HISTORY, RunFolder, is_stale
 from alia_ray.training.examples import Examples, count
 
@@ -96,7 +96,7 @@ def _follow(trainings: Sequence[Training], lanes: Sequence[Future[None]]) -> Non
     """
     done, todo = {each.out: 0 for each in trainings}, list(trainings)
     epochs = sum(each.settings.epochs for each in trainings)
-    starting = f"starting {len(trainings)} training{'s' * (len(trainings) > 1)}"
+    starting = f"starting {number_of(len(trainings), 'trainings')}"
     with Progress("train", epochs, unit="epochs", at_first=starting) as progress:
         running: set[Future[None]] = set(lanes)
         while running:
@@ -126,7 +126,7 @@ def _epochs_done(training: Training, history: dict[str, Any] | None) -> int:
 def _line(history: dict[str, Any]) -> str:
     epochs, best = history["epochs"], history["best_epoch"]
     return (
-        f"train {history['name']}: {history['train_images']} images, {len(epochs)} epochs in "
+        f"train {history['name']}: {history['train_images']} images, {number_of(len(epochs), 'epochs')} in "
         f"{duration(history['seconds'])}; {epochs[best - 1]['val_accuracy']:.0%} of val right after epoch {best}"
     )
 

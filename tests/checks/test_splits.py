@@ -183,10 +183,16 @@ def test_after_ingest_no_stage_needs_the_source(tmp_path):
     ingested(settings)
     (tmp_path / "photos").rename(tmp_path / "moved")
     assert refusals(settings) == []
-    assert "images    12: 4 test, 4 train, 4 val" in describe(settings, Cluster(cpus=3, gpus=0))
+    assert "images    12: 4 train, 4 val, 4 test" in describe(settings, Cluster(cpus=3, gpus=0))
     assert arms_of(settings)
     for stage in STAGES:
         assert refusals(settings, stage) == []
+
+
+def test_pictures_without_class_folders_are_refused_in_one_sentence(tmp_path):
+    [sentence] = refusals(photos(folder_of(tmp_path / "photos", cat=4) / "cat"))
+    assert "4 of 4 images have no label" in sentence
+    assert "it lies in no class folder below source.path" in sentence
 
 
 def test_before_ingest_a_source_that_is_gone_is_refused(tmp_path):

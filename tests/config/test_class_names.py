@@ -50,6 +50,7 @@ def test_numbers_of_yaml_are_labels_and_blanks_are_one(tmp_path):
         ("names.csv", '7,cat\nn02,"sea lion, seal"\n'),
         ("with_header.csv", '\ufefflabel,name\r\n7,cat\r\n\r\nn02,"sea lion, seal"\r\n'),
         ("names.tsv", "7\tcat\nn02\tsea lion, seal\n"),
+        ("semicolons.csv", "label;name\n7;cat\nn02;sea lion, seal\n"),
         ("names.txt", "7 cat\nn02 sea lion, seal\n"),
     ],
 )
@@ -102,6 +103,7 @@ def test_what_is_no_name_is_refused(tmp_path, given, says):
         ("a.tsv", "a\tb\na\tc\n", "names the label 'a' twice"),
         ("a.json", "{", "cannot be parsed"),
         ("a.yaml", "a: [", "cannot be parsed"),
+        ("a.yaml", "a: b\na: c\n", "'a' is there twice"),
         ("a.json", '["a"]', "give a mapping"),
     ],
 )

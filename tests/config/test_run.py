@@ -77,6 +77,21 @@ def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path, override, key):
 
 
 @pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("source={kind: imagefoldr, path: x}", "source.kind: must be 'imagefolder', 'parquet', "),
+        ("source={path: x}", "source.kind: is missing; set it"),
+        ("train.arms=original", "train.arms: must be a list, such as [original]"),
+        ("judge=clip", "judge: must be a section of keys and values"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_what_it_must_be(tmp_path, override, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, MINIMAL), [override])
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "needs_more",
     [
         "select.edits_per_image=3",
@@ -103,6 +118,30 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
     (tmp_path / "broken.yaml").write_text("run: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_config(tmp_path / "broken.yaml")
+
+
+def test_a_section_that_is_there_twice_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL) + "edit: {steps: 3}\nedit: {strength: 0.5}\n")
+    with pytest.raises(ConfigError, match=r"'edit' is there twice; leave one out .*line \d+"):
+        load_config(path)
+
+
+def test_a_key_may_override_one_that_is_merged_in(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text(
+        "run: {folder: x}\nsource: {kind: miniature}\ncaption: {model: &blip {name: a, revision: r}}\n"
+        "llm: {model: {<<: *blip, name: b}}\n"
+    )
+    assert load_config(path).llm.model.model_dump(include={"name", "revision"}) == {"name": "b", "revision": "r"}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_configuration_of_another_encoding_is_refused(tmp_path, encoding):
+    path = tmp_path / "config.yaml"
+    path.write_text("# Café\nrun: {folder: x}\n", encoding=encoding)
+    with pytest.raises(ConfigError, match="is not a text in UTF-8"):
+        load_config(path)
 
 
 def test_a_missing_section_is_named():

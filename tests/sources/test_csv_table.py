@@ -113,3 +113,11 @@ def test_what_cannot_be_meant_is_one_sentence(photos, text, says):
     with pytest.raises(ConfigError, match=says) as caught:
         list_images(csv(photos, text))
     assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_splits_that_was_named_must_be_there(photos):
+    assert list_images(csv(photos, PLAIN)).num_rows == 2
+    with pytest.raises(
+        ConfigError, match=r"source\.split_column: the table has no column 'part', only path, label"
+    ):
+        list_images(csv(photos, PLAIN, split_column="part"))

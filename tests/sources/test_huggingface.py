@@ -180,5 +180,5 @@ def test_without_the_library_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setattr(
         huggingface, "find_spec", lambda name: None if name == "datasets" else util.find_spec(name)
     )
-    with pytest.raises(ConfigError, match=r"pip install \"alia-ray\[datasets\]\""):
+    with pytest.raises(ConfigError, match=r"pip install \"datasets>=4\""):
         list_images(source(Path("anything")))

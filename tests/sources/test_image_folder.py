@@ -88,6 +88,12 @@ def test_what_is_no_picture_by_its_ending_is_passed_over_and_counted(put):
     assert notes(listing) == ["passed over: 6 that are no pictures (.txt 2, no ending 1, .mp4 1, .xml 1, .json 1)"]
 
 
+def test_a_folder_without_pictures_is_refused_by_its_name(put):
+    root = put("cat/1.parquet")
+    with pytest.raises(ConfigError, match=rf"^source: no image was found in {root}; passed over: 1"):
+        list_images(source(root))
+
+
 def test_a_class_is_the_first_folder_and_folders_in_it_belong_to_it(put):
     root = put("cat/1.jpg", "cat/siamese/2.jpg", "cat/siamese/old/3.jpg")
     assert set(labels(root).values()) == {"cat"}
@@ -110,7 +116,7 @@ def test_folders_of_splits_without_classes_are_refused(put):
 def test_a_folder_of_a_class_without_pictures_is_said(put):
     root = put("cat/1.jpg", "dog/notes.txt")
     (root / "bird").mkdir()
-    assert notes(list_images(source(root)))[1:] == ["the folders 'bird', 'dog' hold no picture"]
+    assert notes(list_images(source(root)))[1:] == ["no picture lies in 'bird', 'dog'"]
 
 
 def test_two_spellings_of_one_name_are_one_class(put):

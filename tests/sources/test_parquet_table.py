@@ -243,3 +243,12 @@ def test_files_that_a_parquet_at_a_uri_names_are_read_as_the_uri_says(table, pic
         patched.setattr(parquet_table, "read_files", read)
         assert read_images(given, list_images(given)) == [picture(0)] * 2
     assert roots == [f"file://{tmp_path}?use_mmap=1"] * 2
+
+
+def test_a_column_of_splits_that_was_named_must_be_there(table):
+    settings = table()
+    assert list_images(settings.model_copy(update={"split_column": "split"})).num_rows == 3
+    with pytest.raises(
+        ConfigError, match=r"source\.split_column: a\.parquet has no column 'part', only image, label"
+    ):
+        list_images(settings.model_copy(update={"split_column": "part"}))

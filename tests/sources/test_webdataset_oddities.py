@@ -203,3 +203,12 @@ def test_compressed_shards_are_one_sentence_or_counted_beside_others(tmp_path, p
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(ConfigError, match=r"compressed; unpack"):
             list_images(source(path))
+
+
+@pytest.mark.parametrize("key", ["split_key", "group_key"])
+def test_a_key_that_was_named_must_be_in_some_sample(tmp_path, picture, key):
+    described = json.dumps({"place": "sea", "part": "test"}).encode()
+    shard(tmp_path / "0.tar", ("1.jpg", picture(1)), ("1.cls", b"cat"), ("1.json", described))
+    with pytest.raises(ConfigError, match=rf"source\.{key}: no sample's \.json gives 'plce'"):
+        list_images(source(tmp_path, **{key: "plce"}))
+    assert list_images(source(tmp_path, split_key="part", group_key="place"))["group"].to_pylist() == ["sea"]

@@ -43,6 +43,8 @@ VIEWS = {
 class Identity:
     """An editor whose edits are its sources."""
 
+    said = None
+
     def __init__(self, settings: Edit, device: torch.device) -> None:
         self.shapes: list[tuple[int, int]] = []
 

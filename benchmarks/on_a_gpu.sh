@@ -21,6 +21,7 @@ edit() {
     measure "edit_$method" "${sd15[@]}" --method "$method" --batches 1 4 16 32 64
   done
 }
+shapes() { measure shapes edit_shapes.py --model random:sd15 --size 512 --steps 50 --batch 32 --images 128; }
 compile() { measure edit_compiled "${sd15[@]}" --method img2img --batches 32 --compile; }
 few_steps() { measure edit_dpm "${sd15[@]}" --method img2img --batches 32 --scheduler dpm++ --steps 25; }
 caption() { measure caption caption_throughput.py --model random:blip-large --size 640 --batches 1 4 16 64; }
@@ -30,6 +31,6 @@ judge() {
 }
 train() { measure train train_throughput.py --architecture resnet50 --size 224 --batch 128 --images 4096; }
 
-for part in "${@:-edit compile few_steps caption judge train}"; do
+for part in "${@:-edit shapes compile few_steps caption judge train}"; do
   for each in $part; do "$each"; done
 done

@@ -166,7 +166,8 @@ class State:
 
         The filters are those of ALIA; what it is compared with takes the first edit of each image.
         """
-        chosen, judge = self.settings.edit, self.settings.judge
+        chosen = self.settings.text_to_image if edits == "text_to_image" else self.settings.edit
+        judge = self.settings.judge
         changes: dict[str, Any] = {}
         if edits == "discovered":
             needed = "all" if self.settings.draws_from_all else self.settings.select.edits_per_image
@@ -174,10 +175,6 @@ class State:
         else:
             needed = self.settings.select.edits_per_image
             judge = judge.model_copy(update={"filters": []})
-        if edits == "text_to_image":
-            baseline = self.settings.baselines.text_to_image
-            values = {name: getattr(baseline, name) for name in type(baseline).model_fields}
-            changes |= {"method": "text_to_image", **values}
         changes["edits_per_image"] = chosen.edits_per_image or needed
         return self.settings.model_copy(update={"edit": chosen.model_copy(update=changes), "judge": judge})
 

@@ -10,7 +10,6 @@ from typing import Any
 from alia_ray.checks import checkpoints
 from alia_ray.checks.model_files import Files, inspect
 from alia_ray.config import Config, Model
-from alia_ray.config.arms import ARMS
 from alia_ray.models.naming import architecture_of, is_random, miniatures, place_of
 
 RANDOM = {
@@ -68,7 +67,7 @@ def _editing(settings: Config, stages: Collection[str]) -> Iterator[_Asked]:
     if edit.method == "controlnet" and not is_random(edit.model.name):  # which bring their own
         fits = partial(_controlnet, edited=edit.model)
         yield _Asked("edit.controlnet.name", edit.controlnet, "config.json", fits)
-    if any(ARMS[name].edits == "text_to_image" for name in settings.named_arms):
+    if settings.needs_text_to_image:
         model = settings.baselines.text_to_image.model
         draws = partial(checkpoints.pipeline, method="text_to_image")
         yield _Asked("baselines.text_to_image.model.name", model, main, draws)

@@ -14,7 +14,9 @@ def wrong_things(settings: Config, cluster: Cluster, images: int) -> Iterator[st
         checks.append(lambda: place("caption", settings.caption, cluster, caption_needs(settings, cluster)))
         if settings.llm.base_url is None:
             checks.append(lambda: check_llm(settings.llm, cluster))
-    checks.append(lambda: place("edit", settings.edit, cluster, edit_needs(settings, cluster)))
+    baseline = settings.model_copy(update={"edit": settings.text_to_image})
+    for making in (settings, baseline) if settings.needs_text_to_image else (settings,):
+        checks.append(lambda making=making: place("edit", making.edit, cluster, edit_needs(making, cluster)))
     checks.append(lambda: check_trainers(settings.train, cluster, train_needs(settings.train, images, cluster)))
     for check in checks:
         try:

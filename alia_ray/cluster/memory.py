@@ -75,6 +75,8 @@ def _models(settings: Config) -> Iterator[tuple[str, Model]]:
     yield "edit.model", settings.edit.model
     if settings.edit.method == "controlnet" and not is_random(settings.edit.model.name):
         yield "edit.controlnet", settings.edit.controlnet
+    if settings.needs_text_to_image:
+        yield "baselines.text_to_image.model", settings.baselines.text_to_image.model
     yield "judge.model", settings.judge.model
     if settings.judge.safety_checker:
         yield "judge.safety_checker", settings.judge.safety_checker

@@ -243,6 +243,18 @@ class Config(Section):
         return self.has_other_filters or compares or self.select.edits_per_image == "all"
 
     @property
+    def needs_text_to_image(self) -> bool:
+        """Whether an arm adds images of the baseline `text_to_image`."""
+        return any(ARMS[name].edits == "text_to_image" for name in self.named_arms)
+
+    @property
+    def text_to_image(self) -> Edit:
+        """How the images of the baseline `text_to_image` are made: what it does not say is as in `edit`."""
+        given = self.baselines.text_to_image
+        values = {name: getattr(given, name) for name in type(given).model_fields}
+        return self.edit.model_copy(update={"method": "text_to_image", **values})
+
+    @property
     def named_arms(self) -> list[str]:
         """The arms that are asked for by name, for a run or an experiment."""
         chosen = self.experiment

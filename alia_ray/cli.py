@@ -6,7 +6,7 @@ terminated. Nothing heavy is imported before a command runs, so `--help` answers
 
 import signal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -87,9 +87,7 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
     with _exit_codes():
         settings, listing = _load(config, overrides)
         from alia_ray.checks.plan import describe
-        from alia_ray.pipeline import check_server
 
-        check_server(settings)
         with _cluster(settings.run, None) as cluster:
             described = describe(settings, cluster, listing)
         typer.echo(described)
@@ -308,14 +306,28 @@ def _without_gpus(run: Run) -> Run:
     return run.model_copy(update={"gpus": None, "accelerator": "cpu"})
 
 
-def _load(
-    path: Path, overrides: list[str] | None, stages: Collection[str] | None = None
-) -> tuple[Config, "pa.Table | None"]:
-    """A configuration that can run, all of it or `stages`, and the source's listing where it was read for that."""
-    from alia_ray.checks.inputs import STAGES, check_inputs
+def _load(path: Path, overrides: list[str] | None) -> tuple[Config, "pa.Table | None"]:
+    """A configuration that can run, and the source's listing where it was read for that.
+
+    Raises one ConfigError with all that is wrong, with the cluster too: Ray is joined for what that would say.
+    """
+    from alia_ray.checks.inputs import look_at_inputs, refuse
 
     settings = load_config(path, overrides)
-    return settings, check_inputs(settings, STAGES if stages is None else stages)
+    listing, wrong = look_at_inputs(settings)
+    if wrong:
+        refuse([wrong, _wrong_with_the_cluster(settings, listing)])
+    return settings, listing
+
+
+def _wrong_with_the_cluster(settings: Config, listing: "pa.Table | None") -> Iterator[str]:
+    """What the cluster would be refused for; no GPU is taken, and those that are still to come are not counted."""
+    from alia_ray.checks.plan import misfits
+    from alia_ray.cluster.joining import available
+
+    with _cluster(_without_gpus(settings.run), None):
+        if settings.run.gpus is None:
+            yield from misfits(settings, available(settings.run.accelerator, try_gpus=False), listing)
 
 
 def _run(settings: Config, listing: "pa.Table | None") -> None:
@@ -326,9 +338,11 @@ def _run(settings: Config, listing: "pa.Table | None") -> None:
 
 
 def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:
-    settings, listing = _load(path, overrides, [stage])
+    from alia_ray.checks.inputs import check_inputs
     from alia_ray.pipeline import STAGES
 
+    settings = load_config(path, overrides)
+    listing = check_inputs(settings, [stage])
     state = _state(settings, listing)
     with _cluster(settings.run, stage) as cluster:
         STAGES[stage](state, cluster)

@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from alia_ray.checks import servers
-from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of, refuse
+from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
 from alia_ray.checks.plan import check_fits
 from alia_ray.checks.texts import long_domains
 from alia_ray.cluster.placement import Cluster
@@ -42,7 +41,6 @@ def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
     `listing`: the source's, where it was listed before.
     """
     check_fits(settings, cluster, listing)
-    check_server(settings)
     for doubt in doubtful_things(settings, listing_of(settings) if listing is None else listing):
         say(doubt)
     state = State(settings, listing)
@@ -51,12 +49,6 @@ def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
         stage(state, cluster)
         if name == "ingest":
             check_ingested(settings)
-
-
-def check_server(settings: Config) -> None:
-    """Raise ConfigError when domains are still to be discovered and the server of `llm.base_url` cannot do it."""
-    if settings.llm.base_url is not None and not State(settings).has_domains():
-        refuse([servers.wrong_things(settings)])
 
 
 def run_ingest(state: State, cluster: Cluster) -> None:

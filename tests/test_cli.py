@@ -83,7 +83,7 @@ def test_every_command_has_help_that_says_what_it_does(command):
         ("source={kind: imagefolder, path: ./nowhere}", "source.path"),
     ],
 )
-def test_a_bad_configuration_is_one_sentence_and_exit_code_2_before_ray_starts(tmp_path, override, named):
+def test_a_bad_configuration_is_one_sentence_and_exit_code_2_before_a_stage_starts(tmp_path, override, named):
     command = [sys.executable, "-m", "alia_ray.cli", "run", write(tmp_path), "--set", override]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
@@ -113,12 +113,19 @@ def test_a_report_of_no_run_is_refused_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_every_sentence_of_a_refusal_is_a_line_that_says_error(tmp_path):
-    wrong = ["--set", "edit.model.name=./nowhere", "--set", "source={kind: imagefolder, path: ./nowhere}"]
-    result = runner.invoke(app, ["plan", str(DEMO), *wrong])
-    assert result.exit_code == 2
-    lines = result.output.splitlines()
-    assert [line.split(":")[1].strip() for line in lines] == ["edit.model.name", "source.path"]
+def test_all_that_is_wrong_is_said_at_once_a_line_each_with_server_and_cluster(tmp_path):
+    wrong = (
+        *("edit.model.name=./nowhere", "source={kind: imagefolder, path: ./nowhere}"),
+        *("llm.base_url=http://127.0.0.1:9/v1", "edit.workers=99", "train.workers=99", "train.batch_size=99"),
+    )
+    command = [sys.executable, "-m", "alia_ray.cli", "run", write(tmp_path)]
+    result = subprocess.run([*command, *(f"--set={each}" for each in wrong)], capture_output=True, text=True)
+    assert result.returncode == 2
+    said = ("edit.model.name: ", "source.path: ", "no LLM answers at ", "edit.workers: ", "train.workers: ")
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(said)
+    assert all(line.startswith(f"error: {start}") for line, start in zip(lines, said, strict=True))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_configuration_is_exit_code_2():

@@ -11,7 +11,7 @@ import ray
 from huggingface_hub import constants
 
 from alia_ray.checks import servers
-from alia_ray.checks.inputs import check_inputs
+from alia_ray.checks.inputs import look_at_inputs
 from alia_ray.checks.plan import check_fits
 from alia_ray.cluster.devices import LOGICAL_GPUS, Sight, logical_gpus, sights
 from alia_ray.cluster.joining import available
@@ -53,8 +53,9 @@ def examine(settings: Config | None) -> Iterator[Finding]:
     yield from _nodes(nodes, folder)
     yield from _gpus(nodes, settings.run.accelerator if settings else "auto")
     if settings is not None:
-        yield from _configuration(settings)
-        yield from _services(settings)
+        services = list(_services(settings))
+        yield from _configuration(settings, told={finding.says for finding in services})
+        yield from services
 
 
 # -------------------------------------------------------------------- machine and cluster
@@ -144,18 +145,14 @@ def _of_card(name: str, gpus: float, sight: Sight | None) -> Finding:
 # -------------------------------------------------------------------- the configuration
 
 
-def _configuration(settings: Config) -> Iterator[Finding]:
-    """All that a run would be refused for."""
-    wrong, listing = [], None
-    try:
-        listing = check_inputs(settings)
-    except ConfigError as error:
-        wrong += str(error).splitlines()
+def _configuration(settings: Config, told: set[str]) -> Iterator[Finding]:
+    """All that a run would be refused for, but for what is told beside it."""
+    listing, wrong = look_at_inputs(settings)
     try:
         check_fits(settings, available(settings.run.accelerator), listing)
     except ConfigError as error:
         wrong += str(error).splitlines()
-    yield from (Finding("configuration", sentence, False) for sentence in wrong)
+    yield from (Finding("configuration", sentence, False) for sentence in wrong if sentence not in told)
     if not wrong:
         yield Finding("configuration", "nothing in it would be refused", True)
 

@@ -1,4 +1,4 @@
-"""What is refused before Ray starts: the sentences of all checks, collected, and raised as one error.
+"""What is refused before the first stage: the sentences of all checks, collected, and raised as one error.
 
 A check is a generator of sentences, `wrong_things`, in a file for each theme. It yields a sentence for each thing
 that must be changed, and takes what it looks at.
@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 import pyarrow as pa
 
-from alia_ray.checks import models, names, paths, splits, texts, training
+from alia_ray.checks import models, names, paths, servers, splits, texts, training
 from alia_ray.config import Config, ConfigError
 from alia_ray.sources import list_images
+from alia_ray.state import State
 
 STAGES = ("ingest", "caption", "discover", "train_base", "judge", "edit", "train", "evaluate")
 """The stages of a run that need more than the run folder holds."""
@@ -19,27 +20,37 @@ _PROMPTING = {"caption", "discover", "judge", "edit"}
 
 
 def check_inputs(settings: Config, stages: Collection[str] = STAGES) -> pa.Table | None:
-    """Raise one ConfigError with everything that would stop one of `stages`, a line each.
+    """What `look_at_inputs` gives. Raises one ConfigError with everything that would stop one of `stages`."""
+    listing, wrong = look_at_inputs(settings, stages)
+    refuse([wrong])
+    return listing
 
-    Returns the source's listing where a stage reads the source: listing can be slow, so it is to be handed on.
-    Stages that do not read it are checked against the images that the run folder took from it, as is `ingest`
-    where it cannot be listed any more.
+
+def look_at_inputs(settings: Config, stages: Collection[str] = STAGES) -> tuple[pa.Table | None, list[str]]:
+    """The source's listing where a stage reads the source, and a sentence for each thing that would stop `stages`.
+
+    Listing can be slow, so it is to be handed on. Stages that do not read the source are checked against the
+    images that the run folder took from it, as is `ingest` where it cannot be listed any more.
     """
-    refuse([paths.wrong_things(settings)])  # the other checks follow them
+    models_and_training = [models.wrong_things(settings, stages), training.wrong_things(settings.train, stages)]
+    astray = _sentences([paths.wrong_things(settings)])
+    if astray:  # what lies behind the paths is somewhere else
+        return None, _sentences([astray, *models_and_training])
     listing, unlisted = None, []
     try:
         listing = list_images(settings.source) if "ingest" in stages else None
     except ConfigError as error:
         unlisted = [str(error)]
-    images = _ingested(settings) if listing is None else listing
-    checks = [models.wrong_things(settings, stages), training.wrong_things(settings.train, stages)]
-    checks.append(iter(unlisted) if images is None else splits.wrong_things(settings, images, stages))
+    ingested = _ingested(settings)
+    images = ingested if listing is None else listing
+    checks = [*models_and_training, unlisted if images is None else splits.wrong_things(settings, images, stages)]
     if images is not None and not _PROMPTING.isdisjoint(stages):
         checks += [names.wrong_things(settings, images), texts.wrong_things(settings, images)]
-    if listing is not None and _ingested(settings) is None:  # what was ingested needs its files no more
+    if listing is not None and ingested is None:  # what was ingested needs its files no more
         checks.append(splits.unreadable(settings, listing))
-    refuse(checks)
-    return listing
+    if "discover" in stages and not State(settings).has_domains():  # with them, the server may be gone
+        checks.append(servers.wrong_things(settings))
+    return listing, _sentences(checks)
 
 
 def check_ingested(settings: Config) -> None:
@@ -65,9 +76,7 @@ def listing_of(settings: Config) -> pa.Table:
 
 def _ingested(settings: Config) -> pa.Table | None:
     """The images that the run folder holds, as they were listed; None before `ingest`."""
-    from alia_ray.stages.ingest import images_table  # not above: it imports Ray
-
-    rows = images_table(settings).read(["origin", "label", "split", "group"])
+    rows = State(settings).images.read(["origin", "label", "split", "group"])
     return rows if rows.num_rows else None
 
 
@@ -77,18 +86,22 @@ def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
         yield from check.doubtful_things(settings, listing)
 
 
-def refuse(checks: Iterable[Iterator[str]]) -> None:
-    """Raise one ConfigError that holds the sentences of all checks, a line each; nothing where there is none.
-
-    A check that raises ConfigError, or OSError as storage and networks do, has said a sentence by it.
-    """
-    said = list(dict.fromkeys(sentence for check in checks for sentence in _sentences(check)))
-    if said:
+def refuse(checks: Iterable[Iterable[str]]) -> None:
+    """Raise one ConfigError that holds the sentences of all checks, a line each; nothing where there is none."""
+    if said := _sentences(checks):
         raise ConfigError("\n".join(said))
 
 
-def _sentences(check: Iterator[str]) -> Iterator[str]:
-    try:
-        yield from check
-    except (ConfigError, OSError) as error:
-        yield str(error)
+def _sentences(checks: Iterable[Iterable[str]]) -> list[str]:
+    """What checks say, each sentence once.
+
+    A check that raises ConfigError, or OSError as storage and networks do, has said a sentence by it.
+    """
+    said: dict[str, None] = {}
+    for check in checks:
+        try:
+            for sentence in check:
+                said[sentence] = None
+        except (ConfigError, OSError) as error:
+            said[str(error)] = None
+    return list(said)

@@ -1,6 +1,7 @@
 """What a run would do, before it takes a GPU: pools, rows and disk."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -19,12 +20,17 @@ BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 
 
 def check_fits(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
-    """Raise ConfigError for a stage that the cluster could never schedule, before the first one starts.
+    """Raise one ConfigError for all that the cluster could never schedule, before the first stage starts."""
+    refuse([misfits(settings, cluster, listing)])
 
-    `listing`: the source's; without it the memory that training's images take is not counted.
+
+def misfits(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Iterator[str]:
+    """A sentence for each stage that the cluster could never schedule.
+
+    listing: the source's; without it the memory that training's images take is not counted.
     """
     splits = listing.column("split").to_pylist() if listing is not None else []
-    refuse([resources.wrong_things(settings, cluster, images=splits.count("train") + splits.count("val"))])
+    return resources.wrong_things(settings, cluster, images=splits.count("train") + splits.count("val"))
 
 
 def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> str:

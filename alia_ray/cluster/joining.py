@@ -27,7 +27,7 @@ from alia_ray.cluster.devices import logical_gpus, sights
 from alia_ray.cluster.machine import free_memory, machine_memory, usable_cpus
 from alia_ray.cluster.placement import Cluster, Node
 from alia_ray.config import ConfigError, Run
-from alia_ray.errors import StageError
+from alia_ray.errors import StageError, one_line
 from alia_ray.progress import say
 
 _HIDE_GPUS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # the same where Ray runs already
@@ -85,7 +85,7 @@ def _started_here() -> str | None:
 
 
 def _connect(address: str, options: dict[str, object]) -> None:
-    """Join the cluster at an address. Raises ConfigError where none is."""
+    """Join the cluster at an address. Raises ConfigError where none is, or one of another Ray or Python."""
     nobody = ConfigError(f"run.address: no Ray cluster answers at {address}; start one, or correct the address")
     if ":" in address and "://" not in address and not _answers(address):
         raise nobody
@@ -93,6 +93,13 @@ def _connect(address: str, options: dict[str, object]) -> None:
         ray.init(address=address, runtime_env={"env_vars": _HIDE_GPUS}, **options)
     except ConnectionError as error:
         raise nobody from error
+    except RuntimeError as error:  # "Version mismatch: …" of a driver, "… versions differ …" of a Ray Client
+        if "version" not in str(error).lower():
+            raise
+        raise ConfigError(
+            f"run.address: the Ray at {address} cannot be joined ({one_line(error)}); install the same versions "
+            "here and there, or set run.address to local, which starts Ray here"
+        ) from error
 
 
 def _answers(address: str) -> bool:
@@ -122,16 +129,17 @@ def _wait_for_gpus(wanted: int, timeout_s: float) -> None:
         time.sleep(_GPU_POLL_S)
 
 
-def available(accelerator: str) -> Cluster:
+def available(accelerator: str, try_gpus: bool = True) -> Cluster:
     """The cluster's nodes as they are now, with the GPUs that torch can use.
 
     accelerator: "cpu" leaves GPUs out; "gpu" raises ConfigError where there is none or torch cannot use one;
-    "auto" says so in a line and leaves out those that it cannot use.
+    "auto" says so in a line and leaves out those that it cannot use. try_gpus: without it all count as usable, and
+    none is taken to try it.
     """
     nodes = {node["NodeID"]: _node(node) for node in ray.nodes() if node["Alive"]}
     if accelerator == "cpu":
         return Cluster.of(tuple(replace(node, gpus=0.0) for node in nodes.values()))
-    if not logical_gpus():
+    if try_gpus and not logical_gpus():
         nodes = _usable(nodes, accelerator)
     cluster = Cluster.of(tuple(nodes.values()))
     if accelerator == "gpu" and not cluster.gpus:

@@ -65,7 +65,7 @@ def test_a_server_that_does_not_answer_is_wrong(tmp_path):
 
 def test_the_hub_is_asked_only_for_what_is_missing_and_not_when_offline(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("alia_ray.checks.doctor.check_inputs", lambda settings: None)  # it asks the hub itself
+    monkeypatch.setattr("alia_ray.checks.doctor.look_at_inputs", lambda settings: (None, []))
     monkeypatch.setattr(httpx2, "get", lambda url, **_: asked.append(url) or httpx2.Response(200))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     findings(tmp_path)

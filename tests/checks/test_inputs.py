@@ -1,6 +1,6 @@
 import pytest
 
-from alia_ray.checks.inputs import check_inputs
+from alia_ray.checks.inputs import check_inputs, refuse
 from alia_ray.config import ConfigError, load_config
 from alia_ray.miniature.recipes import DEMO
 
@@ -77,3 +77,22 @@ def test_storage_that_fails_a_check_is_a_sentence_among_others(monkeypatch):
     monkeypatch.setattr("alia_ray.checks.models.inspect", fail)
     with pytest.raises(ConfigError, match=r"no route to host\ntrain\.architecture"):
         check_inputs(load_config(DEMO, ["train.architecture=resnet51"]))
+
+
+def test_a_path_that_leads_astray_hides_no_problem_that_lies_behind_none(monkeypatch):
+    wrong = ["run.folder=runs/x", "source={kind: imagefolder, path: nowhere}", "train.architecture=resnet51"]
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(ConfigError) as refused:
+        check_inputs(load_config(DEMO, wrong))
+    keys = [sentence.partition(":")[0] for sentence in str(refused.value).splitlines()]
+    assert keys == ["run.folder", "source.path", "train.architecture", "train.weights"]
+    assert "nowhere is relative" in str(refused.value)
+
+
+def test_what_a_check_said_before_it_failed_is_kept():
+    def check():
+        yield "a: is wrong"
+        raise OSError("no route to host")
+
+    with pytest.raises(ConfigError, match=r"^a: is wrong\nno route to host\nb: is wrong$"):
+        refuse([check(), ["b: is wrong", "a: is wrong"]])

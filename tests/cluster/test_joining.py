@@ -1,4 +1,5 @@
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import time
 
 import pytest
+import ray
 
 from alia_ray.cluster import joining
 from alia_ray.cluster.joining import join
@@ -90,6 +92,21 @@ def test_an_address_where_nothing_listens_is_refused_at_once():
     with pytest.raises(ConfigError, match=rf"run\.address: no Ray cluster answers at 127\.0\.0\.1:{port}"):
         join(Run(folder="x", address=f"127.0.0.1:{port}"))
     assert time.monotonic() - started < 10
+
+
+def test_a_cluster_of_another_python_is_refused_in_a_line_that_names_both(monkeypatch):
+    def mismatch(**options: object) -> None:
+        ray._private.utils.check_version_info(
+            {"ray_version": ray.__version__, "python_version": "3.9.1"}, "this node", raise_on_mismatch=True
+        )
+
+    monkeypatch.setattr(joining.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(joining.ray, "init", mismatch)
+    with pytest.raises(
+        ConfigError, match=rf"run\.address: .*3\.9\.1.*{platform.python_version()}.* local"
+    ) as refused:
+        join(Run(folder="x", address="auto"))
+    assert "\n" not in str(refused.value)
 
 
 def test_the_gpus_of_a_run_are_asked_for_and_waited_for_but_not_for_ever(ray_cluster, monkeypatch):

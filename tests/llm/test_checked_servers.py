@@ -2,9 +2,8 @@
 
 import pytest
 
-from alia_ray import pipeline
+from alia_ray.checks.inputs import check_inputs
 from alia_ray.checks.servers import wrong_things
-from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, parse_config
 from alia_ray.state import State
 from alia_ray.store.tables import DOMAINS, content_id
@@ -62,7 +61,7 @@ def test_a_path_that_is_no_api_is_said(fake_llm):
 
 def test_a_run_stops_before_its_first_stage(tmp_path):
     with pytest.raises(ConfigError, match=r"no LLM answers"):
-        pipeline.run_all(settings("http://127.0.0.1:9/v1", str(tmp_path / "run")), Cluster(cpus=8, gpus=0))
+        check_inputs(settings("http://127.0.0.1:9/v1", str(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
 
 
@@ -73,7 +72,7 @@ def test_a_run_whose_domains_are_there_needs_no_server(tmp_path, monkeypatch):
     prompt = "a photo of a {} bird at sea"
     row = {"domain_id": content_id(prompt), "prompt": prompt, "support": 1, "captions_read": 1}
     State(configured).domains_table().commit(DOMAINS.empty_table().from_pylist([row], schema=DOMAINS))
-    pipeline.check_server(configured)
+    check_inputs(configured, ["discover"])
 
 
 def test_a_server_is_asked_by_the_name_that_is_written_though_a_folder_has_it_too(fake_llm, tmp_path, monkeypatch):

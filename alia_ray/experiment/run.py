@@ -69,8 +69,10 @@ def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
         pipeline.discover_all(states)
     pipeline.train_arms([(state, BASE) for state in states], cluster)
     if any(arm.edits for arm in arms):
-        for stage in (pipeline.run_train_base, pipeline.run_judge, pipeline.run_edit):
-            for state in states:
+        for (
+            state
+        ) in states:  # one after the other: what draws share is edited for the first, and judged for the rest
+            for stage in (pipeline.run_train_base, pipeline.run_judge, pipeline.run_edit):
                 stage(state, cluster)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
+from PIL import Image
 
 from alia_ray import config
 from alia_ray.cluster.devices import worker_device
@@ -45,7 +46,11 @@ if TYPE_CHECKING:
     import torch
 
 IMAGES_PER_PLACE = 4  # images in a worker's hands for each place of a batch: enough that rejected ones refill it
+LOSSLESS = ("png",)  # of edit.format
 FLAT_STD = 0.004  # an edit whose pixel values deviate by less than one step of 255 shows nothing
+
+Stored = tuple[Image.Image, bytes | None]
+"""An edit as the table gives it back, and its bytes where it took encoding to know that."""
 
 
 def edits_table(settings: Config, classifier: str) -> Table:
@@ -196,15 +201,16 @@ class EditAndJudge:
         made: list[pa.Table] = []
         pictures: list[Future[bytes] | None] = []
         for bucket, alike in by_bucket(images, self.edit.size).items():
-            for rows, edited in self._edited(alike, bucket):
+            for rows, stored in self._edited(alike, bucket):
                 pictures += [
-                    self._picture(*each) for each in zip(edited, rows["verdict"].to_pylist(), strict=True)
+                    self._picture(*each, verdict)
+                    for each, verdict in zip(stored, rows["verdict"].to_pylist(), strict=True)
                 ]
                 made.append(rows)
         finished = _finished(made, pictures, started)
         return finished.append_column(SAID, pa.array([self.editor.said] * finished.num_rows, pa.string()))
 
-    def _edited(self, images: pa.Table, bucket: Shape) -> Iterator[tuple[pa.Table, list["torch.Tensor"]]]:
+    def _edited(self, images: pa.Table, bucket: Shape) -> Iterator[tuple[pa.Table, list[Stored]]]:
         """Batches of attempts at images of one bucket: what `_attempt` gives, until each has its survivors."""
         asked = requests_of(images.drop_columns("image"), self.plan).drop_columns("source_image")
         requests = {row["edit_id"]: row for row in asked.to_pylist()}
@@ -215,10 +221,10 @@ class EditAndJudge:
         while batch := next_batch(pending, self.edit.batch_size):
             places = [image.place for image, _ in batch]
             wanted = [requests[attempt.edit_id] for _, attempt in batch]
-            rows, edited = self._attempt(wanted, sources[places], bucket, [frames[place] for place in places])
+            rows, stored = self._attempt(wanted, sources[places], bucket, [frames[place] for place in places])
             for (image, _), verdict in zip(batch, rows["verdict"].to_pylist(), strict=True):
                 image.settle(verdict == "kept")
-            yield rows, edited
+            yield rows, stored
 
     def _encoded(self, images: list[bytes], bucket: Shape) -> "torch.Tensor":
         """The sources as the editor takes them: whole frames in the shape of the bucket, in their order."""
@@ -232,28 +238,36 @@ class EditAndJudge:
 
     def _attempt(
         self, requests: list[dict[str, Any]], sources: "torch.Tensor", bucket: Shape, frames: list[Shape]
-    ) -> tuple[pa.Table, list["torch.Tensor"]]:
-        """Edit and judge one batch: rows of the edits table without pictures, and the edits in their frames.
+    ) -> tuple[pa.Table, list[Stored]]:
+        """Edit and judge one batch: rows of the edits table without pictures, and the pictures in their frames."""
+        import torch
 
-        Those are float (3, H, W) in [0, 1] each, on the device.
-        """
         prompts, seeds = ([request[name] for request in requests] for name in ("prompt", "seed"))
         made = self.editor.edit(sources, prompts, seeds, bucket)
         errors = [_error(image) for image in made]
         edited = [stretch(image, frame) for image, frame in zip(made.nan_to_num(), frames, strict=True)]
-        scores = self.scorer.score(edited, [request["label"] for request in requests])
+        stored = list(self.threads.map(self._stored, edited))
+        seen = [torch.from_numpy(to_array(picture)) for picture, _ in stored]
+        scores = self.scorer.score(seen, [request["label"] for request in requests])
         rows = [
             {**request, **score, "error": error, "node": self.node}
             for request, score, error in zip(requests, scores, errors, strict=True)
         ]
-        return with_verdicts(rows, self.thresholds, self.judge), edited
+        return with_verdicts(rows, self.thresholds, self.judge), stored
 
-    def _picture(self, edited: "torch.Tensor", verdict: str) -> Future[bytes] | None:
+    def _stored(self, edited: "torch.Tensor") -> Stored:
+        """An edit as it will be read from the table: what is judged is what is trained on."""
+        picture = from_array(edited.cpu().numpy())
+        if self.edit.format in LOSSLESS:
+            return picture, None
+        encoded = encode(picture, self.edit.format)
+        return decode_rgb(encoded), encoded
+
+    def _picture(self, picture: Image.Image, encoded: bytes | None, verdict: str) -> Future[bytes] | None:
         """An edit that is to be kept as a picture, being encoded beside the device's work."""
         if verdict != "kept" and (verdict in ("error", "unsafe") or not self.edit.keep_rejected):
             return None
-        pixels = edited.cpu().numpy()
-        return self.threads.submit(lambda: encode(from_array(pixels), self.edit.format))
+        return self.threads.submit(lambda: encoded or encode(picture, self.edit.format))
 
 
 def stretch(image: "torch.Tensor", frame: Shape) -> "torch.Tensor":

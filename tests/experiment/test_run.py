@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from alia_ray.checks.plan import arms_of
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, load_config
+from alia_ray.config.arms import ARMS, BASE
+from alia_ray.experiment import run
 from alia_ray.experiment.run import draws
 from alia_ray.miniature.recipes import DEMO
 
@@ -46,3 +49,17 @@ def test_fresh_draws_paint_anew_and_shared_ones_do_not():
     shared = draws(small(Path("nowhere")), [])
     assert [state.settings.source.seed for state in shared] == [0, 0]
     assert [state.settings.seed for state in shared] == [3, 4]
+
+
+def test_a_seed_is_judged_when_the_edits_of_the_one_before_are_there(monkeypatch):
+    done = []
+    for stage in ("run_ingest", "run_train_base", "run_judge", "run_edit"):
+        monkeypatch.setattr(
+            run.pipeline, stage, lambda state, cluster, stage=stage: done.append((stage, state.settings.seed))
+        )
+    monkeypatch.setattr(run.pipeline, "train_arms", lambda trainings, cluster: None)
+    monkeypatch.setattr(run, "check_ingested", lambda settings: None)
+    arms = [BASE, ARMS["text_to_image"]]
+    states = draws(small(Path("nowhere")), arms)
+    run._make_edits(states, arms, Cluster(cpus=2, gpus=0))
+    assert done.index(("run_judge", 4)) > done.index(("run_edit", 3)) > done.index(("run_judge", 3))

@@ -9,7 +9,7 @@ from PIL import Image
 from alia_ray.config import Config, Pixels, load_config
 from alia_ray.edits.attempts import as_table, in_order, still_to_try, with_attempts
 from alia_ray.edits.requests import Plan, plan_edits, requests_of
-from alia_ray.images import encode
+from alia_ray.images import decode_rgb, encode, to_array
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset, shapes
 from alia_ray.miniature.recipes import DEMO
@@ -105,3 +105,14 @@ def test_an_edit_that_came_out_as_nothing_is_an_error_row_and_the_next_prompt_is
     assert third["error"] is None
     assert np.isclose(sum(third["class_probabilities"]), 1.0)
     assert np.isclose(third["label_probability"], third["class_probabilities"][CLASSES.index(third["label"])])
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_what_is_judged_is_the_picture_that_training_reads(worker, plan, monkeypatch, format):
+    score, seen = worker.scorer.score, []
+    monkeypatch.setattr(worker.scorer, "score", lambda shown, labels: seen.extend(shown) or score(shown, labels))
+    worker.edit = worker.edit.model_copy(update={"format": format})
+    pictures = worker(images(plan, 2))["image"].to_pylist()
+    assert len(pictures) == len(seen) == 2
+    for picture, judged in zip(pictures, seen, strict=True):
+        assert np.array_equal(to_array(decode_rgb(picture)), judged.numpy())

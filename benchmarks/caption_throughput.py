@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--size", type=int, default=48, help="pixels of the pictures")
     parser.add_argument("--tokens", type=int, default=12, help="of every caption")
-    parser.add_argument("--repeats", type=int, default=3, help="how often each is timed, after once that is not")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each is timed, once it is warm")
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
     captioner = Captioner(Model(name=options.model, dtype=options.dtype), max_new_tokens=options.tokens)

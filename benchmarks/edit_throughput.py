@@ -18,7 +18,7 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInstructPix2PixPipeline,
 )
-from measuring import Loop, compare, write
+from measuring import Loop, compare, graphs_compiled, write
 from PIL import Image
 
 from alia_ray.config import Edit, Model, load_config
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="as edit.steps; none: likewise")
     parser.add_argument("--scheduler", help="as edit.scheduler; none: likewise")
     parser.add_argument("--compile", action="store_true", help="as edit.compile; one batch size at a time")
-    parser.add_argument("--repeats", type=int, default=2, help="how often each is timed, after once that is not")
+    parser.add_argument("--repeats", type=int, default=2, help="how often each is timed, once it is warm")
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
     settings = configured(options)
@@ -56,6 +56,8 @@ def main() -> None:
     loops = [one_image_loop(editor, settings, max(options.batches))]
     loops += [ours(editor, settings, size) for size in options.batches]
     compared = compare(loops, editor.device, editor.pipeline.unet.dtype, options.repeats)
+    if options.compile and not graphs_compiled():
+        raise SystemExit("error: nothing was compiled, so these are the figures of the eager network")
     write(options.out, {**compared, "settings": settings.model_dump()})
 
 

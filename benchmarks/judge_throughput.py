@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--seen", type=int, default=48, help="as train.image_size")
     parser.add_argument("--size", type=int, default=48, help="pixels of the edits")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
-    parser.add_argument("--repeats", type=int, default=5, help="how often each is timed, after once that is not")
+    parser.add_argument("--repeats", type=int, default=5, help="how often each is timed, once it is warm")
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
     asked = load_config(DEMO).judge

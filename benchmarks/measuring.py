@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from alia_ray.models.loading import pick_dtype
 
 Batch = Callable[[], object]
 """Runs one batch."""
+WARM_UPS = 2  # the first compiles and picks kernels, the second allocates what it will keep
 
 
 def time_of(batch: Batch, device: torch.device, repeats: int) -> float:
@@ -64,9 +66,9 @@ def compare(loops: list[Loop], device: torch.device, dtype: torch.dtype, repeats
 
 def _measured(loop: Loop, device: torch.device, peak: float, repeats: int) -> dict[str, Any]:
     """A row, and its line of the table."""
-    with FlopCounterMode(display=False) as counter:
-        loop.run()
-    seconds, flops = time_of(loop.run, device, repeats), counter.get_total_flops()
+    time_of(loop.run, device, WARM_UPS)
+    seconds = time_of(loop.run, device, repeats)
+    flops = flops_of(loop.run)
     row = {
         "loop": loop.name,
         "batch": loop.batch,
@@ -80,6 +82,23 @@ def _measured(loop: Loop, device: torch.device, peak: float, repeats: int) -> di
         flush=True,
     )
     return row
+
+
+def flops_of(run: Batch) -> int:
+    """The floating-point operations of matrix products, convolutions and attention, as torch counts them.
+
+    Counted last: what is first called under the counter is never compiled. Attention is done in matrix products
+    meanwhile, for torch counts none in its fused kernels on a CPU; what was compiled runs as it is written.
+    """
+    counter = FlopCounterMode(display=False)
+    with torch.compiler.set_stance("force_eager"), sdpa_kernel(SDPBackend.MATH), counter:
+        run()
+    return counter.get_total_flops()
+
+
+def graphs_compiled() -> int:
+    """How many graphs `torch.compile` has compiled in this process."""
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
 def name_of(device: torch.device) -> str:

@@ -50,8 +50,11 @@ class Place(str):
         if "://" in text:
             _check_uri(text)
             return cls(text)
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
-            raise ValueError(f"{text!r} is no URI; write {text.replace(':/', '://', 1)}")
+        scheme, mark, rest = text.partition(":")
+        if mark and (scheme in SCHEMES or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text)):
+            uri = f"{scheme}://{'/' if scheme == 'file' else ''}{rest.lstrip('/')}"
+            _check_uri(uri)
+            raise ValueError(f"{text!r} is no URI; write {uri}")
         path = os.path.expanduser(text)
         if path.startswith("~"):
             raise ValueError(f"{text!r}: there is no such home folder")

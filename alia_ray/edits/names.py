@@ -24,11 +24,13 @@ _DOUBTS = (
     (re.compile(r"(?:c ?|(?:cls|class|label|category|id|type|group|species)[ -]?)\d+", re.I), "is only a number"),
     (re.compile(r"0\d* .+"), "begins with a running number"),
     (re.compile(r"n\d{8}"), "is a WordNet id"),
+    (re.compile(r"[a-z]{1,4}[ -]?0\d+", re.I), "is only a number"),
     (re.compile(r"(?=.*\d)(?:[0-9a-f]{8,}|[0-9a-f]{4,}(?:-[0-9a-f]{4,})+)", re.I), "is a hash"),
     (re.compile(r"[a-z]", re.I), "is one letter"),
     (re.compile(r"[b-df-hj-np-tv-xz]+", re.I), "has no vowel"),
     (re.compile(r"(?:[A-Z][a-z]{2,}){2,}"), "runs words together"),
     (re.compile(r".+,.+"), "may be several names"),
+    (re.compile(r"(?:/|[a-z]/).+|.*[a-z]\+[a-z].*|.*%[0-9A-Fa-f]{2}.*"), "holds signs that no name does"),
 )
 """What a whole name looks like that may say nothing to a model, and why; the first that fits is said."""
 

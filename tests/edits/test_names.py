@@ -81,6 +81,13 @@ def test_a_label_becomes_a_name_that_keeps_what_tells_it_apart(label, name):
         ("bcc", "has no vowel"),
         ("tench, Tinca tinca", "may be several names"),
         ("AnnualCrop", "runs words together"),
+        # VGGFace2, the files of Places365, of SUN397 and of AwA2, an address as it is encoded
+        ("n000129", "is only a number"),
+        ("P01", "is only a number"),
+        ("/a/airfield", "holds signs that no name does"),
+        ("b/bakery/shop", "holds signs that no name does"),
+        ("grizzly+bear", "holds signs that no name does"),
+        ("black%20bear", "holds signs that no name does"),
     ],
 )
 def test_a_name_that_may_mean_nothing_is_doubtful(label, reason):
@@ -92,6 +99,9 @@ def test_names_of_models_words_and_other_scripts_are_not_doubtful():
         "737-200",
         "A310",
         "C-130",
+        "F/A-18",
+        "ATR-72",
+        "C++",
         "2012 Audi S5",
         "3D printer",
         "sky",

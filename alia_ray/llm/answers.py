@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 MOST_CHARACTERS = 100_000  # of an answer that are looked at: its end, where the last word stands
-THOUGHTS_END = re.compile(r"</think(?:ing)?>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE)
+THOUGHTS_END = re.compile(
+    r"</(?:think(?:ing)?|thought|reasoning)>|\[/THINK\]|◁/think▷|<\|channel\|>final[^{\[]*?<\|message\|>",
+    re.IGNORECASE,
+)
 
 
 def find_strings(text: str, key: str) -> list[str] | None:

@@ -20,6 +20,14 @@ FOUND = ["a {} at sea", "a {} at night"]
         f'<think>Three? {{no}}, [two]: {{"prompts": ["a {{}} draft"]}}</think>\n{OBJECT}',
         f"<think>I count two of them.\n\n{OBJECT}",
         f'a draft: ["a {{}} draft"]</think>{json.dumps(FOUND)}',
+        *(
+            f'{{"prompts": ["a {{}} draft"]}}{end}{json.dumps(FOUND)}'
+            for end in (
+                *("</think>", "</thinking>", "</reasoning>", "</thought>", "[/THINK]", "◁/think▷"),
+                "<|channel|>final<|message|>",
+                "<|channel|>final <|constrain|>json<|message|>",
+            )
+        ),
         f'[THINK]{{"prompts": ["a {{}} draft"]}}[/THINK]{OBJECT}',
         f'<|channel|>analysis<|message|>{{"prompts":["a {{}} draft"]}}<|channel|>final<|message|>{OBJECT}',
         json.dumps(FOUND),

@@ -131,8 +131,12 @@ class RunFolder:
 
     def write_bytes(self, content: bytes, *parts: str) -> None:
         """Write a file in one step."""
-        with self.writing(*parts) as stream:
-            stream.write(content)
+
+        def write() -> None:
+            with self.writing(*parts) as stream:
+                stream.write(content)
+
+        patiently(write)
 
     @contextmanager
     def writing(self, *parts: str) -> Iterator[pa.NativeFile]:

@@ -4,6 +4,7 @@ import io
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -12,6 +13,7 @@ import pytest
 
 from alia_ray.config.source import CsvTable, ImageFolder, ParquetTable, Source, WebDataset
 from alia_ray.sources import files, list_images, parquet_table, read_images, webdataset
+from alia_ray.sources import image_folder as image_folder_source
 from alia_ray.sources.files import NoPictureError
 from alia_ray.store import patience
 
@@ -43,12 +45,12 @@ def shard(root: Path, content: bytes) -> Source:
 
 
 class Flaky(pafs.FileSystemHandler):
-    """This machine's files, of which every opening fails `failures` times before it succeeds."""
+    """This machine's files, of which every opening and listing fails `failures` times before it succeeds."""
 
     def __init__(self, failures: int) -> None:
         self.fs, self.failures, self.failed = pafs.LocalFileSystem(), failures, 0
 
-    def _open(self, open_file: Callable[[str], pa.NativeFile], path: str) -> pa.NativeFile:
+    def _open(self, open_file: Callable[[Any], Any], path: str | pafs.FileSelector) -> Any:
         if self.failed < self.failures:
             self.failed += 1
             raise OSError("AWS Error SLOW_DOWN during GetObject operation: Please reduce your request rate.")
@@ -65,7 +67,7 @@ class Flaky(pafs.FileSystemHandler):
         return self.fs.get_file_info(paths)
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
-        return self.fs.get_file_info(selector)
+        return self._open(self.fs.get_file_info, selector)
 
     def get_type_name(self) -> str:
         return "flaky"
@@ -86,7 +88,7 @@ def flaky(monkeypatch) -> Iterator[Callable[[int], None]]:
 
     def become(failures: int) -> None:
         fs = pafs.PyFileSystem(Flaky(failures))
-        for module in (files, parquet_table, webdataset):
+        for module in (files, image_folder_source, parquet_table, webdataset):
             monkeypatch.setattr(module, "filesystem", lambda path: (fs, path))
 
     monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
@@ -109,6 +111,15 @@ def test_a_store_that_is_down_is_an_error_that_is_not_final(tmp_path, picture, f
     (content,) = read_images(source, rows)
     assert isinstance(content, OSError)
     assert not isinstance(content, NoPictureError)
+
+
+@pytest.mark.parametrize("layout", [image_folder, csv])
+def test_a_source_is_listed_in_spite_of_hiccups(tmp_path, picture, flaky, layout):
+    source = layout(tmp_path, picture(7))
+    expected = list_images(source)
+    flaky(patience.TRIES - 1)
+    found = list_images(source)
+    assert found.equals(expected)
 
 
 def test_a_row_without_a_picture_is_not_worth_another_try(tmp_path):

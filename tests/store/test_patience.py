@@ -33,6 +33,7 @@ def test_what_fails_for_a_moment_is_tried_again_after_growing_pauses(pauses):
     assert len(pauses) == TRIES - 1
     longest = [patience.FIRST_PAUSE_S * 2**number for number in range(TRIES - 1)]
     assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True))
+    assert 3 < sum(pauses) < 8  # seconds, after which a store has caught its breath
 
 
 def test_what_fails_for_long_raises_its_last_error(pauses):

@@ -2,11 +2,14 @@ import errno
 import os
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
 from alia_ray.errors import FullDiskError
+from alia_ray.store import run_folder
 from alia_ray.store.run_folder import RunFolder, below, filesystem
 from alia_ray.store.tables import CAPTIONS, EDITS, IMAGES, content_id, seed_of
 
@@ -131,6 +134,28 @@ def test_a_full_disk_leaves_nothing_half_written_and_is_named(captions, tmp_path
     with pytest.raises(FullDiskError, match=rf"the disk of {tmp_path} is full; free some space"):
         captions.commit(rows("a"))
     assert not list((tmp_path / "captions" / "f00").iterdir())
+
+
+@pytest.mark.parametrize("failing", ["create_dir", "open_output_stream", "move"])
+def test_what_is_made_is_written_in_spite_of_hiccups(tmp_path, monkeypatch, failing):
+    left = [OSError("AWS Error SLOW_DOWN during PutObject operation")] * 2
+
+    class Hiccups(pafs.FSSpecHandler):
+        def __getattribute__(self, name: str) -> object:
+            if name == failing and left:
+                raise left.pop()
+            return super().__getattribute__(name)
+
+    store = pafs.PyFileSystem(Hiccups(fsspec.filesystem("file")))
+    monkeypatch.setattr(run_folder, "filesystem", lambda path: (store, path))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    folder = RunFolder(str(tmp_path))
+    folder.write_json({"rows": 1}, "stages", "caption.json")
+    assert folder.read_json("stages", "caption.json") == {"rows": 1}
+    left += [OSError("AWS Error INTERNAL_FAILURE during PutObject operation")] * 2
+    table = folder.table("captions", "f00")
+    table.commit(rows("a"))
+    assert (table.ids(), left) == ({"a"}, [])
 
 
 def test_json_is_replaced_whole(tmp_path):

@@ -145,15 +145,23 @@ def test_marks_in_the_corners_of_the_training_crop_are_at_the_same_places_in_ori
 
 
 @pytest.mark.parametrize("method", ["img2img", "instruct_pix2pix", "controlnet", "text_to_image"])
-def test_every_method_s_edits_have_their_source_s_shape_in_batches_of_many_shapes(method, tmp_path):
+def test_every_method_s_edits_have_their_source_s_shape_in_batches_of_many_shapes(method, tmp_path, monkeypatch):
     settings = settings_of(48, *EDITING[method])
     worker = worker_of(settings, str(tmp_path))
+    edit, made = worker.editor.edit, []
+
+    def watched(*args: object) -> torch.Tensor:
+        made.append((args[-1], edit(*args)))
+        return made[-1][1]
+
+    monkeypatch.setattr(worker.editor, "edit", watched)
     birds = [dataset.paint(f"v/{number}", CLASSES[number % 2], "forest", 1) for number in range(5)]
     shapes = [(96, 72), (48, 48), (72, 96), (96, 72), (160, 90)]
     pictures = [Image.fromarray(bird).resize(shape) for bird, shape in zip(birds, shapes, strict=True)]
     rows = sorted(worker(images_of(settings, pictures)).to_pylist(), key=lambda row: row["image_id"])
     assert [decode_rgb(row["image"]).size for row in rows] == [frame_of(shape, 48) for shape in shapes]
     assert [row["error"] for row in rows] == [None] * 5
+    assert [edits.shape[2:] for _, edits in made] == [bucket[::-1] for bucket, _ in made]  # none drawn as a square
     alone = worker(images_of(settings, pictures).slice(4)).to_pylist()
     assert (alone[0]["edit_id"], alone[0]["seed"]) == (rows[4]["edit_id"], rows[4]["seed"])
     together, by_itself = (np.asarray(decode_rgb(row["image"]), int) for row in (rows[4], alone[0]))

@@ -50,6 +50,7 @@ def pipeline(files: Files, method: Method) -> Iterator[str]:
             yield from _tokenizer(files, name)
         elif name in _CONFIGS and f"{name}/{_CONFIGS[name]}" not in files.names:
             yield f"lacks {name}/{_CONFIGS[name]}"
+    yield from _mixed(files, [name for name in kinds if name in _NETWORKS])
 
 
 def _no_pipeline(files: Files) -> str:
@@ -180,16 +181,33 @@ def _tokenizer(files: Files, folder: str) -> Iterator[str]:
 
 def _weights(files: Files, folder: str, stem: str) -> Iterator[str]:
     """What is wrong with the weights in a folder: one file of safetensors, or the shards of an index."""
-    inside = files.inside(folder)
-    for variant in ("", *(f".{name}" for name in VARIANTS)):
-        whole, index = f"{stem}{variant}.safetensors", f"{stem}.safetensors.index{variant}.json"
-        if whole in inside:
-            yield from _broken(files, [_below(folder, whole)])
-            return
-        if index in inside:
-            yield from _shards(files, folder, index)
-            return
+    for file in _of_variants(files, folder, stem).values():
+        if file.endswith(".json"):
+            yield from _shards(files, folder, file)
+        else:
+            yield from _broken(files, [_below(folder, file)])
+        return
     yield _no_weights(files, folder, f"{stem}.safetensors")
+
+
+def _of_variants(files: Files, folder: str, stem: str) -> dict[str, str]:
+    """variant, "" for none -> the file of its weights, or of the index of its shards; what is loaded first."""
+    inside, found = files.inside(folder), {}
+    for variant in ("", *VARIANTS):
+        mark = f".{variant}" if variant else ""
+        for name in (f"{stem}{mark}.safetensors", f"{stem}.safetensors.index{mark}.json"):
+            if name in inside:
+                found.setdefault(variant, name)
+    return found
+
+
+def _mixed(files: Files, networks: list[str]) -> Iterator[str]:
+    """Networks that are there in variants alone, and not all in the same one, by which diffusers loads them."""
+    variants = {name: list(_of_variants(files, name, _NETWORKS[name])) for name in networks}
+    bound = {name: found for name, found in variants.items() if found and "" not in found}
+    if bound and not set.intersection(*map(set, bound.values())):
+        said = ", ".join(f"{name} as {' and '.join(found)}" for name, found in sorted(bound.items()))
+        yield f"has its weights in variants that are not loaded together ({said}); name one with one variant"
 
 
 def _shards(files: Files, folder: str, index: str) -> Iterator[str]:

@@ -89,11 +89,23 @@ def test_a_file_that_a_model_lacks_is_named(tmp_path, model, key, file):
     assert file in sentence
 
 
-def test_half_precision_does_where_it_is_all_there_is(tmp_path):
+def half_precision_alone(tmp_path: Path) -> Path:
     folder = copy("instruct_pix2pix", tmp_path)
     for weights in folder.rglob("*.safetensors"):
         weights.rename(weights.with_suffix(".fp16.safetensors"))
-    assert said(f"edit.model.name={folder}") == []
+    return folder
+
+
+def test_half_precision_does_where_it_is_all_there_is(tmp_path):
+    assert said(f"edit.model.name={half_precision_alone(tmp_path)}") == []
+
+
+def test_variants_that_are_not_loaded_together_are_refused(tmp_path):
+    folder = half_precision_alone(tmp_path)
+    unet = folder / "unet" / "diffusion_pytorch_model.fp16.safetensors"
+    unet.rename(unet.with_name("diffusion_pytorch_model.bf16.safetensors"))
+    [sentence] = said(f"edit.model.name={folder}")
+    assert "not loaded together (text_encoder as fp16, unet as bf16, vae as fp16)" in sentence
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alia_ray.config.places import Name
 
@@ -18,6 +18,15 @@ class Section(BaseModel):
 
 
 Count = Annotated[int, Field(ge=1)]
+
+
+def _one_card_or_whole_ones(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError("must be a share of one GPU, up to 1, or a whole number: Ray gives out no other")
+    return gpus
+
+
+Gpus = Annotated[float, AfterValidator(_one_card_or_whole_ones)]
 
 
 class Model(Section):
@@ -37,6 +46,6 @@ class Pool(Section):
     """An actor pool: how many workers, what each holds, and how many rows it works on at once."""
 
     workers: Count | Literal["auto"] = Field("auto", description="auto: as many as the cluster has room for")
-    gpus_per_worker: float = Field(1.0, gt=0, description="ignored on a cluster without GPUs")
+    gpus_per_worker: Gpus = Field(1.0, gt=0, description="ignored on a cluster without GPUs")
     cpus_per_worker: float = Field(1.0, gt=0)
     batch_size: int = Field(16, ge=1)

@@ -43,6 +43,7 @@ def test_an_override_is_read_as_yaml_and_may_make_a_section(tmp_path):
         ("caption.workers=0", "caption.workers"),
         ("caption.batch_size=many", "caption.batch_size"),
         ("select.edits_per_image=0", "select.edits_per_image"),
+        ("edit.gpus_per_worker=1.5", "edit.gpus_per_worker"),
         ("edit.edits_per_image=some", "edit.edits_per_image"),
         ("edit.drop_prompt_below=2", "edit.drop_prompt_below"),
         ("select.num_extra=-1", "select.num_extra"),

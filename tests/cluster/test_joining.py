@@ -11,7 +11,6 @@ import ray
 
 from alia_ray.cluster import joining
 from alia_ray.cluster.joining import join
-from alia_ray.cluster.machine import usable_cpus
 from alia_ray.config import ConfigError, Run
 from alia_ray.errors import StageError
 
@@ -77,10 +76,11 @@ def test_the_address_local_starts_ray_here_as_no_address_does(monkeypatch, in_en
     monkeypatch.setattr(joining.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(joining.ray, "init", lambda **options: started.append(options))
     monkeypatch.setattr(joining, "available", lambda accelerator: None)
+    monkeypatch.setattr(joining, "usable_cpus", lambda: 3)  # other than the machine's
     monkeypatch.setenv("RAY_ADDRESS", "local" if in_environment else "")
     join(Run(folder="x", address=None if in_environment else "local"))
     [options] = started
-    assert (options["address"], options["num_cpus"]) == ("local", usable_cpus() + 1)
+    assert (options["address"], options["num_cpus"]) == ("local", 4)
     assert "runtime_env" not in options
 
 

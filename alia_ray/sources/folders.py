@@ -28,7 +28,7 @@ NO_PICTURES = {
     *(".parquet", ".arrow", ".feather", ".tfrecord", ".mdb", ".db", ".sqlite", ".py", ".ipynb", ".sh", ".m"),
     *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".md5", ".sha1", ".sha256", ".lnk", ".url"),
     *(".mp4", ".avi", ".mov", ".mkv", ".webm", ".wav", ".mp3", ".xmp", ".aae", ".thm", ".part", ".crdownload"),
-    *(".tmp", ".lock", ".bak"),
+    *(".tmp", ".lock", ".bak", ".webloc"),
 }
 """Endings of what is no picture. Any other file is tried, as an ending says little and may be missing."""
 
@@ -36,13 +36,16 @@ _NO_PICTURE_NAMES = {"readme", "license", "licence", "copying", "notice", "makef
 _SYSTEM = {
     *("__macosx", "icon\r", "thumbs.db", "ehthumbs.db", "desktop.ini", "system volume information"),
     *("$recycle.bin", "lost+found", "@eadir", "#recycle", "@recycle", "#snapshot", "__pycache__", "paxheader"),
+    *("~snapshot", "_gsdata_", "zbthumbnail.info"),
 }
+_LEFT_BEHIND = ("~", ":zone.identifier", ":encryptable")  # an editor's copy, what Windows notes beside a file
 
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is hidden, or one that a system or an archiver made."""
     lower = name.lower()
-    return (lower.startswith((".", "paxheaders.")) and name not in (".", "..")) or lower in _SYSTEM
+    begins = lower.startswith((".", "paxheaders.", "~$")) and name not in (".", "..")
+    return begins or lower.endswith(_LEFT_BEHIND) or lower in _SYSTEM
 
 
 def hidden_part(path: str) -> str | None:

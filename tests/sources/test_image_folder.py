@@ -42,6 +42,10 @@ HIDDEN = (
     "$RECYCLE.BIN/S-1-5/1.jpg",
     "System Volume Information/1.jpg",
     ".git/logo.png",
+    "cat/1.jpg:Zone.Identifier",
+    "cat/1.jpg~",
+    "cat/~$1.jpg",
+    "~snapshot/cat/1.jpg",
 )
 
 

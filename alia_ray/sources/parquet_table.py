@@ -24,6 +24,8 @@ _BYTES_OR_PATHS = (
     *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary),
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null),
 )
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)  # of numbers that are bytes
+_LONGEST_PATH = 4096  # bytes, of Linux; a longer text is something else
 _BROKEN = (OSError, pa.ArrowException, UnicodeDecodeError)  # what pyarrow raises for a file that is
 _AT_ONCE = 16  # images that are decoded at a time, of a row group that may be of any size
 _BUFFER = 2**22  # bytes that are read at a time; else a row group's whole column is
@@ -118,7 +120,8 @@ def _check_type(key: str, column: str, base: str, kind: pa.DataType) -> None:
         fits, wanted = not pa.types.is_nested(value), "one value a row"
     else:
         is_struct = pa.types.is_struct(kind) and {"bytes", "path"} & {field.name for field in kind}
-        fits = is_struct or kind == pa.list_(pa.uint8()) or any(holds(value) for holds in _BYTES_OR_PATHS)
+        is_list = any(holds(kind) for holds in _LISTS) and kind.value_type in (pa.uint8(), pa.int8())
+        fits = is_struct or is_list or any(holds(value) for holds in _BYTES_OR_PATHS)
         wanted = "encoded pictures, as bytes or as a struct of bytes and path, or the paths of files"
     if not fits:
         raise ConfigError(f"source.{key}: {column!r} of {base} holds {kind}; it must hold {wanted}")
@@ -189,8 +192,9 @@ class _RowGroup:
 def _value(cell: pa.Scalar) -> bytes | str | None:
     """The bytes of an image, or the path of its file."""
     if isinstance(cell, pa.StructScalar):
-        value = cell.as_py() or {}
-        return value.get("path") if value.get("bytes") is None else value["bytes"]
+        fields = dict(cell.items()) if cell.is_valid else {}
+        found = (_value(fields[name]) for name in ("bytes", "path") if name in fields)
+        return next((value for value in found if value is not None), None)
     if isinstance(cell, pa.ListScalar) and cell.is_valid:
         return cell.values.to_numpy(zero_copy_only=False).tobytes()
     return cell.as_py()
@@ -230,6 +234,10 @@ def _contents(source: ParquetTable, base: str, values: list[bytes | str | OSErro
 
 def _file(root: str, folder: str, path: str) -> Content:
     """A file by its path from the folder of the table that names it, or else from the source's folder."""
+    if len(path) > _LONGEST_PATH or path.startswith("data:"):
+        return NoPictureError(
+            "the image column holds a text that is no path; if it is base64, write the bytes instead"
+        )
     try:
         [inner] = paths_below("path", [path], root)
     except ConfigError as error:

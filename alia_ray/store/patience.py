@@ -13,6 +13,7 @@ TRIES = 5
 FIRST_PAUSE_S = 0.5  # doubled from try to try: with the jitter between 4 and 8 seconds in all
 
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+_LASTING_NUMBERS = (*FULL, errno.EROFS, errno.ENAMETOOLONG)
 _REFUSED = re.compile(r"ACCESS_DENIED|NO_SUCH|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|HTTP status 40[134]")
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 def may_pass(error: OSError) -> bool:
     """Whether it is worth while to try again at once: not where something is missing, forbidden or full."""
-    lasts = isinstance(error, _LASTING) or error.errno in (*FULL, errno.EROFS) or _REFUSED.search(str(error))
+    lasts = isinstance(error, _LASTING) or error.errno in _LASTING_NUMBERS or _REFUSED.search(str(error))
     return not lasts
 
 

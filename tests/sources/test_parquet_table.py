@@ -11,7 +11,7 @@ import pytest
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ParquetTable
 from alia_ray.sources import list_images, notes, parquet_table, read_images
-from alia_ray.sources.files import read_files
+from alia_ray.sources.files import NoPictureError, read_files
 from alia_ray.store import patience
 
 PARQUET_FILE = pq.ParquetFile
@@ -38,8 +38,19 @@ def table(tmp_path, picture):
 
 
 def images_as(kind: str, pictures: list[bytes]) -> pa.Array:
-    if kind == "list":
-        return pa.array([list(content) for content in pictures], pa.list_(pa.uint8()))
+    lists = {
+        "list": pa.list_(pa.uint8()),
+        "large list": pa.large_list(pa.uint8()),
+        "list of one size": pa.list_(pa.uint8(), len(pictures[0])),
+        "struct of a list": pa.struct([("bytes", pa.list_(pa.uint8())), ("path", pa.string())]),
+    }
+    if kind == "signed list":
+        signed = [np.frombuffer(content, np.int8).tolist() for content in pictures]
+        return pa.array(signed, pa.list_(pa.int8()))
+    if kind in lists:
+        values = [list(content) for content in pictures]
+        rows = [{"bytes": value} for value in values] if "struct" in kind else values
+        return pa.array(rows, lists[kind])
     if kind == "fixed":
         return pa.array(pictures, pa.binary(len(pictures[0])))
     if kind == "dictionary":
@@ -47,7 +58,10 @@ def images_as(kind: str, pictures: list[bytes]) -> pa.Array:
     return pa.array(pictures, {"large": pa.large_binary(), "view": pa.binary_view()}[kind])
 
 
-@pytest.mark.parametrize("kind", ["list", "fixed", "large", "dictionary", "view"])
+LISTS = ("list", "large list", "list of one size", "signed list", "struct of a list")
+
+
+@pytest.mark.parametrize("kind", [*LISTS, "fixed", "large", "dictionary", "view"])
 def test_bytes_are_read_whatever_type_holds_them(table, picture, numbers_read, kind):
     settings = table(image=images_as(kind, [picture(number) for number in (100, 101, 102)]))
     listing = list_images(settings)
@@ -77,6 +91,15 @@ def test_images_may_be_paths_from_the_table_or_from_the_source(tmp_path, table, 
     reasons = [str(content) for content in read_images(settings, list_images(settings))[4:]]
     says = ["leads out of", "leads out of", "is a URL", "names no file", "is null"]
     assert [word in reason for word, reason in zip(says, reasons, strict=False)] == [True] * 5
+
+
+@pytest.mark.parametrize("start", ["", "data:image/png;base64,"])
+def test_text_that_is_no_path_is_said_at_once_and_not_repeated(table, monkeypatch, start):
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: pytest.fail("was waited for"))
+    settings = table(image=[start + "iVBORw0KGgo/" * 500] * 3)
+    for content in read_images(settings, list_images(settings)):
+        assert isinstance(content, NoPictureError)
+        assert str(content).startswith("the image column holds a text that is no path; if it is base64")
 
 
 def test_a_table_that_is_one_file_names_files_beside_it(tmp_path, table, picture, numbers_read):

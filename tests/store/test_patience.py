@@ -50,6 +50,7 @@ def test_what_fails_for_long_raises_its_last_error(pauses):
         PermissionError(errno.EACCES, "permission denied"),
         OSError("When reading 'a' in bucket 'b': AWS Error ACCESS_DENIED during HeadObject operation"),
         OSError(errno.ENOSPC, "no space left on device"),
+        OSError(errno.ENAMETOOLONG, "file name too long"),
     ],
 )
 def test_what_will_not_pass_is_not_waited_for(pauses, error):

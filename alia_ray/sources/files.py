@@ -20,8 +20,17 @@ Content = bytes | OSError
 """An image's encoded bytes, or why they cannot be read: now, or at all, which is a NoPictureError."""
 
 
+NO_PATH = "the image column holds a text that is no path; if it is base64, write the bytes instead"
+_LONGEST_PATH = 4096  # on Linux
+
+
 class NoPictureError(OSError):
     """A row that holds no picture, such as a null: to read it again would find no more."""
+
+
+def is_no_path(text: str) -> bool:
+    """Whether a text in a column of images cannot be the path of one, as base64."""
+    return len(text) > _LONGEST_PATH or text.startswith("data:")
 
 
 def read_files(root: str, relative_paths: list[str]) -> list[Content]:

@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 from alia_ray.config import ConfigError
 from alia_ray.config.source import HuggingFace
 from alia_ray.errors import one_line
-from alia_ray.sources.files import Content, NoPictureError, read_by_part, read_files
+from alia_ray.sources.files import NO_PATH, Content, NoPictureError, is_no_path, read_by_part, read_files
 from alia_ray.sources.listing import make_listing
 from alia_ray.store.run_folder import filesystem
 
@@ -78,7 +78,11 @@ def _check_columns(source: HuggingFace, rows: "Dataset") -> None:
         if key != "image_column" and column and not isinstance(feature, datasets.Value | datasets.ClassLabel):
             raise ConfigError(f"source.{key}: {column!r} holds {feature}, not one value a row")
     feature = rows.features[source.image_column]
-    if not isinstance(feature, datasets.Image) and getattr(feature, "dtype", None) not in _IMAGE_TYPES:
+    is_struct = isinstance(feature, dict) and feature.keys() == {
+        "bytes",
+        "path",
+    }  # of plain Parquet
+    if not (is_struct or isinstance(feature, datasets.Image) or getattr(feature, "dtype", None) in _IMAGE_TYPES):
         raise ConfigError(
             f"source.image_column: {source.image_column!r} holds {feature}, not images: it must hold one a row, "
             "encoded, or the path of its file"
@@ -118,6 +122,8 @@ def _content(source: HuggingFace, value: dict[str, Any] | None) -> Content:
         return NoPictureError("the image column is null")
     if value["bytes"] is not None:
         return value["bytes"]
+    if is_no_path(value["path"]):
+        return NoPictureError(NO_PATH)
     path = os.path.abspath(os.path.join(source.name if os.path.isdir(source.name) else "", value["path"]))
     roots = (source.name, str(datasets.config.HF_DATASETS_CACHE), HF_HUB_CACHE)
     if not any(path.startswith(os.path.join(os.path.abspath(root), "")) for root in roots):

@@ -14,7 +14,16 @@ import pyarrow.parquet as pq
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ParquetTable
 from alia_ray.errors import one_line
-from alia_ray.sources.files import Content, NoPictureError, paths_below, read_by_part, read_files, version_of
+from alia_ray.sources.files import (
+    NO_PATH,
+    Content,
+    NoPictureError,
+    is_no_path,
+    paths_below,
+    read_by_part,
+    read_files,
+    version_of,
+)
 from alia_ray.sources.folders import ending, passed_over, visible
 from alia_ray.sources.listing import make_listing
 from alia_ray.store.run_folder import RunFolder, filesystem
@@ -25,7 +34,6 @@ _BYTES_OR_PATHS = (
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null),
 )
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)  # of numbers that are bytes
-_LONGEST_PATH = 4096  # bytes, of Linux; a longer text is something else
 _BROKEN = (OSError, pa.ArrowException, UnicodeDecodeError)  # what pyarrow raises for a file that is
 _AT_ONCE = 16  # images that are decoded at a time, of a row group that may be of any size
 _BUFFER = 2**22  # bytes that are read at a time; else a row group's whole column is
@@ -234,10 +242,8 @@ def _contents(source: ParquetTable, base: str, values: list[bytes | str | OSErro
 
 def _file(root: str, folder: str, path: str) -> Content:
     """A file by its path from the folder of the table that names it, or else from the source's folder."""
-    if len(path) > _LONGEST_PATH or path.startswith("data:"):
-        return NoPictureError(
-            "the image column holds a text that is no path; if it is base64, write the bytes instead"
-        )
+    if is_no_path(path):
+        return NoPictureError(NO_PATH)
     try:
         [inner] = paths_below("path", [path], root)
     except ConfigError as error:

@@ -117,8 +117,21 @@ def test_images_may_be_paths_in_the_folder_of_the_dataset(tmp_path, picture, num
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(picture(number))
     paths = ["1.png", str(tmp_path / "one" / "1.png"), "../secret.png", "nowhere.png", None]
+    paths += ["data:image/png;base64,iVBO", "iVBORw0KGgo/" * 500]
     settings = source(save(tmp_path / "one", TEXT, TEXT, paths, ["a"] * len(paths)))
-    assert numbers_read(settings, list_images(settings)) == [1, 1, None, None, None]
+    listing = list_images(settings)
+    assert numbers_read(settings, listing) == [1, 1, *[None] * 5]
+    for content in read_images(settings, listing.slice(5)):
+        assert str(content).startswith("the image column holds a text that is no path; if it is base64")
+
+
+def test_images_may_be_a_struct_of_bytes_and_path(tmp_path, picture, numbers_read):
+    images = [{"bytes": picture(3), "path": None}, {"bytes": None, "path": "1.png"}]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "1.png").write_bytes(picture(1))
+    struct = {"bytes": datasets.Value("binary"), "path": TEXT}
+    settings = source(save(tmp_path / "one", struct, TEXT, images, ["a", "a"]))
+    assert numbers_read(settings, list_images(settings)) == [3, 1]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from alia_ray import pipeline
 from alia_ray.config import ConfigError
 from alia_ray.log import quiet
 from alia_ray.progress import say
@@ -76,3 +78,10 @@ def test_the_log_of_a_run_on_an_object_store_lies_there_in_the_end(tmp_path, mon
     with folder.fs.open_input_stream(folder.file("logs", name)) as stream:
         assert b"ValueError: wrong" in stream.read()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_closing_line_of_a_run_on_an_object_store_has_its_scheme(monkeypatch, capsys):
+    for name in ("write_metrics", "build_report", "_report_inputs"):
+        monkeypatch.setattr(pipeline, name, lambda *_: "")
+    pipeline.run_report(SimpleNamespace(folder=RunFolder("mock://bucket/run")))
+    assert capsys.readouterr().err == "report: mock://bucket/run/report.html\n"

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from alia_ray.cluster.placement import Cluster
+from alia_ray.cluster.placement import Cluster, Node
 from alia_ray.config import ConfigError, Pixels, Train
 from alia_ray.errors import StageError
 from alia_ray.images import encode
@@ -292,6 +292,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_starts():
             9,
             r"train\.workers: 2 workers .* do not fit; .* 8 CPUs, 1 GPUs",
         ),
+        ({}, Cluster.of((Node(8, memory=1e9),)), 9, 9, r"train: a worker needs about \d\.\d GB of memory"),
         ({"workers": 2}, Cluster(8, 0), 1, 9, r"train\.workers: 1 training images for 2 workers"),
         ({"workers": 2}, Cluster(8, 0), 9, 0, "there is no validation image"),
     ]:

@@ -18,6 +18,9 @@ NOT_HANDED_ON = frozenset(
     # Doors that a server of somebody's own work may need.
     | {"VLLM_SERVER_DEV_MODE", "VLLM_ALLOW_INSECURE_SERIALIZATION", "VLLM_ALLOW_RUNTIME_LORA_UPDATING"}
     | {"VLLM_TEST_FORCE_LOAD_FORMAT"}
+    # Another model than the configuration names, or a longer context than it has.
+    | {"VLLM_USE_MODELSCOPE", "VLLM_MODEL_REDIRECT_PATH", "VLLM_ALLOW_LONG_MAX_MODEL_LEN"}
+    | {"VLLM_LORA_RESOLVER_CACHE_DIR", "VLLM_LORA_RESOLVER_HF_REPO_LIST"}
     # The job that the node is part of: under torchrun or Slurm vLLM would wait for its other ranks.
     | {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"}
     | {"MASTER_ADDR", "MASTER_PORT"}

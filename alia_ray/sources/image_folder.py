@@ -1,5 +1,6 @@
 """An ImageFolder tree: `SPLIT/CLASS/image`, or `CLASS/image`; a class may have folders of its own."""
 
+import re
 from collections import Counter
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ from alia_ray.sources.files import Content, read_files, version_of
 from alia_ray.sources.folders import ending, may_be_picture, passed_over, visible
 from alia_ray.sources.listing import SPLIT_NAMES, make_listing
 from alia_ray.store.run_folder import filesystem
+
+_LIKE_A_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})[^a-z]*(set|data|images|split)[^a-z]*", re.IGNORECASE)
 
 
 def list_images(source: ImageFolder) -> pa.Table:
@@ -48,6 +51,11 @@ def _has_splits(parts: list[list[str]]) -> bool:
         raise ConfigError(
             f"source.path: {', '.join(sorted(folders))} hold pictures, but no class folders; move them to "
             "SPLIT/CLASS/image"
+        )
+    if len(folders) > 1 and all(map(_LIKE_A_SPLIT.fullmatch, folders)):
+        raise ConfigError(
+            f"source.path: {', '.join(sorted(folders))} look like splits and would be classes; call them "
+            "train, val and test"
         )
     return any(in_split)
 

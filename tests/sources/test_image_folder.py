@@ -117,6 +117,19 @@ def test_folders_of_splits_without_classes_are_refused(put):
     assert set(labels(put("car/1.jpg")).values()) == {"car", "train", "val"}  # trains are vehicles too
 
 
+@pytest.mark.parametrize(
+    "names", [("training_set", "test_set"), ("Train images", "Val images"), ("trainset", "devset")]
+)
+def test_folders_that_are_called_almost_as_splits_are_no_classes(put, names):
+    root = put(*(f"{name}/{label}/1.jpg" for name in names for label in ("cat", "dog")))
+    with pytest.raises(ConfigError, match=rf"{names[0]}.* look like splits and would be classes; call them train"):
+        list_images(source(root))
+
+
+def test_a_class_may_be_called_almost_as_a_split(put):
+    assert set(labels(put("train set/1.jpg", "toy car/1.jpg")).values()) == {"train set", "toy car"}
+
+
 def test_a_folder_of_a_class_without_pictures_is_said(put):
     root = put("cat/1.jpg", "dog/notes.txt")
     (root / "bird").mkdir()

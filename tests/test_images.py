@@ -7,7 +7,7 @@ import pytest
 from corpus import corpus
 from corpus.photos import BROKEN_EXIF
 from corpus.profiles import ADOBE_PROFILE, SRGB_PROFILE
-from corpus.writers import exif, saved
+from corpus.writers import chunk, exif, saved
 from PIL import EpsImagePlugin, Image
 
 from alia_ray.images import (
@@ -151,6 +151,13 @@ def test_damaged_exif_is_not_kept_for_others_to_stumble_over():
     with Image.open(io.BytesIO(kept)) as seen:
         assert not seen.getexif()
     assert decode_rgb(kept) == picture
+
+
+@pytest.mark.parametrize(("mode", "size"), [("L", 0), ("L", 1), ("RGB", 2), ("I;16", 1)])
+def test_transparency_of_a_wrong_size_is_ignored(mode, size):
+    encoded = saved(Image.new(mode, (8, 8)), "PNG")
+    place = encoded.index(b"IDAT") - 4
+    assert decode_rgb(encoded[:place] + chunk(b"tRNS", bytes(size)) + encoded[place:]) == decode_rgb(encoded)
 
 
 def test_an_applied_profile_does_not_stay_with_the_pixels():

@@ -13,6 +13,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _NEW_SUBFILE_TYPE = 254  # of TIFF; its last bit: the page is a smaller version of another
 _NEEDED_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # of a PNG's pixels
+_TRANSPARENCY = {b"\0": 2, b"\2": 6}  # bytes of a tRNS, of grey and of RGB by its type; viewers ignore others
 
 # Pillow warns of damaged metadata, which nobody misses, and of bombs, which `_load` refuses.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -175,7 +176,8 @@ def _bare_png(encoded: bytes, keep_exif: bool) -> bytes:
         length, kind = int.from_bytes(encoded[place : place + 4], "big"), encoded[place + 4 : place + 8]
         chunk = encoded[place : place + 12 + length]
         is_sound = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
-        if kind in _NEEDED_CHUNKS or (keep_exif and kind == b"eXIf" and is_sound):
+        fits = kind != b"tRNS" or length == _TRANSPARENCY.get(encoded[25:26], length)
+        if (kind in _NEEDED_CHUNKS and fits) or (keep_exif and kind == b"eXIf" and is_sound):
             kept.append(chunk)
         place += 12 + length
     return b"".join(kept)

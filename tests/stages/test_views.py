@@ -17,7 +17,7 @@ from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.classifier import build_classifier, pixels_for_training, save_classifier
-from alia_ray.stages.edit import EditAndJudge, by_bucket
+from alia_ray.stages.edit import EditAndJudge, _missing, by_bucket
 from alia_ray.store.tables import DOMAINS
 
 pytestmark = pytest.mark.slow
@@ -177,3 +177,12 @@ def test_images_are_sorted_by_bucket_and_keep_their_order_within_one(tmp_path):
         bucket_of((4, 3), 512): [0, 3],
         bucket_of((3, 4), 512): [1],
     }
+
+
+def test_workers_are_handed_pictures_of_one_bucket_side_by_side(without_ray):
+    settings = settings_of(48)
+    pictures = [Image.new("RGB", shape) for shape in [(96, 72), (48, 48), (72, 96)] * 3]
+    images = images_of(settings, pictures).drop_columns(["attempts", "survived"])
+    requests = in_order(requests_of(images.drop_columns("image"), plan_of(settings)), seed=0)
+    handed = _missing(as_table(still_to_try(requests, {}, 1)), 48)(images)
+    assert handed["width"].to_pylist() == [48] * 3 + [96] * 3 + [72] * 3

@@ -1,14 +1,22 @@
 import shutil
 
+import pyarrow as pa
 import pytest
 
 from alia_ray.checks import windows
 from alia_ray.checks.inputs import check_inputs
 from alia_ray.checks.texts import doubtful_things, long_domains, wrong_things
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import ConfigError, Model, load_config
+from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.naming import WEIGHTS
+from alia_ray.pipeline import run_discovery
 from alia_ray.sources import list_images
+from alia_ray.stages.caption import captions_table
+from alia_ray.stages.ingest import images_table
+from alia_ray.state import State
+from alia_ray.store.tables import CAPTIONS, DOMAINS, IMAGES
 
 LONG = "a photo of a {} bird in the water near a big tree and a house with a lake"
 HUB = "edit.model.name=nobody/model-that-is-not-here"
@@ -74,6 +82,19 @@ def test_discovered_prompts_that_lose_their_end_are_said():
     assert said.startswith("discover: 'a photo of a {} bird in the water near")
     given = load_config(DEMO, ["discover.prompts=['a {} at sea']"])
     assert not list(long_domains(given, [LONG], ["mirrol"]))
+
+
+def test_a_run_says_which_of_its_discovered_prompts_lose_their_end(tmp_path, capsys):
+    settings = load_config(DEMO, [f"run.folder={tmp_path}/run"])
+    image = {"image_id": "i", "label": "mirrol", "group": "sea", "split": "train", "origin": "1.png"}
+    images_table(settings).commit(pa.Table.from_pylist([image], schema=IMAGES))
+    heard = [{"image_id": "i", "caption": "a bird in the water"}]
+    captions_table(settings).commit(pa.Table.from_pylist(heard, schema=CAPTIONS))
+    state = State(settings)
+    found = domain_rows([LONG], ["a bird in the water"], settings.discover.prefix, 1)
+    state.domains_table().commit(pa.Table.from_pylist(found, schema=DOMAINS))
+    run_discovery(state, Cluster(cpus=1, gpus=0))
+    assert "with the class 'mirrol' takes" in capsys.readouterr().err
 
 
 def test_a_model_is_counted_as_the_pipelines_count_it(tmp_path):

@@ -78,10 +78,7 @@ def _check_columns(source: HuggingFace, rows: "Dataset") -> None:
         if key != "image_column" and column and not isinstance(feature, datasets.Value | datasets.ClassLabel):
             raise ConfigError(f"source.{key}: {column!r} holds {feature}, not one value a row")
     feature = rows.features[source.image_column]
-    is_struct = isinstance(feature, dict) and feature.keys() == {
-        "bytes",
-        "path",
-    }  # of plain Parquet
+    is_struct = isinstance(feature, dict) and feature.keys() == {"bytes", "path"}  # of plain Parquet
     if not (is_struct or isinstance(feature, datasets.Image) or getattr(feature, "dtype", None) in _IMAGE_TYPES):
         raise ConfigError(
             f"source.image_column: {source.image_column!r} holds {feature}, not images: it must hold one a row, "

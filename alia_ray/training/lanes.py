@@ -193,13 +193,12 @@ def _remove_notes(folder: RunFolder) -> None:
 
 def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster) -> None:
     """Run the workers of a lane under Ray Train. Raises StageError with the reason of the first that failed."""
-    from ray.train.torch import TorchTrainer
-
     from alia_ray.training import loop
+    from alia_ray.training.trainer import Trainer
 
     settings, folder = lane[0].settings, RunFolder(lane[0].out).parent
     notes = f"{_NOTES}{uuid.uuid4().hex}"  # where Ray Train keeps its own; nothing that we need again
-    trainer = TorchTrainer(
+    trainer = Trainer(
         loop.run,
         train_loop_config={"jobs": [ray.put(job) for job in jobs]},
         scaling_config=ray.train.ScalingConfig(

@@ -239,7 +239,7 @@ def test_a_training_whose_workers_never_came_up_says_why(tmp_path, monkeypatch):
         def fit(self) -> None:  # before Ray Train has made its folder
             raise ray.train.TrainingFailedError("no node has room for a worker")
 
-    monkeypatch.setattr("ray.train.torch.TorchTrainer", NoRoom)
+    monkeypatch.setattr("alia_ray.training.trainer.Trainer", NoRoom)
     monkeypatch.setattr(lanes.ray, "put", lambda job: job)
     with pytest.raises(StageError, match="train alia: no node has room for a worker"):
         lanes._run_lane([training(tmp_path / "alia")], [None], Cluster(3, 0))

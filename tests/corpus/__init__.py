@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from corpus import bad, photos, plain, tiffs
+from corpus import bad, photos, plain, shapes, tiffs
 
 SEED = 20240614
 ROUNDS = 2  # of every good kind, with other pixels
@@ -31,7 +31,7 @@ def corpus() -> tuple[Sample, ...]:
     rng = np.random.default_rng(SEED)
     samples = []
     for number in range(ROUNDS):
-        for maker in (*plain.MAKERS, *tiffs.MAKERS, *photos.MAKERS):
+        for maker in (*plain.MAKERS, *tiffs.MAKERS, *photos.MAKERS, *shapes.MAKERS):
             kind = maker.__name__
             samples += [Sample(f"{kind}-{number}-{name}", *made) for name, *made in maker(rng)]
     samples += [Sample(f"bad-{name}", data, None, says=says) for name, data, says in bad.files(rng)]

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as image_ops
 
 from alia_ray.config import Pixels
 from alia_ray.images import decode_rgb, fit_square
-from alia_ray.models.batches import as_batch
+from alia_ray.models.batches import as_batch, middle
 from alia_ray.models.loading import pick_device
 from alia_ray.models.naming import resolve
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
@@ -62,7 +62,7 @@ class Classifier:
             images = image_ops.crop(images, crop.top, crop.left, crop.height, crop.width)
             images = _resize(images, [size, size])
         elif images.shape[-2:] != (size, size):
-            images = image_ops.center_crop(_resize(images, [size]), [size])
+            images = middle(images, (size, size)).clamp(0, 1)
         return prepare(images, self.pixels)
 
 

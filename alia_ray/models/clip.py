@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from alia_ray import config
-from alia_ray.models.batches import as_batch
+from alia_ray.models.batches import as_batch, middle
 from alia_ray.models.loading import pick_device, pick_dtype, seeded_by_name
 from alia_ray.models.naming import CLIP_WEIGHTS, architecture_of, is_random, resolve
 
@@ -55,8 +55,7 @@ class ClipJudge:
         if self.preprocessing["resize_mode"] == "squash":
             images = functional.resize(images, list(size), mode, antialias=True)
         else:  # "shortest": the shorter side, then the middle
-            images = functional.resize(images, [min(size)], mode, antialias=True)
-            images = functional.center_crop(images, list(size))
+            images = middle(images, tuple(size), mode)
         images = images.clamp(0, 1)
         mean, std = (
             torch.tensor(self.preprocessing[name], device=images.device).view(1, 3, 1, 1)

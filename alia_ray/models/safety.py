@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from alia_ray import config
-from alia_ray.models.batches import as_batch
+from alia_ray.models.batches import as_batch, middle
 from alia_ray.models.loading import load_safetensors, pick_device, pick_dtype
 from alia_ray.models.naming import resolve
 
@@ -38,6 +37,5 @@ class SafetyChecker:
     @staticmethod
     def seen(images: torch.Tensor, side: int) -> torch.Tensor:
         """What the model sees of images, as CLIP's own processor makes it: float (N, 3, side, side)."""
-        images = functional.resize(images, [side], InterpolationMode.BICUBIC, antialias=True)
-        images = functional.center_crop(images, [side, side]).clamp(0, 1)
+        images = middle(images, (side, side)).clamp(0, 1)
         return functional.normalize(images, list(OPENAI_CLIP_MEAN), list(OPENAI_CLIP_STD))

@@ -36,4 +36,6 @@ def corpus() -> tuple[Sample, ...]:
             samples += [Sample(f"{kind}-{number}-{name}", *made) for name, *made in maker(rng)]
     samples += [Sample(f"bad-{name}", data, None, says=says) for name, data, says in bad.files(rng)]
     assert len({sample.name for sample in samples}) == len(samples)
+    pictures = [sample.pixels for sample in samples if sample.pixels is not None]
+    assert len({(each.shape, each.tobytes()) for each in pictures}) == len(pictures)  # `ingest` leaves out twins
     return tuple(samples)

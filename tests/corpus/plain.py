@@ -79,8 +79,8 @@ def palettes(rng: np.random.Generator) -> Made:
             more = chunks + write.chunk(b"tRNS", alpha.astype(np.uint8).tobytes())
             yield (
                 f"palette{depth}-{name}.png",
-                write.png(indices, depth, 3, more),
-                look.on_white(seen, alpha[indices[..., 0]]),
+                write.png(np.roll(indices, 1, 1), depth, 3, more),  # no picture is there twice
+                np.roll(look.on_white(seen, alpha[indices[..., 0]]), 1, 1),
                 1,
             )
         picture = Image.frombytes("P", (look.WIDTH, look.HEIGHT), indices.tobytes())

@@ -1,6 +1,7 @@
 """BLIP captions of pictures, in batches (paper, section 3.1), through transformers."""
 
 import string
+from collections.abc import Iterable
 
 import torch
 from PIL import Image
@@ -53,12 +54,16 @@ class Captioner:
         self.model.to(self.device).eval()
 
     @torch.inference_mode()
-    def caption(self, images: list[Image.Image]) -> list[str]:
-        """One caption for each picture, of any size, whatever the batch it comes in."""
-        pixels = self.processor.image_processor(images=images, return_tensors="pt").pixel_values
+    def caption(self, images: Iterable[Image.Image]) -> list[str]:
+        """One caption for each picture, of any size, whatever the batch it comes in.
+
+        Each is shrunk before the next one is asked for: a batch of a camera's pictures takes gigabytes.
+        """
+        look = self.processor.image_processor
+        pixels = torch.cat([look(images=[image], return_tensors="pt").pixel_values for image in images])
         text = {}
         if self.prefix:
-            tokens = self.processor.tokenizer([self.prefix] * len(images), return_tensors="pt")
+            tokens = self.processor.tokenizer([self.prefix] * len(pixels), return_tensors="pt")
             text = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
             text = {name: tensor.to(self.device) for name, tensor in text.items()}
         generated = self.model.generate(

@@ -61,6 +61,6 @@ class _Captions:
         self.captioner = Captioner(settings.model, worker_device(), settings.prefix, settings.max_new_tokens)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        captions = self.captioner.caption([decode_rgb(image) for image in rows.column("image").to_pylist()])
+        captions = self.captioner.caption(map(decode_rgb, rows.column("image").to_pylist()))
         errors = [None if caption.strip() else "the captioner said nothing" for caption in captions]
         return pa.table([rows.column("image_id"), captions, errors], schema=_ROW)

@@ -1,3 +1,6 @@
+import weakref
+from collections.abc import Iterator
+
 import pytest
 import torch
 from PIL import Image
@@ -29,6 +32,20 @@ def test_a_caption_does_not_depend_on_its_batch(captioner):
 def test_any_size_of_picture_is_taken(captioner):
     picture = bird(0, "snow")
     assert "in the snow" in captioner.caption([picture.resize((96, 96)), picture])[0]
+
+
+def test_pictures_of_a_batch_are_not_held_in_their_full_size_together(captioner):
+    held: list[weakref.ref] = []
+
+    def decoded() -> Iterator[Image.Image]:
+        for place in ("snow", "city", "lake", "desert"):
+            assert sum(picture() is not None for picture in held) < 2  # the last one, until this one is there
+            picture = bird(0, place)
+            held.append(weakref.ref(picture))
+            yield picture
+            del picture
+
+    assert len(captioner.caption(decoded())) == len(held) == 4
 
 
 def test_captions_go_on_from_the_prefix():

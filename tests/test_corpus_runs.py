@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -117,7 +116,7 @@ def check_classifiers(state: State) -> None:
         arm = ARMS[name]
         assert state.arm_json(arm, "history.json")["train_images"] == count
         assert state.arm_json(arm, "metrics.json")["count"] == len(state.ids_of("test"))
-        predictions: pa.Table = state.folder.read_parquet(*state.arm_path(arm), "predictions.parquet")
+        predictions = state.folder.read_parquet(*state.arm_path(arm), "predictions.parquet")
         assert sorted(predictions.column("id").to_pylist()) == state.ids_of("test")
 
 

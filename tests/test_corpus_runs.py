@@ -36,6 +36,7 @@ REFUSED = as_saved_to_disk
 SIZE = 48  # of edits, in the demo
 BAD = sum(sample.pixels is None for sample in SAMPLES)
 CHEAP = [
+    "run.address=local",  # whatever other Ray runs here
     "edit.steps=1",
     "judge.filters=[]",  # every edit that was made is trained on
     "train.arms=[original, alia]",

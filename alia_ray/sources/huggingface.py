@@ -45,6 +45,7 @@ def _load(source: HuggingFace) -> dict[str, "Dataset"]:
         raise ConfigError('source.kind: huggingface needs the library `datasets`; pip install "datasets>=4"')
     import datasets
 
+    datasets.disable_progress_bars()  # of copying; those of downloads are the hub's
     try:
         if _is_saved(source.name):
             loaded = datasets.load_from_disk(source.name)

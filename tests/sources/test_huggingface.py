@@ -81,6 +81,14 @@ def test_a_folder_of_parquet_is_read(tmp_path, cache, picture, numbers_read):
     assert numbers_read(settings, listing) == [1, 2, 3, 4, 5]
 
 
+def test_nothing_is_printed_of_how_the_library_copies_a_folder(tmp_path, cache, picture, capsys):
+    datasets.enable_progress_bars()
+    rows([1, 2, 3], picture).to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
+    capsys.readouterr()
+    list_images(source(tmp_path / "data"))
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_label_of_minus_one_is_none(tmp_path, picture):
     table = rows([1, 2], picture).to_dict() | {"label": [-1, 1]}
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})

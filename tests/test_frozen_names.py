@@ -1,7 +1,7 @@
 """Run folders of the first release stay valid: the names of what they hold, as that release gave them.
 
 `python tests/test_frozen_names.py` writes the names of this release into frozen_names.json. Names that move make
-every run folder do its work anew: only those of configurations that had wrong ones may, and docs/run.md says which.
+every run folder do its work anew: only those that were wrong may, and docs/run.md says which.
 """
 
 import json

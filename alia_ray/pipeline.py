@@ -30,7 +30,7 @@ from alia_ray.stages.edit import edit
 from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge
 from alia_ray.state import State
-from alia_ray.store.run_folder import HISTORY, Table
+from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, Table
 from alia_ray.training.evaluation import evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, train_classifiers
 
@@ -206,7 +206,7 @@ def evaluate_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     with ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
         list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _different(arms, _is_not_measured)))
     for state, arm in arms:
-        metrics = state.arm_json(arm, "metrics.json")
+        metrics = state.measured(arm)
         say(
             f"evaluate: {arm.name}, seed {state.settings.seed}: accuracy {metrics['accuracy']:.3f}, "
             f"worst group {metrics['worst_group_accuracy']:.3f}"
@@ -217,10 +217,11 @@ def _evaluate_arm(state: State, arm: Arm, cluster: Cluster) -> None:
     path = state.arm_path(arm)
     test = state.test_examples(arm)
     metrics, predictions = evaluate_classifier(state.folder.uri(*path), test, state.classes, cluster)
-    state.folder.write_parquet(predictions, *path, "predictions.parquet")
-    state.folder.write_json(metrics, *path, "metrics.json")
+    state.folder.write_json(metrics, *path, METRICS)
+    state.folder.write_parquet(predictions, *path, PREDICTIONS)
 
 
+T = TypeVar("T")
 ArmPath = tuple[str, ...]
 """Of a classifier in the run folder. To find it takes the selection of edits, so it is looked up once."""
 
@@ -240,11 +241,7 @@ def _is_not_trained(state: State, arm: Arm, path: ArmPath) -> bool:
 
 
 def _is_not_measured(state: State, arm: Arm, path: ArmPath) -> bool:
-    """Whether an arm has no metrics, or those of test images, labels or groups that have changed since."""
-    if state.folder.read_json(*path, "metrics.json") is None:
-        return True
-    measured = state.folder.read_parquet(*path, "predictions.parquet", columns=["id", "label", "group"])
-    return measured.to_pydict() != state.test_labels(arm).to_pydict()
+    return state.measured(arm) is None
 
 
 def _training_rows(state: State, arm: Arm) -> int:
@@ -280,7 +277,7 @@ def _table_counts(state: State, stage: str, table: Table) -> tuple[int, int]:
 def write_metrics(state: State) -> dict[str, Any]:
     """Gather metrics.json from what the stages and arms left: {"arms": {...}, "edits": {...}, "stages": {...}}."""
     stages = {name: state.folder.read_json("stages", f"{name}.json") for name in STAGES}
-    arms = _of_arms(state, "metrics.json")
+    arms = _of_arms(state, state.measured)
     places = {arm.name: "/".join(state.arm_path(arm)) for arm in state.arms if arm.name in arms}
     metrics = {
         "arms": {name: {**values, "classifier": places[name]} for name, values in arms.items()},
@@ -310,13 +307,10 @@ def about_edits(state: State) -> dict[str, Any] | None:
     }
 
 
-def _of_arms(state: State, name: str) -> dict[str, Any]:
-    """A JSON file of every arm that has it."""
-    found = {arm.name: _so_far(lambda arm=arm: state.arm_json(arm, name)) for arm in state.arms}
+def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
+    """What `read` gives of every arm that has it."""
+    found = {arm.name: _so_far(lambda arm=arm: read(arm)) for arm in state.arms}
     return {name: value for name, value in found.items() if value is not None}
-
-
-T = TypeVar("T")
 
 
 def _so_far(read: Callable[[], T]) -> T | None:
@@ -330,7 +324,8 @@ def _so_far(read: Callable[[], T]) -> T | None:
 def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
     settings = state.settings
     edits = _so_far(state.wanted_edits)
-    history = {arm: record["epochs"] for arm, record in _of_arms(state, HISTORY).items()}
+    histories = _of_arms(state, lambda arm: state.arm_json(arm, HISTORY))
+    history = {arm: record["epochs"] for arm, record in histories.items()}
     return ReportInputs(
         images=state.images,
         judge=settings.judge,

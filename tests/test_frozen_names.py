@@ -7,16 +7,20 @@ every run folder do its work anew: only those that were wrong may, and docs/run.
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pytest
+from pydantic import create_model
 
-from alia_ray.config import Config, load_config, parse_config
+from alia_ray.config import Config, Model, Section, fingerprint, load_config, parse_config, plain
 from alia_ray.config.arms import ARMS, BASE
+from alia_ray.config.identity import LATER
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.models.methods import edit_parameters
 from alia_ray.stages.caption import captions_table
+from alia_ray.stages.ingest import images_table
 from alia_ray.state import State
 from alia_ray.store.tables import EDITS, IMAGES
 
@@ -136,6 +140,67 @@ def test_what_a_run_folder_of_the_first_release_holds_keeps_its_name(configurati
 def test_every_configuration_is_frozen():
     frozen = json.loads(FROZEN.read_text())
     assert set(frozen) == set(EVERY)
+
+
+# -------------------------------------------------------------------- keys of later releases
+
+
+def with_later_key(section: Section, value: str | None = None) -> Section:
+    """The section as a release would have it that adds an optional key."""
+    later = create_model(
+        type(section).__name__, __base__=type(section), later=(Annotated[str | None, LATER], None)
+    )
+    return later.model_construct(**dict(section), later=value)
+
+
+def with_later_keys(settings: Config) -> Config:
+    """A configuration of that release: each section, and each model of one, has a new key."""
+    changed: dict[str, Any] = {}
+    for name, section in settings:
+        if isinstance(section, Section):
+            models = {key: with_later_key(value) for key, value in section if isinstance(value, Model)}
+            changed[name] = with_later_key(section.model_copy(update=models))
+    return settings.model_copy(update=changed)
+
+
+@pytest.mark.parametrize("configuration", EVERY)
+def test_a_key_that_a_later_release_adds_gives_nothing_another_name(configuration, tmp_path):
+    frozen = json.loads(FROZEN.read_text())[configuration]
+    assert names_of(filled(with_later_keys(settings_of(configuration, tmp_path)))) == frozen
+
+
+@pytest.mark.parametrize("name", ["source", "train", "discover"])
+def test_a_later_key_counts_as_soon_as_it_is_set(name, tmp_path):
+    settings = settings_of("source: imagefolder", tmp_path)
+    old, new = (with_later_key(getattr(settings, name), value) for value in (None, "set"))
+    assert fingerprint(getattr(settings, name)) == fingerprint(old) != fingerprint(new)
+    model = with_later_key(settings.edit.model, "set")
+    edit = settings.edit.model_copy(update={"model": model})
+    assert edit_parameters(edit) == {**edit_parameters(settings.edit), "later": "set"}
+
+
+def test_how_a_store_is_reached_is_in_no_name(tmp_path):
+    """Such as the port of a MinIO that has moved."""
+
+    def names(query: str) -> set[str]:
+        source = {**FOLDER, "path": f"s3://bucket/photos{query}"}
+        folder = f"{tmp_path}"
+        sections = {"source": source, "train": {"weights": f"s3://bucket/weights{query}"}}
+        settings = parse_config({"run": {"folder": folder}, **sections})
+        return {images_table(settings).fingerprint, fingerprint(settings.train)}
+
+    assert (
+        names("") == names("?endpoint_override=minio:9000") == names("?endpoint_override=minio:9001&scheme=http")
+    )
+    frozen = json.loads(FROZEN.read_text())["source: imagefolder, s3"]
+    assert frozen["images"] in names("?region=eu-west-1")
+
+
+def test_a_question_mark_is_part_of_every_text_that_is_no_address():
+    assert plain({"a": ["what is this?"], "b": "s3://no/place?x"}) == {
+        "a": ["what is this?"],
+        "b": "s3://no/place?x",
+    }
 
 
 if __name__ == "__main__":

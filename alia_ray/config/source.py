@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from alia_ray.config.class_names import ClassNames
+from alia_ray.config.identity import NEVER
 from alia_ray.config.places import Name, Place
 from alia_ray.config.sections import Section
 
@@ -15,7 +16,7 @@ Protocol = Literal["paper", "strict"]
 class _Named(Section):
     """Every source: its labels, and what they are called."""
 
-    class_names: ClassNames
+    class_names: Annotated[ClassNames, NEVER]  # in the name of an image; prompts and edits cover them
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())  # pydantic's own takes no mapping

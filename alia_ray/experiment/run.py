@@ -118,4 +118,4 @@ def _outcome(state: State, arm: Arm) -> Outcome:
         "classifier": "/".join(path),
     }
     predictions = state.folder.read_parquet(*path, "predictions.parquet")
-    return Outcome(arm.name, state.settings.seed, facts, state.arm_json(arm, "metrics.json"), predictions)
+    return Outcome(arm.name, state.settings.seed, facts, state.measured(arm), predictions)

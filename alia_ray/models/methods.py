@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from alia_ray.config import Edit
+from alia_ray.config import Edit, plain
 
 _OF_ALL = ("steps", "scheduler", "guidance_scale", "size", "format")
 _OF_METHOD = {
@@ -17,5 +17,6 @@ _OF_METHOD = {
 def edit_parameters(edit: Edit) -> dict[str, Any]:
     """Every setting that changes an edit, as plain data; an edit's id covers them."""
     names = {*_OF_ALL, *_OF_METHOD[edit.method]}
-    model = edit.model.model_dump()
-    return {"model": model.pop("name"), **model, **edit.model_dump(include=names)}
+    chosen = {name: value for name, value in plain(edit).items() if name in names}
+    model = plain(edit.model)
+    return {"model": model.pop("name"), **model, **chosen}

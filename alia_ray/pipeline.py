@@ -16,21 +16,23 @@ from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
 from alia_ray.checks.plan import check_fits
 from alia_ray.checks.texts import long_domains
 from alia_ray.cluster.placement import Cluster
-from alia_ray.config import Config, as_yaml
+from alia_ray.config import Config, Model, as_yaml
 from alia_ray.config.arms import BASE, Arm, EditSet
 from alia_ray.edits.attempts import TRIES
 from alia_ray.errors import FullDiskError, StageError
+from alia_ray.models.revisions import pinned
 from alia_ray.progress import number_of, say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
 from alia_ray.report.sections import acceptance, edit_costs
+from alia_ray.stages import made_with
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
 from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge
 from alia_ray.state import State
-from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, Table
+from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
 from alia_ray.training.evaluation import evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, train_classifiers
 
@@ -83,6 +85,7 @@ def discover_all(states: Sequence[State]) -> None:
             said = [*first.classes, *first.class_names.values()]
             for state, found in zip(missing, run_discover(captions, said, first.settings), strict=True):
                 table = state.domains_table()
+                made_with.keep(table, made_with.record_of_discovery(_llm(state.settings)))
                 state.folder.write_json(found.transcript, "domains", table.fingerprint, "_transcript.json")
                 table.commit(pa.Table.from_pylist(found.domains, schema=table.schema))
     for state in states:
@@ -92,6 +95,12 @@ def discover_all(states: Sequence[State]) -> None:
             say(f"discover: {domain['prompt']!r}{heard}")
         for doubt in long_domains(state.settings, [row["prompt"] for row in domains], state.class_names.values()):
             say(doubt)
+
+
+def _llm(settings: Config) -> Model | None:
+    """The language model that is loaded for the domains, if any."""
+    is_ours = settings.discover.prompts is None and settings.llm.base_url is None
+    return pinned(settings.llm).model if is_ours else None
 
 
 def run_train_base(state: State, cluster: Cluster) -> None:
@@ -185,7 +194,13 @@ STAGES: dict[str, Callable[[State, Cluster], None]] = {
 
 def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     """Train what is not trained yet, side by side where the cluster has room."""
-    train_classifiers([_training(state, arm) for state, arm in _different(arms, _is_not_trained)], cluster)
+    trainings = [_training(state, arm) for state, arm in _different(arms, _is_not_trained)]
+    for training in trainings:
+        place = RunFolder(training.out)
+        record = made_with.record_of_training(training.settings.weights, on_gpu=bool(cluster.gpus))
+        made_with.tell_of_training(training.name, record, made_with.records(place))
+        made_with.keep(place, record)
+    train_classifiers(trainings, cluster)
 
 
 def _training(state: State, arm: Arm) -> Training:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from alia_ray.config.class_names import ClassNames
 from alia_ray.config.identity import NEVER
-from alia_ray.config.places import Name, Place
+from alia_ray.config.places import Name, Place, Revision
 from alia_ray.config.sections import Section
 
 Protocol = Literal["paper", "strict"]
@@ -114,7 +114,7 @@ class HuggingFace(_Splittable):
     kind: Literal["huggingface"]
     name: Name = Field(description="a hub id, a folder of save_to_disk, or a folder of data files")
     config: str | None = Field(None, description="which configuration of the dataset")
-    revision: str | None = None
+    revision: Revision = None
     image_column: str = "image"
     label_column: str = "label"
     group_column: str | None = None

@@ -356,6 +356,21 @@ def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
         errors=state.errors(),
         history=history,
         prefix=settings.discover.prefix,
+        made_with=_made_with(state),
         seed=settings.run.seed,
         config_yaml=as_yaml(settings),
     )
+
+
+def _made_with(state: State) -> dict[str, list[str]]:
+    """The rows of a run, by the names of tables -> a line for each way they were made."""
+    tables = (
+        lambda: state.images,
+        lambda: captions_table(state.settings),
+        state.domains_table,
+        lambda: state.edits,
+    )
+    found = {table.name: made_with.lines([table]) for table in filter(None, map(_so_far, tables))}
+    paths = _of_arms(state, state.arm_path).values()
+    found["classifiers"] = made_with.lines(RunFolder(state.folder.uri(*path)) for path in paths)
+    return {name: lines for name, lines in found.items() if lines}

@@ -104,6 +104,16 @@ def records(place: Table | RunFolder) -> list[Record]:
     return [record for record in kept if record is not None]
 
 
+def lines(places: Iterable[Table | RunFolder]) -> list[str]:
+    """The records that are kept in some places, each as a line for a person."""
+    found = {
+        f"{kept['stage']}: {', '.join(value for key, value in kept.items() if key != 'stage')}"
+        for place in places
+        for kept in records(place)
+    }
+    return sorted(found)
+
+
 def take_over(target: Table, older: Table) -> None:
     """Keep the records of a table whose rows go on in another one."""
     for made_with in records(older):

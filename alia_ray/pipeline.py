@@ -349,7 +349,7 @@ def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
         edits=_so_far(lambda: state.edits),
         wanted=None if edits is None else edits.column("edit_id").to_pylist(),
         selected=_so_far(state.selected) or [],
-        experiment=state.folder.read_json("experiment.json"),
+        experiment=_experiment(state),
         metrics=metrics,
         thresholds=_so_far(state.thresholds) or {},
         transcript=_so_far(state.transcript),
@@ -360,6 +360,15 @@ def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
         seed=settings.run.seed,
         config_yaml=as_yaml(settings),
     )
+
+
+def _experiment(state: State) -> dict[str, Any] | None:
+    """The comparison of an experiment, unless the images are others now, or called or split otherwise."""
+    found = state.folder.read_json("experiment.json")
+    if found is None or found.get("images") in (None, state.described()):
+        return found
+    say("report: leaves out experiment.json: images or labels have changed; run `alia-ray experiment` again")
+    return None
 
 
 def _made_with(state: State) -> dict[str, list[str]]:

@@ -78,6 +78,11 @@ class State:
         rows = self._image_rows.filter(pc.is_in(self._image_rows.column("split"), value_set=splits))
         return [text for row in rows.to_pylist() for text in (row["image_id"], row["label"])]
 
+    def described(self) -> str:
+        """A digest of the images' ids, splits, labels and groups, on which every number of a run hangs."""
+        rows = self.images.read(["image_id", "split", "label", "group"]).to_pylist()
+        return tables.content_id(*(str(value) for row in rows for value in row.values()))
+
     def _of_split(self, split: str) -> pa.Table:
         return self._image_rows.filter(pc.equal(self._image_rows.column("split"), split))
 

@@ -97,3 +97,14 @@ def test_no_report_shows_metrics_of_what_the_test_images_were_before(state):
     assert pipeline.write_metrics(state)["arms"]
     state.images.correct({"c": {"label": "dog"}})
     assert not pipeline.write_metrics(state)["arms"]
+
+
+def test_no_report_shows_a_comparison_of_what_the_images_were_before(state, capsys):
+    result = {"images": state.described()}
+    state.folder.write_json(result, "experiment.json")
+    assert pipeline._experiment(state) == result
+    state.images.correct({"c": {"group": "land"}})
+    assert pipeline._experiment(state) is None
+    assert "report: leaves out experiment.json" in capsys.readouterr().err
+    state.folder.write_json({"images": None}, "experiment.json")  # of draws of its own, or of an older release
+    assert pipeline._experiment(state) is not None

@@ -13,9 +13,10 @@ import pyarrow.fs as pafs
 
 from alia_ray.cluster.devices import worker_device
 from alia_ray.cluster.visits import version_of as package_version
-from alia_ray.config import Model
+from alia_ray.config import Edit, Model, Section
 from alia_ray.config.places import as_given
 from alia_ray.models.digests import digest, version_of
+from alia_ray.models.methods import models_of
 from alia_ray.models.naming import place_of
 from alia_ray.progress import say
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder, Table
@@ -40,9 +41,12 @@ _LIBRARIES = {
 """What can change a row of a stage."""
 
 
-def record(stage: str, models: Sequence[Model] = ()) -> Record:
-    """What the process that asks makes rows of a stage with, its models being loaded."""
+def record(stage: str, sections: Sequence[Section] = ()) -> Record:
+    """What the process that asks makes rows of a stage with, the models of the stage's sections being loaded."""
     found = _software(stage)
+    models = [model for section in sections for model in models_of(section).values()]
+    if any(isinstance(section, Edit) and section.compile for section in sections):
+        found["torch"] += ", compiled"
     if models:
         from alia_ray.models.loading import pick_dtype  # not above: it imports torch
 

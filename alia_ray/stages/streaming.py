@@ -21,7 +21,6 @@ from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run, Section
 from alia_ray.errors import FullDiskError, StageError
-from alia_ray.models.methods import models_of
 from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, number_of, say
 from alia_ray.stages import made_with
@@ -174,8 +173,8 @@ class Recorded:
 
     def __init__(self, stage: str, worker: type, args: tuple[Any, ...]) -> None:
         self.worker = worker(*args)
-        models = [model for arg in args if isinstance(arg, Section) for model in models_of(arg).values()]
-        self.record = json.dumps(made_with.record(stage, models))
+        sections = [arg for arg in args if isinstance(arg, Section)]
+        self.record = json.dumps(made_with.record(stage, sections))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         made = self.worker(rows)

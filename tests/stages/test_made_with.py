@@ -8,7 +8,7 @@ import pytest
 
 from alia_ray import pipeline
 from alia_ray.cluster.placement import Cluster, Placement
-from alia_ray.config import Caption, Config, Model, Run, parse_config
+from alia_ray.config import Caption, Config, Edit, Model, Run, parse_config
 from alia_ray.config.arms import BASE
 from alia_ray.stages import made_with
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
@@ -128,6 +128,11 @@ def test_another_model_is_no_difference_since_names_cover_it(without_ray, tmp_pa
     caption(tmp_path, 4)
     caption(tmp_path, 8, "miniature:captioner")
     assert told(capsys) == []
+
+
+def test_compiled_kernels_are_told_since_they_round_otherwise(installed):
+    plain, compiled = (made_with.record("edit", [Edit(compile=each)]) for each in (False, True))
+    assert made_with.difference(compiled, [plain]) == ("torch 2.12", "torch 2.12, compiled")
 
 
 def test_workers_that_differ_are_told(tmp_path, installed, capsys):

@@ -41,7 +41,8 @@ class InProcess:
         job = self.job
         rows = job.prepare(pq.read_table(job.source, columns=job.columns))
         arguments = streaming.worker_of(job)
-        worker = streaming.Recorded(*cloudpickle.loads(cloudpickle.dumps(arguments)))  # as Ray sends them
+        cloudpickle.dumps(arguments)  # which is how Ray sends them to a worker
+        worker = streaming.Recorded(*arguments)
         for start in range(0, rows.num_rows, job.batch_size):
             made = worker(rows.slice(start, job.batch_size))
             yield from streaming._commit(made, job.stage, job.target, job.key).to_pylist()

@@ -16,7 +16,7 @@ Protocol = Literal["paper", "strict"]
 class _Named(Section):
     """Every source: its labels, and what they are called."""
 
-    class_names: Annotated[ClassNames, NEVER]  # in the name of an image; prompts and edits cover them
+    class_names: Annotated[ClassNames, NEVER]  # changes no image; the names of domains and edits cover it
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())  # pydantic's own takes no mapping

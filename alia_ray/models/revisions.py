@@ -4,9 +4,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from huggingface_hub import HfApi, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError, HTTPError
-
 from alia_ray.config import Model, Section
 from alia_ray.config.places import Commit
 from alia_ray.config.source import HuggingFace
@@ -43,6 +40,9 @@ def _commit(name: str, revision: str | None, kind: Literal["model", "dataset"]) 
 
 def cached_commit(name: str, revision: str | None, kind: Literal["model", "dataset"] = "model") -> str | None:
     """The commit of which the hub's cache on this machine has files."""
+    from huggingface_hub import try_to_load_from_cache  # not above: half a second
+    from huggingface_hub.errors import HFValidationError
+
     for file in MAIN_FILES if kind == "model" else _DATASET_FILES:
         try:
             cached = try_to_load_from_cache(place_of(name), file, revision=revision, repo_type=kind)
@@ -57,6 +57,9 @@ def cached_commit(name: str, revision: str | None, kind: Literal["model", "datas
 def _found(name: str, revision: str | None, kind: Literal["model", "dataset"]) -> str | None:
     if cached := cached_commit(name, revision, kind):
         return cached
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, HTTPError
+
     try:
         return HfApi().repo_info(place_of(name), revision=revision, repo_type=kind, timeout=_PATIENCE_S).sha
     except (OSError, HTTPError, HFValidationError):  # the worker that loads it says what is wrong

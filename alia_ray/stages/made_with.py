@@ -33,7 +33,6 @@ _TORCH = ("torch", "torchvision", "pillow")
 _LIBRARIES = {
     "ingest": ("pillow",),
     "caption": ("torch", "transformers", "pillow"),
-    "discover": ("vllm",),
     "edit": (*_TORCH, "diffusers", "transformers", "open_clip_torch"),
     "judge": (*_TORCH, "transformers", "open_clip_torch"),
     "train": _TORCH,
@@ -59,8 +58,9 @@ def record(stage: str, sections: Sequence[Section] = ()) -> Record:
 
 
 def record_of_discovery(llm: Model | None) -> Record:
-    """What domains are discovered with; the server decides about device and precision."""
-    return _software("discover") | (_of_model(llm, llm.dtype) if llm else {})
+    """What domains are discovered with; vLLM, where it loads a model for that, decides about device and dtype."""
+    found = _software("discover")
+    return found | {"vllm": package_version("vllm"), **_of_model(llm, llm.dtype)} if llm else found
 
 
 def record_of_training(weights: str, on_gpu: bool) -> Record:

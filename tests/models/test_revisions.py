@@ -1,6 +1,6 @@
 """Which commit of the hub a name stands for, in a cache made by hand."""
 
-import pickle
+import copy
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ def move(cache: Path, commit: str, kind: str = "models") -> None:
 def test_every_worker_loads_the_commit_that_the_driver_found(cache):
     [settings] = streaming.worker_of(a_pass(Caption(model=ON_HUB)))[2]
     move(cache, NEW)  # as it may be on another node, or by now
-    assert pickle.loads(pickle.dumps(settings)).model.revision == OLD
+    assert copy.deepcopy(settings).model.revision == OLD  # as pickling, which is how Ray sends it
     assert pinned(Caption(model=ON_HUB)).model.revision == OLD  # later in the same run
     assert pinned(HuggingFace(kind="huggingface", name="org/name")).revision == OLD
     assert pinned(Caption(model=Model(name="hf-hub:org/name", revision=NEW))).model.revision == NEW
@@ -74,7 +74,7 @@ def a_pass(*args: object) -> streaming.Pass:
 def test_names_and_configurations_say_what_was_given(cache):
     for model in (ON_HUB, ON_HUB.model_copy(update={"revision": "main"})):
         edit = Edit(model=model)
-        found = pickle.loads(pickle.dumps(pinned(edit)))
+        found = copy.deepcopy(pinned(edit))
         assert found.model.revision == OLD
         assert fingerprint(found) == fingerprint(edit)
         assert edit_parameters(found) == edit_parameters(edit)

@@ -9,6 +9,7 @@ from PIL import Image
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, parse_config
 from alia_ray.config.arms import ARMS, BASE
+from alia_ray.errors import StageError
 from alia_ray.stages.ingest import images_table, ingest
 from alia_ray.state import State
 
@@ -36,10 +37,20 @@ def test_what_was_learnt_from_another_column_of_labels_is_learnt_anew(folder):
     for column in ("label", "kind"):
         state = State(settings(folder, column))
         ingest(state.settings, CLUSTER)
-        found.append((state.images.ids(), state.arm_fingerprint(BASE)))
-    (ids, label), (same, kind) = found
+        with pytest.raises(StageError, match="the base classifier is not trained yet"):
+            state.thresholds()
+        state.folder.write_json({"cat": 0.5}, *state.arm_path(BASE), "thresholds.json")
+        found.append((state.images.ids(), state.arm_fingerprint(BASE), state.edits.fingerprint))
+    (ids, label, scores), (same, kind, others) = found
     assert ids == same
     assert label != kind
+    assert scores != others
+
+
+def test_a_label_that_is_put_right_again_brings_back_what_was_learnt_from_it(folder):
+    before, wrong = again(folder, SAME), again(folder, SAME.replace("cat,dog,val", "dog,dog,val"))
+    assert wrong != before
+    assert again(folder, SAME) == before
 
 
 def of_an_older_release(folder: Path) -> State:

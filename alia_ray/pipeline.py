@@ -16,21 +16,23 @@ from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
 from alia_ray.checks.plan import check_fits
 from alia_ray.checks.texts import long_domains
 from alia_ray.cluster.placement import Cluster
-from alia_ray.config import Config, as_yaml
+from alia_ray.config import Config, Model, as_yaml
 from alia_ray.config.arms import BASE, Arm, EditSet
 from alia_ray.edits.attempts import TRIES
 from alia_ray.errors import FullDiskError, StageError
+from alia_ray.models.revisions import pinned
 from alia_ray.progress import number_of, say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
 from alia_ray.report.sections import acceptance, edit_costs
+from alia_ray.stages import made_with
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
 from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge
 from alia_ray.state import State
-from alia_ray.store.run_folder import HISTORY, Table
+from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
 from alia_ray.training.evaluation import evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, train_classifiers
 
@@ -83,6 +85,7 @@ def discover_all(states: Sequence[State]) -> None:
             said = [*first.classes, *first.class_names.values()]
             for state, found in zip(missing, run_discover(captions, said, first.settings), strict=True):
                 table = state.domains_table()
+                made_with.keep(table, made_with.record_of_discovery(_llm(state.settings)))
                 state.folder.write_json(found.transcript, "domains", table.fingerprint, "_transcript.json")
                 table.commit(pa.Table.from_pylist(found.domains, schema=table.schema))
     for state in states:
@@ -92,6 +95,12 @@ def discover_all(states: Sequence[State]) -> None:
             say(f"discover: {domain['prompt']!r}{heard}")
         for doubt in long_domains(state.settings, [row["prompt"] for row in domains], state.class_names.values()):
             say(doubt)
+
+
+def _llm(settings: Config) -> Model | None:
+    """The language model that is loaded for the domains, if any."""
+    is_ours = settings.discover.prompts is None and settings.llm.base_url is None
+    return pinned(settings.llm).model if is_ours else None
 
 
 def run_train_base(state: State, cluster: Cluster) -> None:
@@ -185,7 +194,13 @@ STAGES: dict[str, Callable[[State, Cluster], None]] = {
 
 def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     """Train what is not trained yet, side by side where the cluster has room."""
-    train_classifiers([_training(state, arm) for state, arm in _different(arms, _is_not_trained)], cluster)
+    trainings = [_training(state, arm) for state, arm in _different(arms, _is_not_trained)]
+    for training in trainings:
+        place = RunFolder(training.out)
+        record = made_with.record_of_training(training.settings.weights, on_gpu=bool(cluster.gpus))
+        made_with.tell_of_training(training.name, record, made_with.records(place))
+        made_with.keep(place, record)
+    train_classifiers(trainings, cluster)
 
 
 def _training(state: State, arm: Arm) -> Training:
@@ -206,7 +221,7 @@ def evaluate_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     with ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
         list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _different(arms, _is_not_measured)))
     for state, arm in arms:
-        metrics = state.arm_json(arm, "metrics.json")
+        metrics = state.measured(arm)
         say(
             f"evaluate: {arm.name}, seed {state.settings.seed}: accuracy {metrics['accuracy']:.3f}, "
             f"worst group {metrics['worst_group_accuracy']:.3f}"
@@ -217,10 +232,11 @@ def _evaluate_arm(state: State, arm: Arm, cluster: Cluster) -> None:
     path = state.arm_path(arm)
     test = state.test_examples(arm)
     metrics, predictions = evaluate_classifier(state.folder.uri(*path), test, state.classes, cluster)
-    state.folder.write_parquet(predictions, *path, "predictions.parquet")
-    state.folder.write_json(metrics, *path, "metrics.json")
+    state.folder.write_json(metrics, *path, METRICS)
+    state.folder.write_parquet(predictions, *path, PREDICTIONS)
 
 
+T = TypeVar("T")
 ArmPath = tuple[str, ...]
 """Of a classifier in the run folder. To find it takes the selection of edits, so it is looked up once."""
 
@@ -240,11 +256,7 @@ def _is_not_trained(state: State, arm: Arm, path: ArmPath) -> bool:
 
 
 def _is_not_measured(state: State, arm: Arm, path: ArmPath) -> bool:
-    """Whether an arm has no metrics, or those of test images, labels or groups that have changed since."""
-    if state.folder.read_json(*path, "metrics.json") is None:
-        return True
-    measured = state.folder.read_parquet(*path, "predictions.parquet", columns=["id", "label", "group"])
-    return measured.to_pydict() != state.test_labels(arm).to_pydict()
+    return state.measured(arm) is None
 
 
 def _training_rows(state: State, arm: Arm) -> int:
@@ -280,7 +292,7 @@ def _table_counts(state: State, stage: str, table: Table) -> tuple[int, int]:
 def write_metrics(state: State) -> dict[str, Any]:
     """Gather metrics.json from what the stages and arms left: {"arms": {...}, "edits": {...}, "stages": {...}}."""
     stages = {name: state.folder.read_json("stages", f"{name}.json") for name in STAGES}
-    arms = _of_arms(state, "metrics.json")
+    arms = _of_arms(state, state.measured)
     places = {arm.name: "/".join(state.arm_path(arm)) for arm in state.arms if arm.name in arms}
     metrics = {
         "arms": {name: {**values, "classifier": places[name]} for name, values in arms.items()},
@@ -310,13 +322,10 @@ def about_edits(state: State) -> dict[str, Any] | None:
     }
 
 
-def _of_arms(state: State, name: str) -> dict[str, Any]:
-    """A JSON file of every arm that has it."""
-    found = {arm.name: _so_far(lambda arm=arm: state.arm_json(arm, name)) for arm in state.arms}
+def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
+    """What `read` gives of every arm that has it."""
+    found = {arm.name: _so_far(lambda arm=arm: read(arm)) for arm in state.arms}
     return {name: value for name, value in found.items() if value is not None}
-
-
-T = TypeVar("T")
 
 
 def _so_far(read: Callable[[], T]) -> T | None:
@@ -330,7 +339,8 @@ def _so_far(read: Callable[[], T]) -> T | None:
 def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
     settings = state.settings
     edits = _so_far(state.wanted_edits)
-    history = {arm: record["epochs"] for arm, record in _of_arms(state, HISTORY).items()}
+    histories = _of_arms(state, lambda arm: state.arm_json(arm, HISTORY))
+    history = {arm: record["epochs"] for arm, record in histories.items()}
     return ReportInputs(
         images=state.images,
         judge=settings.judge,
@@ -339,13 +349,37 @@ def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
         edits=_so_far(lambda: state.edits),
         wanted=None if edits is None else edits.column("edit_id").to_pylist(),
         selected=_so_far(state.selected) or [],
-        experiment=state.folder.read_json("experiment.json"),
+        experiment=_experiment(state),
         metrics=metrics,
         thresholds=_so_far(state.thresholds) or {},
         transcript=_so_far(state.transcript),
         errors=state.errors(),
         history=history,
         prefix=settings.discover.prefix,
+        made_with=_made_with(state),
         seed=settings.run.seed,
         config_yaml=as_yaml(settings),
     )
+
+
+def _experiment(state: State) -> dict[str, Any] | None:
+    """The comparison of an experiment, unless the images are others now, or called or split otherwise."""
+    found = state.folder.read_json("experiment.json")
+    if found is None or found.get("images") in (None, state.described()):
+        return found
+    say("report: leaves out experiment.json: images or labels have changed; run `alia-ray experiment` again")
+    return None
+
+
+def _made_with(state: State) -> dict[str, list[str]]:
+    """The rows of a run, by the names of tables -> a line for each way they were made."""
+    tables = (
+        lambda: state.images,
+        lambda: captions_table(state.settings),
+        state.domains_table,
+        lambda: state.edits,
+    )
+    found = {table.name: made_with.lines([table]) for table in filter(None, map(_so_far, tables))}
+    paths = _of_arms(state, state.arm_path).values()
+    found["classifiers"] = made_with.lines(RunFolder(state.folder.uri(*path)) for path in paths)
+    return {name: lines for name, lines in found.items() if lines}

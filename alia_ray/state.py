@@ -23,15 +23,18 @@ from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import edits_table, outcomes, wanted_requests
-from alia_ray.stages.ingest import images_table, is_corrected, is_whole
+from alia_ray.stages.ingest import images_table, is_whole, names_labels
 from alia_ray.store import tables
-from alia_ray.store.run_folder import HISTORY, RunFolder, Table
+from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
 from alia_ray.training.examples import Examples
 
 _SCORES = (
     *("image_id", "domain_id", "label", "semantic_text", "predicted_label"),
     *("confidence", "label_probability", "label_rank", "class_probabilities", "unsafe", "error", "image_bytes"),
 )
+
+_HOW = frozenset({"arms", "equal_steps", "seed", "workers", "cpus_per_worker", "max_failures", "trackers"})
+"""Of `train`: what is trained and how fast, and what counts by itself; in no classifier's name."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,18 @@ class State:
             raise StageError("ingest was interrupted; run `alia-ray ingest` first")
         return self.images.read(["image_id", "split", "label"])
 
-    @cached_property
-    def _labels(self) -> list[str]:
-        """Ids and labels of what training may see, if the source has corrected any label."""
-        if not is_corrected(self.images):
+    def _labels(self, arm: Arm) -> list[str]:
+        """Ids and labels of the images that an arm learns from, where its name covers them."""
+        if not names_labels(self.images):
             return []
-        rows = self._image_rows.filter(pc.not_equal(self._image_rows.column("split"), "test"))
+        splits = pa.array(["train", "val", *(["extra"] if arm.real else [])])
+        rows = self._image_rows.filter(pc.is_in(self._image_rows.column("split"), value_set=splits))
         return [text for row in rows.to_pylist() for text in (row["image_id"], row["label"])]
+
+    def described(self) -> str:
+        """A digest of the images' ids, splits, labels and groups, on which every number of a run hangs."""
+        rows = self.images.read(["image_id", "split", "label", "group"]).to_pylist()
+        return tables.content_id(*(str(value) for row in rows for value in row.values()))
 
     def _of_split(self, split: str) -> pa.Table:
         return self._image_rows.filter(pc.equal(self._image_rows.column("split"), split))
@@ -109,18 +117,20 @@ class State:
     def domains_table(self) -> Table:
         """The domains table: its fingerprint covers the captions, the classes, the LLM and how it is asked.
 
-        A discovered prompt may name no class, so the names that a person gave count as well.
+        A discovered prompt may name no class, so the names that a person gave count as well. So does the seed, by
+        which captions are drawn and the LLM answers; that of the first release, 0, is in no name.
         """
         captions = self.captions()
         given = {
             label: name for label, name in self.class_names.items() if label in self.settings.source.class_names
         }
+        asked = [given, self.settings.run.seed] if captions else []
         fingerprint = config.fingerprint(
             self.settings.discover,
             captions,
             self.classes,
             self.settings.llm.identity if captions else None,
-            *([given] if given and captions else []),
+            *filter(None, asked),
         )
         return self.folder.table("domains", fingerprint)
 
@@ -288,14 +298,6 @@ class State:
             raise StageError(f"the arm {arm.name} is not trained yet; run `alia-ray train` first")
         return Examples(self.images.uri, "image_id", tuple(self.ids_of("test")))
 
-    def test_labels(self, arm: Arm) -> pa.Table:
-        """The id, label and group of the test images, ordered by id, for an arm whose checkpoint is chosen."""
-        ids = pa.array(self.test_examples(arm).ids, pa.string())
-        rows = self.images.read(["image_id", "label", "group"])
-        return rows.filter(pc.is_in(rows.column("image_id"), value_set=ids)).rename_columns(
-            ["id", "label", "group"]
-        )
-
     def training_examples(self, arm: Arm) -> list[Examples]:
         """What an arm trains on: the originals, and what it adds, if anything."""
         parts = [self.examples("train")]
@@ -314,16 +316,14 @@ class State:
         return train.model_copy(update={"epochs": max(1, round(train.epochs * share))})
 
     def arm_fingerprint(self, arm: Arm) -> str:
-        """Covers the training settings, the seed, and the ids of everything trained or validated on; their labels
-        where some were corrected, since ids do not cover those.
+        """Covers the training settings, the seed, and the ids and labels of everything trained or validated on.
 
         Arms that come to the same, such as a filter that drops nothing and none, have the same classifier.
         """
-        how = {"arms", "equal_steps", "seed", "workers", "cpus_per_worker", "max_failures", "trackers"}
-        train = self.training_settings(arm).model_dump(exclude=how)
+        train = config.plain(self.training_settings(arm), without=_HOW)
         ids = [examples.ids for examples in (*self.training_examples(arm), self.examples("val"))]
-        digest = tables.content_id(*(example_id for part in ids for example_id in (*part, "|")), *self._labels)
-        return config.fingerprint(train, arm.augment, self.settings.seed, digest)
+        seen = [example_id for part in ids for example_id in (*part, "|")] + self._labels(arm)
+        return config.fingerprint(train, arm.augment, self.settings.seed, tables.content_id(*seen))
 
     def arm_path(self, arm: Arm) -> tuple[str, ...]:
         """Where an arm's classifier lies in the run folder."""
@@ -332,3 +332,17 @@ class State:
     def arm_json(self, arm: Arm, name: str) -> Any:
         """A JSON file of an arm, or None."""
         return self.folder.read_json(*self.arm_path(arm), name)
+
+    def measured(self, arm: Arm) -> dict[str, Any] | None:
+        """An arm's test metrics; None where it has none of the test images, labels and groups as they are now.
+
+        The predictions that they come from were written after them, and say what they are of.
+        """
+        path = self.arm_path(arm)
+        if not all(self.folder.has_file(*path, name) for name in (HISTORY, METRICS, PREDICTIONS)):
+            return None
+        measured = self.folder.read_parquet(*path, PREDICTIONS, columns=["id", "label", "group"])
+        rows = self.images.read(["image_id", "label", "group", "split"])
+        now = rows.filter(pc.equal(rows.column("split"), "test")).drop_columns("split")
+        are_same = now.rename_columns(["id", "label", "group"]).to_pydict() == measured.to_pydict()
+        return self.folder.read_json(*path, METRICS) if are_same else None

@@ -40,8 +40,9 @@ class InProcess:
 
         job = self.job
         rows = job.prepare(pq.read_table(job.source, columns=job.columns))
-        cloudpickle.dumps(job.worker_args)  # which is how Ray sends them to a worker
-        worker = job.worker(*job.worker_args)
+        arguments = streaming.worker_of(job)
+        cloudpickle.dumps(arguments)  # which is how Ray sends them to a worker
+        worker = streaming.Recorded(*arguments)
         for start in range(0, rows.num_rows, job.batch_size):
             made = worker(rows.slice(start, job.batch_size))
             yield from streaming._commit(made, job.stage, job.target, job.key).to_pylist()

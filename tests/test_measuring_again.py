@@ -4,12 +4,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alia_ray import pipeline
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import parse_config
 from alia_ray.config.arms import BASE
-from alia_ray.pipeline import _is_not_measured
 from alia_ray.state import State
-from alia_ray.store.run_folder import HISTORY
+from alia_ray.store.run_folder import HISTORY, RunFolder
 from alia_ray.store.tables import IMAGES
+
+CLUSTER = Cluster(cpus=1, gpus=0)
+DONE = {"accuracy": 0.5, "worst_group_accuracy": 0.5}
 
 
 @pytest.fixture
@@ -30,14 +34,77 @@ def state(tmp_path) -> State:
 
 
 def test_metrics_hold_as_long_as_the_test_images_do(state):
-    assert not _is_not_measured(state, BASE, state.arm_path(BASE))
+    assert state.measured(BASE) == {"accuracy": 1.0}
+    state.images.correct({"a": {"group": "land"}})
+    assert state.measured(BASE) == {"accuracy": 1.0}
 
 
-@pytest.mark.parametrize("change", [{"label": "dog"}, {"group": "land"}, {"split": "extra"}, None])
-def test_an_arm_is_measured_again_when_the_test_images_have_changed(state, change):
-    place = state.arm_path(BASE)
-    if change is None:
-        state.images.discard({"c"})
-    else:
-        state.images.correct({"c": change})
-    assert _is_not_measured(State(state.settings), BASE, place)
+@pytest.mark.parametrize("change", [{"label": "dog"}, {"group": "land"}, {"group": None}, {"split": "extra"}])
+def test_metrics_are_none_of_test_images_that_are_described_otherwise_now(state, change):
+    state.images.correct({"c": change})
+    assert state.measured(BASE) is None
+
+
+def test_metrics_are_none_of_fewer_test_images_or_more(state):
+    state.images.discard({"c"})
+    assert state.measured(BASE) is None
+    rows = [{"image_id": key, "label": "cat", "split": "test", "group": "sea"} for key in "ce"]
+    state.images.commit(pa.Table.from_pylist(rows[:1], schema=IMAGES))
+    assert state.measured(BASE) is not None
+    state.images.commit(pa.Table.from_pylist(rows[1:], schema=IMAGES))  # which failed before
+    assert state.measured(BASE) is None
+
+
+def test_a_larger_test_split_or_other_groups_are_another_test(state, tmp_path):
+    """Of the same training images, so that the classifier is the same one."""
+    source = {"kind": "csv", "path": "list.csv", "root": "photos", "label_column": "a"}
+    classifiers, of_arm = set(), state.arm_path(BASE)
+    for extra, column in (({}, None), ({}, "place"), ({"e": "test"}, None)):
+        other = State(
+            parse_config({"run": {"folder": str(tmp_path)}, "source": {**source, "group_column": column}})
+        )
+        splits = {"a": "train", "b": "val", "c": "test", "d": "test", **extra}
+        rows = [
+            {"image_id": key, "label": "cat", "split": split, "group": column} for key, split in splits.items()
+        ]
+        other.images.commit(pa.Table.from_pylist(rows, schema=IMAGES))
+        classifiers.add(other.arm_path(BASE))
+        assert other.measured(BASE) is None
+    assert classifiers == {of_arm}
+
+
+def test_an_evaluation_that_is_killed_half_way_is_done_again(state, monkeypatch):
+    """With the metrics of new labels beside the predictions of the old ones."""
+    state.images.correct({"c": {"label": "dog"}})
+    made = {"id": ["c", "d"], "label": ["dog", "cat"], "group": ["sea"] * 2, "predicted": ["cat"] * 2}
+    monkeypatch.setattr(pipeline, "evaluate_classifier", lambda *_: (DONE, pa.table(made)))
+    write = RunFolder.write_bytes, RunFolder.write_parquet
+    for step in (0, 1):
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(RunFolder, write[step].__name__, killed)
+            with pytest.raises(KeyboardInterrupt):
+                pipeline.evaluate_arms([(state, BASE)], CLUSTER)
+        assert state.measured(BASE) is None
+    pipeline.evaluate_arms([(state, BASE)], CLUSTER)
+    assert state.measured(BASE) == DONE
+
+
+def test_no_report_shows_metrics_of_what_the_test_images_were_before(state):
+    assert pipeline.write_metrics(state)["arms"]
+    state.images.correct({"c": {"label": "dog"}})
+    assert not pipeline.write_metrics(state)["arms"]
+
+
+def test_no_report_shows_a_comparison_of_what_the_images_were_before(state, capsys):
+    result = {"images": state.described()}
+    state.folder.write_json(result, "experiment.json")
+    assert pipeline._experiment(state) == result
+    state.images.correct({"c": {"group": "land"}})
+    assert pipeline._experiment(state) is None
+    assert "report: leaves out experiment.json" in capsys.readouterr().err
+    state.folder.write_json({"images": None}, "experiment.json")  # of draws of its own, or of an older release
+    assert pipeline._experiment(state) is not None

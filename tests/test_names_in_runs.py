@@ -58,6 +58,19 @@ def test_names_count_where_prompts_are_discovered(tmp_path):
     assert state(tmp_path / "other", class_names={"elsewhere": "seal"}).domains_table().fingerprint == plain
 
 
+def test_the_seed_counts_where_captions_are_drawn_and_read_by_a_language_model(tmp_path):
+    asked, given = state(tmp_path), state(tmp_path)
+    prompts = given.settings.discover.model_copy(update={"prompts": ["a photo of a {} at sea"]})
+    given = State(given.settings.model_copy(update={"discover": prompts}))
+
+    def names(of: State) -> list[str]:
+        runs = [of.settings.run.model_copy(update={"seed": seed}) for seed in (0, 1, 2)]
+        return [State(of.settings.model_copy(update={"run": run})).domains_table().fingerprint for run in runs]
+
+    assert len(set(names(asked))) == 3
+    assert len(set(names(given))) == 1
+
+
 def test_discovered_prompts_may_name_a_class_by_neither_its_label_nor_its_name(tmp_path, monkeypatch, capsys):
     asked = []
 

@@ -36,10 +36,11 @@ class Visit:
 
 def versions() -> tuple[str, ...]:
     """What is installed where this is called."""
-    return (f"Python {platform.python_version()}", *map(_version, _PACKAGES))
+    return (f"Python {platform.python_version()}", *map(version_of, _PACKAGES))
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """A package and its version, as installed where this is called, or that there is none."""
     for name in (package, f"{package}-cpu"):
         try:
             return f"{name} {importlib.metadata.version(name)}"

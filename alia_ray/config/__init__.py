@@ -1,6 +1,7 @@
 """What a run is: a pydantic model for each section of its YAML file, and the names that arms and filters have."""
 
 from alia_ray.config.edit import Edit
+from alia_ray.config.identity import fingerprint, plain
 from alia_ray.config.llm import Llm
 from alia_ray.config.run import (
     Caption,
@@ -13,7 +14,6 @@ from alia_ray.config.run import (
     Run,
     Train,
     as_yaml,
-    fingerprint,
     load_config,
     parse_config,
 )
@@ -39,4 +39,5 @@ __all__ = [
     "fingerprint",
     "load_config",
     "parse_config",
+    "plain",
 ]

@@ -68,6 +68,20 @@ class Place(str):
         )
 
 
+class Commit(str):
+    """The commit of the hub that a revision was found to be; `given` is what the configuration says of it."""
+
+    given: str | None
+
+    def __new__(cls, text: str, given: str | None) -> "Commit":
+        commit = super().__new__(cls, text)
+        commit.given = given
+        return commit
+
+    def __getnewargs__(self) -> tuple[str, str | None]:
+        return str(self), self.given
+
+
 def _check_uri(uri: str) -> None:
     scheme = uri.partition("://")[0]
     if scheme not in SCHEMES:
@@ -91,8 +105,8 @@ def check_no_secrets(uri: str) -> str:
     return uri
 
 
-def as_given(text: str) -> str:
-    """What the configuration says, for a place; any other text as it is."""
+def as_given(text: Any) -> Any:
+    """What the configuration says, for a place or a commit; anything else as it is."""
     return getattr(text, "given", text)
 
 
@@ -112,3 +126,4 @@ def _weights(text: str) -> str:
 _Given = PlainSerializer(as_given, return_type=str)
 Name = Annotated[str, AfterValidator(_place_or_name), _Given]
 Weights = Annotated[str, AfterValidator(_weights), _Given]
+Revision = Annotated[str | None, PlainSerializer(as_given, return_type=str | None)]

@@ -4,20 +4,18 @@ Every mistake in a configuration becomes a `ConfigError` of one sentence that na
 change; nothing here imports torch or Ray, so a mistake is found before anything starts.
 """
 
-import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from alia_ray.config.arms import ARMS
 from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.config.llm import Llm
-from alia_ray.config.places import Place, Weights, as_given
+from alia_ray.config.places import Place, Weights
 from alia_ray.config.reading import read_yaml
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.config.source import Source
@@ -369,21 +367,3 @@ def _complaint(problem: Any) -> str:
     if problem["type"] == "model_type":
         return "must be a section of keys and values"
     return problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
-
-
-def fingerprint(*parts: Any) -> str:
-    """Twelve hex digits over plain data or config sections: the same for the same content, everywhere.
-
-    Of a path it covers what is written in the configuration, not where that leads.
-    """
-    return hashlib.sha256(json.dumps(_plain(parts), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _plain(part: Any) -> Any:
-    if isinstance(part, BaseModel):
-        return part.model_dump(mode="json")
-    if isinstance(part, dict):
-        return {key: _plain(value) for key, value in part.items()}
-    if isinstance(part, (list, tuple)):
-        return [_plain(value) for value in part]
-    return as_given(part)

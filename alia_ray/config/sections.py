@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from alia_ray.config.places import Name
+from alia_ray.config.places import Name, Revision
 
 
 class ConfigError(ValueError):
@@ -34,11 +34,12 @@ class Model(Section):
 
     `name` is a hub id, a local folder, `miniature:NAME` (small weights that ship with this package), or
     `random:ARCHITECTURE` (the real architecture and size with seeded random weights).
+    `revision` of a hub id: none means that of the hub's branch main, or what this machine has of it.
     `dtype` "auto" is float16 on a GPU and float32 on a CPU.
     """
 
     name: Name
-    revision: str | None = None
+    revision: Revision = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
 
 

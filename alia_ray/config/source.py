@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from alia_ray.config.class_names import ClassNames
-from alia_ray.config.places import Name, Place
+from alia_ray.config.identity import NEVER
+from alia_ray.config.places import Name, Place, Revision
 from alia_ray.config.sections import Section
 
 Protocol = Literal["paper", "strict"]
@@ -15,7 +16,7 @@ Protocol = Literal["paper", "strict"]
 class _Named(Section):
     """Every source: its labels, and what they are called."""
 
-    class_names: ClassNames
+    class_names: Annotated[ClassNames, NEVER]  # changes no image; the names of domains and edits cover it
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())  # pydantic's own takes no mapping
@@ -113,7 +114,7 @@ class HuggingFace(_Splittable):
     kind: Literal["huggingface"]
     name: Name = Field(description="a hub id, a folder of save_to_disk, or a folder of data files")
     config: str | None = Field(None, description="which configuration of the dataset")
-    revision: str | None = None
+    revision: Revision = None
     image_column: str = "image"
     label_column: str = "label"
     group_column: str | None = None

@@ -93,6 +93,7 @@ def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> 
         "equal_steps": settings.train.equal_steps,
         "num_extra": settings.select.num_extra,
         "test_images": outcomes[0].predictions.num_rows,
+        "images": None if chosen.fresh_draws else states[0].described(),
         "arms": compared,
     }
     folder, text = states[0].folder, as_markdown(result)
@@ -118,4 +119,4 @@ def _outcome(state: State, arm: Arm) -> Outcome:
         "classifier": "/".join(path),
     }
     predictions = state.folder.read_parquet(*path, "predictions.parquet")
-    return Outcome(arm.name, state.settings.seed, facts, state.arm_json(arm, "metrics.json"), predictions)
+    return Outcome(arm.name, state.settings.seed, facts, state.measured(arm), predictions)

@@ -3,7 +3,9 @@
 import posixpath
 from collections.abc import Sequence
 
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
 from alia_ray.checks import paths
@@ -15,7 +17,7 @@ from alia_ray.errors import StageError
 from alia_ray.export.parts import Export, Part, parts_of, write_parts
 from alia_ray.progress import say
 from alia_ray.state import State
-from alia_ray.store.run_folder import RunFolder, without_query
+from alia_ray.store.run_folder import RunFolder, filesystem, without_query
 from alia_ray.store.tables import content_id
 from alia_ray.training.examples import Examples, count
 
@@ -36,6 +38,7 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
         "classes": sorted(set(state.images.read(["label"]).column("label").to_pylist())),
         "images": {split: count(examples) for split, examples in splits.items()},
         "fingerprint": _fingerprint(parts),
+        "described": _described(splits),
         "finished": False,
     }
     export = Export(_folder(out, state.settings.run.address), format, parts, about)
@@ -76,6 +79,19 @@ def _fingerprint(parts: Sequence[Part]) -> str:
     return content_id(*(text for piece in pieces for text in piece))
 
 
+def _described(splits: dict[str, list[Examples]]) -> str:
+    """Of the labels and groups of what is exported, which are corrected where they lie."""
+    found = []
+    for examples in (examples for of_split in splits.values() for examples in of_split):
+        fs, folder = filesystem(examples.resolved().table)
+        rows = ds.dataset(folder, filesystem=fs, format="parquet").to_table(
+            columns=[examples.key, "label", "group"]
+        )
+        rows = rows.filter(pc.is_in(rows.column(examples.key), value_set=pa.array(examples.ids, pa.string())))
+        found += [tuple(map(str, row.values())) for row in rows.to_pylist()]
+    return content_id(*(text for row in sorted(set(found)) for text in row))
+
+
 def _folder(out: str, address: str | None) -> RunFolder:
     """OUT, under a path that means the same in a worker's working directory."""
     try:
@@ -95,10 +111,10 @@ def _check_free(export: Export) -> None:
         raise ConfigError(f"OUT: {out.path} is a file; name a folder")
     about = out.read_json(_ABOUT)
     if about is not None:
-        if {**about, "finished": False} != export.about:
+        if {**export.about, **about, "finished": False} != export.about:  # older ones say less
             raise ConfigError(
-                f"OUT: {out.path} holds another export, or one of other edits or settings (see its {_ABOUT}); "
-                "name another folder, or delete it"
+                f"OUT: {out.path} holds another export, or one of other edits, labels or settings (see its "
+                f"{_ABOUT}); name another folder, or delete it"
             )
         return
     entries = out.fs.get_file_info(pafs.FileSelector(out.file(), allow_not_found=True))

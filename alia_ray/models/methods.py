@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from alia_ray.config import Edit
+from alia_ray.config import Edit, Model, Section, plain
+from alia_ray.models.naming import is_random
 
 _OF_ALL = ("steps", "scheduler", "guidance_scale", "size", "format")
 _OF_METHOD = {
@@ -17,5 +18,13 @@ _OF_METHOD = {
 def edit_parameters(edit: Edit) -> dict[str, Any]:
     """Every setting that changes an edit, as plain data; an edit's id covers them."""
     names = {*_OF_ALL, *_OF_METHOD[edit.method]}
-    model = edit.model.model_dump()
-    return {"model": model.pop("name"), **model, **edit.model_dump(include=names)}
+    chosen = {name: value for name, value in plain(edit).items() if name in names}
+    model = plain(edit.model)
+    return {"model": model.pop("name"), **model, **chosen}
+
+
+def models_of(section: Section) -> dict[str, Model]:
+    """The models that are loaded for a section, by their keys."""
+    is_steered = isinstance(section, Edit) and section.method == "controlnet" and not is_random(section.model.name)
+    models = {key: value for key, value in section if isinstance(value, Model)}
+    return {key: model for key, model in models.items() if key != "controlnet" or is_steered}

@@ -7,11 +7,15 @@ A name is a hub id, a local folder, `miniature:NAME` (small weights that ship wi
 from pathlib import Path
 
 from alia_ray.config import Model
+from alia_ray.config.places import Place
 
 WEIGHTS = Path(__file__).parent.parent / "miniature" / "weights"
 CLIP_WEIGHTS = "open_clip_model.safetensors"
 VARIANTS = ("fp16", "bf16")
 """What may stand in the names of a checkpoint's weights, `model.fp16.safetensors`, if it has no others."""
+
+MAIN_FILES = ("model_index.json", "open_clip_config.json", "config.json")
+"""Of a model that is on this machine one of these is there: of diffusers, open_clip or transformers."""
 
 
 def is_random(name: str) -> bool:
@@ -29,6 +33,11 @@ def place_of(name: str) -> str:
     if name.startswith("miniature:"):
         return str(WEIGHTS / name.removeprefix("miniature:"))
     return name.removeprefix("hf-hub:")
+
+
+def is_on_hub(name: str) -> bool:
+    """Whether a name is a hub id."""
+    return not isinstance(name, Place) and not name.startswith(("miniature:", "random:"))
 
 
 def miniatures() -> list[str]:

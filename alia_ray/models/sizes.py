@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alia_ray.config import Model
-from alia_ray.models.naming import folder_on_disk, is_random
+from alia_ray.models.naming import MAIN_FILES, folder_on_disk, is_random
 
-_MAIN = ("model_index.json", "open_clip_config.json", "config.json")
-"""Of a model that is on this machine one of these is there: of diffusers, open_clip or transformers."""
 _RANDOM = {
     "random:sd15": 1_066_235_307,  # UNet, VAE and text encoder
     "random:blip-large": 446_290_492,
@@ -38,7 +36,7 @@ def parameters(model: Model) -> int | None:
     """The number of weights that are loaded for a model; None where its checkpoint is not on this machine."""
     if is_random(model.name):
         return _RANDOM.get(model.name)
-    folder = next(filter(None, (folder_on_disk(model, file) for file in _MAIN)), None)
+    folder = next(filter(None, (folder_on_disk(model, file) for file in MAIN_FILES)), None)
     if folder is None:
         return None
     parts = [folder / part for part in _PARTS] if (folder / "model_index.json").is_file() else [folder]

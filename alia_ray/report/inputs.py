@@ -28,5 +28,8 @@ class ReportInputs:
     history: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # arm -> a record of each epoch
     prefix: str = "a photo of a {}"  # discover.prefix: which words of a prompt its domain adds
     experiment: dict[str, Any] | None = None  # what experiment.json holds
+    made_with: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # table -> a line for each way its rows were made
     seed: int = 0  # of the samples shown
     config_yaml: str = ""

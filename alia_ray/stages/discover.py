@@ -16,6 +16,7 @@ from alia_ray.config.places import as_given
 from alia_ray.errors import StageError
 from alia_ray.llm.connection import Endpoint
 from alia_ray.llm.discover import Discovery, discover_domains, given_domains
+from alia_ray.models.revisions import pinned
 from alia_ray.progress import say
 from alia_ray.store.run_folder import RunFolder
 
@@ -33,6 +34,7 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
     if config.llm.base_url is not None:
         say(f"discover: {as_given(config.llm.model.name)} at {config.llm.base_url} reads the captions")
         return _ask(captions, class_names, config, Endpoint(config.llm.base_url))
+    config = config.model_copy(update={"llm": pinned(config.llm)})
     with _host(config) as host:
         try:
             return _wait(host, host.discover.remote(captions, class_names, config))

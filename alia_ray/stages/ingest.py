@@ -29,13 +29,13 @@ POOL = Pool(batch_size=64)
 _ROW = pa.schema([*IMAGES, pa.field("error", pa.string()), pa.field("kind", pa.string())])
 _KNOWN = ["image_id", "origin", "label", "split", "group", "content"]
 _LISTING = "part-listing.parquet"  # in listing/FINGERPRINT/: what was ingested last, each image with its version
-_MARK = "_ingest.json"  # beside it: whether that came to its end
+_MARK = "_ingest.json"  # beside it: whether that came to its end, and whether names cover labels
+_NAMED = "labels_named"
 
 
 def images_table(settings: Config) -> Table:
-    """The images table of a configuration, whatever its classes are called in prompts."""
-    source = settings.source.model_dump(mode="json", exclude={"class_names"})
-    return RunFolder(settings.run.folder).table("images", config.fingerprint(source))
+    """The images table of a configuration."""
+    return RunFolder(settings.run.folder).table("images", config.fingerprint(settings.source))
 
 
 def is_whole(images: Table) -> bool:
@@ -44,10 +44,14 @@ def is_whole(images: Table) -> bool:
     return mark is None or mark["whole"]
 
 
-def is_corrected(images: Table) -> bool:
-    """Whether ingested images were ever labelled otherwise, so that what was learnt from them may be wrong."""
+def names_labels(images: Table) -> bool:
+    """Whether names of what is learnt from these images cover their labels, which an image's id does not.
+
+    They do for all that this release ingests. In the tables of older ones, whose classifiers are not to be trained
+    anew, they do as soon as an image that training sees has got another label, or has gone and may come back.
+    """
     mark = _mark(images)
-    return mark is not None and mark["corrected"]
+    return mark is not None and mark.get(_NAMED, mark.get("corrected", False))
 
 
 def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Table:
@@ -67,10 +71,8 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     before, ingested = target.read(_KNOWN).to_pylist(), _ingested(target)
     now, then = {row["origin"]: row for row in listing.to_pylist()}, _versions(ingested, before)
     changes = _changes(settings, now, then, before)
-    labels = {row["origin"]: row["label"] for row in before}
-    corrected = is_corrected(target) or any(labels[each] != now[each]["label"] for each in changes.relabelled)
-    is_new = not before or not is_whole(target)
-    _set_mark(target, whole=False, corrected=corrected)
+    named = _must_name_labels(target, before, now, changes)
+    _set_mark(target, whole=False, **{_NAMED: named})
     if settings.run.source_changes == "ignore":
         listing = _as_ingested(listing, then)
     else:
@@ -86,8 +88,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     if getattr(settings.source, "protocol", "strict") == "strict":
         _leave_out_twins(target)
     check_error_rate(job)
-    corrected = corrected or (is_new and _has_other_labels(target))
-    _set_mark(target, whole=True, corrected=corrected)
+    _set_mark(target, whole=True, **{_NAMED: named})
     return target
 
 
@@ -185,13 +186,17 @@ def _mark(target: Table) -> dict[str, Any] | None:
     return target.folder.read_json("listing", target.fingerprint, _MARK)
 
 
-def _has_other_labels(target: Table) -> bool:
-    """Whether the run folder holds pictures of this table under other labels, as of another `label_column`."""
-    columns = ["image_id", "label"]
-    own = {row["image_id"]: row["label"] for row in target.read(columns).to_pylist()}
-    others = (other for other in target.folder.tables(target.name) if other != target)
-    rows = (row for other in others for row in other.read(columns).to_pylist())
-    return any(own.get(row["image_id"], row["label"]) != row["label"] for row in rows)
+def _must_name_labels(target: Table, before: list[Row], now: dict[str, Row], changes: Changes) -> bool:
+    mark = _mark(target) or {"whole": True}
+    if not before or (not mark["whole"] and _NAMED not in mark):  # nothing was learnt from these images yet
+        return True
+    gone, relabelled = set(changes.gone), set(changes.relabelled)
+    others = (
+        row["origin"] in gone or (row["origin"] in relabelled and row["label"] != now[row["origin"]]["label"])
+        for row in before
+        if row["split"] != "test"
+    )
+    return names_labels(target) or any(others)
 
 
 def _set_mark(target: Table, **mark: Any) -> None:

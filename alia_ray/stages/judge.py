@@ -16,6 +16,7 @@ from alia_ray.cluster.memory import judge_needs
 from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, Judge
 from alia_ray.images import decode_rgb, to_array
+from alia_ray.stages import made_with
 from alia_ray.stages.edit import with_verdicts
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
 from alia_ray.store.run_folder import Table
@@ -44,6 +45,8 @@ def judge(
         made = rows.filter(pc.is_valid(rows.column("image_bytes"))).column("edit_id").to_pylist()
         todo = [edit_id for edit_id in made if edit_id in missing]
         missing -= set(todo)
+        if todo:
+            made_with.take_over(target, older)
         run_pass(
             Pass(
                 stage="judge",

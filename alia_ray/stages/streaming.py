@@ -7,6 +7,7 @@ table only if that has such a column. A pass that is killed loses the blocks und
 of an earlier run stays until the outcome of trying it again is committed.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +19,17 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.placement import Placement
-from alia_ray.config import Run
+from alia_ray.config import Run, Section
 from alia_ray.errors import FullDiskError, StageError
+from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, number_of, say
+from alia_ray.stages import made_with
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import ERROR_KINDS, ERRORS
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
+MADE_WITH = "made_with"  # the record of what a worker made a row with, as JSON; see `made_with.py`
 SAID = "said"  # a sentence of the worker's for the person, or null
 RESTARTS = 5  # of a lost worker, and of what it was at; Ray Data's own number has no end
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
@@ -44,7 +48,7 @@ class Pass:
     # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`, and `kind` where
     # that is not "model": a row for each of the batch, or any number of them with a column COMPLETES; maybe SAID
     worker: type
-    worker_args: tuple[Any, ...]
+    worker_args: tuple[Any, ...]  # of sections of the configuration their models are loaded
     target: Table
     key: str  # the column of the target by which the errors table names a row
     wanted: Collection[str]  # the keys of all rows that the stage is to answer for under this configuration
@@ -102,6 +106,8 @@ def stream(job: Pass, placement: Placement) -> None:
 def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
     counted, failed_before = _tally(job, [row for row in before if not is_tried_again(row, job.run.retry_errors)])
     done, failed, said = 0, 0, set()
+    now: list[made_with.Record] = []
+    earlier, there = made_with.records(job.target), len(job.made())
     starting = f"starting {number_of(placement.workers, 'workers')}"
     with Progress(job.stage, job.todo, at_first=starting) as progress:
         for count in _commits(job, placement).iter_rows():
@@ -110,6 +116,10 @@ def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
             for sentence in sorted(set(count["said"]) - said):
                 say(f"{job.stage}: {sentence}")
             said.update(count["said"])
+            for record in map(json.loads, count["made_with"]):
+                if record not in now:
+                    now.append(record)
+                    made_with.tell(job.target, now, earlier, there)
             counted, done, failed = counted + count["rows"], done + count["done"], failed + count["errors"]
             progress.advance(count["done"], failed)
             if counted >= ROWS_BEFORE_REFUSING and failed_before + failed > job.run.max_error_rate * counted:
@@ -134,8 +144,8 @@ def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
         .map_batches(job.prepare, batch_format="pyarrow", batch_size=None)
         .repartition(target_num_rows_per_block=rows_per_block)
         .map_batches(
-            job.worker,
-            fn_constructor_args=job.worker_args,
+            Recorded,
+            fn_constructor_args=worker_of(job),
             batch_format="pyarrow",
             batch_size=job.batch_size,
             compute=ActorPoolStrategy(size=placement.workers),
@@ -150,6 +160,25 @@ def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
             batch_size=None,
         )
     )
+
+
+def worker_of(job: Pass) -> tuple[str, type, tuple[Any, ...]]:
+    """What a `Recorded` of a pass is made from. Every worker loads the commits of models that are found here."""
+    args = tuple(pinned(arg) if isinstance(arg, Section) else arg for arg in job.worker_args)
+    return job.stage, job.worker, args
+
+
+class Recorded:
+    """A worker whose rows say what they were made with."""
+
+    def __init__(self, stage: str, worker: type, args: tuple[Any, ...]) -> None:
+        self.worker = worker(*args)
+        sections = [arg for arg in args if isinstance(arg, Section)]
+        self.record = json.dumps(made_with.record(stage, sections))
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        made = self.worker(rows)
+        return made.append_column(MADE_WITH, pa.array([self.record] * made.num_rows, pa.string()))
 
 
 def _block_rows(batch_size: int, todo: int, workers: int) -> int:
@@ -184,7 +213,7 @@ _COUNTS = pa.schema(
     [
         *(pa.field(name, pa.int64()) for name in ("rows", "done", "errors")),
         pa.field("trouble", pa.string()),
-        pa.field("said", pa.list_(pa.string())),
+        *(pa.field(name, pa.list_(pa.string())) for name in ("said", "made_with")),
     ]
 )
 
@@ -199,15 +228,18 @@ def _commit(rows: pa.Table, stage: str, target: Table, key: str) -> pa.Table:
     named = zip(failed.column(key).to_pylist(), failed.column("error").to_pylist(), kinds, strict=True)
     reported = [{"stage": stage, "key": each, "reason": reason, "kind": kind} for each, reason, kind in named]
     keeps_errors = "error" in target.schema.names
+    records = rows.column(MADE_WITH).unique().to_pylist()
     try:
+        for record in records:
+            made_with.keep(target, json.loads(record))
         target.errors(stage).commit(pa.Table.from_pylist(reported, schema=ERRORS))
         target.commit(rows if keeps_errors else rows.filter(pc.is_null(rows.column("error"))))
     except FullDiskError as error:  # not raised: the person needs this sentence, and no traceback of each task
-        trouble = {"rows": 0, "done": 0, "errors": 0, "trouble": str(error), "said": []}
+        trouble = {"rows": 0, "done": 0, "errors": 0, "trouble": str(error), "said": [], "made_with": []}
         return pa.Table.from_pylist([trouble], schema=_COUNTS)
     done = pc.sum(rows.column(COMPLETES)).as_py() if COMPLETES in names else rows.num_rows
     said = rows.column(SAID).drop_null().unique().to_pylist() if SAID in names else []
-    counts = {"rows": rows.num_rows, "done": done, "errors": failed.num_rows, "said": said}
+    counts = {"rows": rows.num_rows, "done": done, "errors": failed.num_rows, "said": said, "made_with": records}
     return pa.Table.from_pylist([counts], schema=_COUNTS)
 
 

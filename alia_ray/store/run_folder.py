@@ -36,6 +36,7 @@ from alia_ray.store import tables
 from alia_ray.store.patience import patiently
 
 HISTORY = "history.json"  # of a classifier; written last, so it marks a finished training
+METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"  # of a classifier on the test images, in this order
 CLASSIFIER = "classifier.json"  # what a classifier is; its tensors lie beside it
 LOGS = "logs"
 _FILE = "__filename"  # pyarrow's name for the file that a row was read from

@@ -278,6 +278,25 @@ def test_another_export_is_not_written_over(state, tmp_path, options):
         plan_export(state, str(tmp_path / "out"), **{"format": "parquet", **options})
 
 
+def test_an_export_of_labels_or_groups_that_were_corrected_since_is_another_one(state, tmp_path):
+    """Whose files are called as before, so that a killed export would have been finished with both."""
+    planned = plan_export(state, str(tmp_path / "out"), "parquet")
+    older = {key: value for key, value in planned.about.items() if key != "described"}
+    for about in (planned.about, older):  # as releases left them that did not look
+        planned.out.write_json(about, "export.json")
+        assert plan_export(state, str(tmp_path / "out"), "parquet") == planned
+    planned.out.write_json(planned.about, "export.json")
+    rows = state.images.read(["image_id", "split", "label"]).to_pylist()
+    cat = next(row["image_id"] for row in rows if (row["split"], row["label"]) == ("test", "cat"))
+    for correction in ({"label": "dog"}, {"group": "lake"}):
+        before = state.images.read(["image_id", *correction]).to_pylist()
+        state.images.correct({cat: correction})
+        with pytest.raises(ConfigError, match="other edits, labels or settings"):
+            plan_export(state, str(tmp_path / "out"), "parquet")
+        state.images.correct({row.pop("image_id"): row for row in before})
+    assert plan_export(state, str(tmp_path / "out"), "parquet") == planned
+
+
 def test_arms_that_have_nothing_to_add_are_refused(state, tmp_path):
     with pytest.raises(ConfigError, match="--added-only: the arm original adds no image"):
         plan_export(state, str(tmp_path / "out"), "parquet", arm="original", added_only=True)

@@ -30,6 +30,7 @@ SECTIONS = [
     "Training",
     "Time",
     "Errors",
+    "Made with",
     "Transcript",
     "Configuration",
 ]

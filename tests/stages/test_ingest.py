@@ -13,7 +13,7 @@ from alia_ray.config import Config, ConfigError, parse_config
 from alia_ray.errors import StageError
 from alia_ray.images import decode_rgb
 from alia_ray.stages import ingest as stage
-from alia_ray.stages.ingest import images_table, ingest, is_corrected
+from alia_ray.stages.ingest import images_table, ingest
 from alia_ray.state import State
 from alia_ray.store.run_folder import RunFolder, Table
 
@@ -251,7 +251,6 @@ def test_corrected_labels_and_splits_are_taken_over_without_reading_again(withou
     for number in range(4):
         paint(tmp_path / f"{number}.png", number)
     table = ingest(csv(tmp_path, [(f"{n}.png", "cat", "train") for n in range(4)]), CLUSTER)
-    assert not is_corrected(table)
     rows = [("0.png", "dog", "train"), ("1.png", "cat", "test"), ("2.png", "", "train"), ("3.png", "cat", "train")]
     table = ingest(csv(tmp_path, rows), CLUSTER)
     assert "the source changed: 3 relabelled\n" in capsys.readouterr().err
@@ -262,7 +261,6 @@ def test_corrected_labels_and_splits_are_taken_over_without_reading_again(withou
         "3.png": ("cat", "train", "cat"),
     }
     assert failed(table) == {"2.png": "label"}
-    assert is_corrected(table)
     rows[2] = ("2.png", "cat", "val")
     table = ingest(csv(tmp_path, rows), CLUSTER)
     assert "2.png" in contents(table)

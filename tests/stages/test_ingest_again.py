@@ -8,7 +8,8 @@ from PIL import Image
 
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, parse_config
-from alia_ray.config.arms import BASE
+from alia_ray.config.arms import ARMS, BASE
+from alia_ray.errors import StageError
 from alia_ray.stages.ingest import images_table, ingest
 from alia_ray.state import State
 
@@ -23,8 +24,8 @@ def settings(folder: Path, label_column: str = "label", **run: object) -> Config
 
 @pytest.fixture
 def folder(without_ray, tmp_path) -> Path:
-    """Two pictures, and a table with two columns of labels."""
-    for number in range(2):
+    """Three pictures, and a table of two with two columns of labels."""
+    for number in range(3):
         noise = np.random.default_rng(number).integers(0, 255, (10, 12, 3), np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{number}.png")
     (tmp_path / "meta.csv").write_text("path,label,kind,split\n0.png,cat,dog,train\n1.png,cat,dog,val\n")
@@ -36,10 +37,61 @@ def test_what_was_learnt_from_another_column_of_labels_is_learnt_anew(folder):
     for column in ("label", "kind"):
         state = State(settings(folder, column))
         ingest(state.settings, CLUSTER)
-        found.append((state.images.ids(), state.arm_fingerprint(BASE)))
-    (ids, label), (same, kind) = found
+        with pytest.raises(StageError, match="the base classifier is not trained yet"):
+            state.thresholds()
+        state.folder.write_json({"cat": 0.5}, *state.arm_path(BASE), "thresholds.json")
+        found.append((state.images.ids(), state.arm_fingerprint(BASE), state.edits.fingerprint))
+    (ids, label, scores), (same, kind, others) = found
     assert ids == same
     assert label != kind
+    assert scores != others
+
+
+def test_a_label_that_is_put_right_again_brings_back_what_was_learnt_from_it(folder):
+    before, wrong = again(folder, SAME), again(folder, SAME.replace("cat,dog,val", "dog,dog,val"))
+    assert wrong != before
+    assert again(folder, SAME) == before
+
+
+def of_an_older_release(folder: Path) -> State:
+    """The run folder as a release left it whose names of classifiers did not cover labels."""
+    table = ingest(settings(folder), CLUSTER)
+    table.folder.write_json({"whole": True, "corrected": False}, "listing", table.fingerprint, "_ingest.json")
+    return State(settings(folder))
+
+
+def again(folder: Path, table: str) -> str:
+    """The base classifier's name after another ingest of a source with this table."""
+    (folder / "meta.csv").write_text(f"path,label,kind,split\n{table}")
+    ingest(settings(folder), CLUSTER)
+    return State(settings(folder)).arm_fingerprint(BASE)
+
+
+SAME = "0.png,cat,dog,train\n1.png,cat,dog,val\n"
+
+
+def test_classifiers_of_older_releases_keep_their_names_until_a_label_that_they_learnt_from_changes(folder):
+    before = of_an_older_release(folder).arm_fingerprint(BASE)
+    assert again(folder, SAME) == before
+    assert again(folder, f"{SAME}2.png,cat,dog,test\n") == before
+    assert again(folder, f"{SAME}2.png,dog,dog,test\n") == before
+    corrected = again(folder, SAME.replace("cat,dog,train", "dog,dog,train"))
+    assert corrected != before
+    assert again(folder, SAME) not in (before, corrected)
+
+
+def test_a_picture_of_an_older_release_that_comes_back_under_another_label_is_learnt_anew(folder):
+    before = of_an_older_release(folder).arm_fingerprint(BASE)
+    again(folder, "1.png,cat,dog,val\n2.png,cat,dog,train\n")
+    assert again(folder, SAME.replace("cat,dog,train", "dog,dog,train")) != before
+
+
+def test_labels_of_what_an_arm_does_not_learn_from_are_not_in_its_name(folder):
+    name = again(folder, SAME)
+    assert again(folder, f"{SAME}2.png,dog,dog,extra\n") == name
+    real = State(settings(folder)).arm_fingerprint(ARMS["real_data"])
+    assert again(folder, f"{SAME}2.png,cat,dog,extra\n") == name
+    assert State(settings(folder)).arm_fingerprint(ARMS["real_data"]) != real
 
 
 def test_what_was_ingested_whole_needs_its_source_no_more(folder, capsys):

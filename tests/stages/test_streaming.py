@@ -17,7 +17,7 @@ import ray
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
-from alia_ray.stages import streaming
+from alia_ray.stages import made_with, streaming
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import CAPTIONS
@@ -105,6 +105,12 @@ def test_the_table_does_not_depend_on_pool_and_batch_sizes(whole, tmp_path):
     one, other = table_of(whole).read(), run(tmp_path, workers=2, batch_size=32).read()
     assert one.num_rows == ROWS
     assert one.equals(other)
+
+
+def test_workers_of_ray_leave_one_record_of_what_they_made_rows_with(whole):
+    [record] = made_with.records(table_of(whole))
+    assert record["stage"] == "caption"
+    assert record["torch"].startswith("torch ")
 
 
 def test_a_failed_row_is_an_error_that_is_tried_again_only_when_asked(ray_cluster, tmp_path):

@@ -1,0 +1,169 @@
+"""What rows were made with that no name says: a record beside a table's parts for each way its rows were made.
+
+A name covers what was asked for. What came of that may also hang on the versions of libraries, the device, the
+precision that it has, and the files that a model's name led to. A record is written before the first rows that
+were made so, under a name from its content: whoever makes such rows may write it again, and it never changes.
+"""
+
+import posixpath
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow.fs as pafs
+
+from alia_ray.cluster.devices import worker_device
+from alia_ray.cluster.visits import version_of as package_version
+from alia_ray.config import Edit, Model, Section
+from alia_ray.config.places import as_given
+from alia_ray.models.digests import digest, version_of
+from alia_ray.models.methods import models_of
+from alia_ray.models.naming import place_of
+from alia_ray.progress import say
+from alia_ray.store.run_folder import CLASSIFIER, RunFolder, Table
+from alia_ray.store.tables import content_id
+
+if TYPE_CHECKING:
+    import torch
+
+Record = dict[str, str]
+"""What was used -> how a person is told of it; and "stage"."""
+
+_PREFIX = "_made_with-"  # of files that readers of a table pass over
+_TORCH = ("torch", "torchvision", "pillow")
+_LIBRARIES = {
+    "ingest": ("pillow",),
+    "caption": ("torch", "transformers", "pillow"),
+    "edit": (*_TORCH, "diffusers", "transformers", "open_clip_torch"),
+    "judge": (*_TORCH, "transformers", "open_clip_torch"),
+    "train": _TORCH,
+}
+"""What can change a row of a stage."""
+
+
+def record(stage: str, sections: Sequence[Section] = ()) -> Record:
+    """What the process that asks makes rows of a stage with, the models of the stage's sections being loaded."""
+    found = _software(stage)
+    models = [model for section in sections for model in models_of(section).values()]
+    if any(isinstance(section, Edit) and section.compile for section in sections):
+        found["torch"] += ", compiled"
+    if models:
+        from alia_ray.models.loading import pick_dtype  # not above: it imports torch
+
+        device = worker_device()
+        found["device"] = _name_of(device)
+        for model in models:
+            dtype = str(pick_dtype(model.dtype, device)).removeprefix("torch.")
+            found |= _of_model(model, dtype)
+    return found
+
+
+def record_of_discovery(llm: Model | None) -> Record:
+    """What domains are discovered with; vLLM, where it loads a model for that, decides about device and dtype."""
+    found = _software("discover")
+    return found | {"vllm": package_version("vllm"), **_of_model(llm, llm.dtype)} if llm else found
+
+
+def record_of_training(weights: str, on_gpu: bool) -> Record:
+    """What a classifier is trained with, from `train.weights`."""
+    found = _software("train") | {"device": "GPUs" if on_gpu else "CPUs"}
+    if weights not in ("imagenet", "none"):
+        files = digest(place_of(weights), (CLASSIFIER, "model.safetensors"))
+        found["weights"] = f"{as_given(weights)} (files {files})"
+    return found
+
+
+def _software(stage: str) -> Record:
+    packages = ("alia-ray", *_LIBRARIES.get(stage, ()))
+    return {"stage": stage, **{package: package_version(package) for package in packages}}
+
+
+def _of_model(model: Model, dtype: str) -> Record:
+    """The record of a model. Its key is what names cover: another key is another model, and no difference."""
+    asked = ":".join([as_given(model.name), as_given(model.revision) or "", model.dtype])
+    return {asked: f"{as_given(model.name)} ({version_of(model)}, {dtype})"}
+
+
+def _name_of(device: "torch.device") -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU"
+
+
+# -------------------------------------------------------------------- kept beside the parts
+
+
+def keep(place: Table | RunFolder, made_with: Record) -> None:
+    """Write a record beside the rows of a table, or in a classifier's folder. Raises FullDiskError."""
+    folder, name = _folder(place), f"{_PREFIX}{content_id(*map(str, sorted(made_with.items())))[:12]}.json"
+    if not folder.has_file(name):
+        folder.write_json(made_with, name)
+
+
+def records(place: Table | RunFolder) -> list[Record]:
+    """The records that are kept there, in the order of their names; none of what older releases made."""
+    folder = _folder(place)
+    found = folder.fs.get_file_info(pafs.FileSelector(folder.file(), allow_not_found=True))
+    names = sorted(posixpath.basename(info.path) for info in found)
+    kept = (folder.read_json(name) for name in names if name.startswith(_PREFIX) and name.endswith(".json"))
+    return [record for record in kept if record is not None]
+
+
+def lines(places: Iterable[Table | RunFolder]) -> list[str]:
+    """The records that are kept in some places, each as a line for a person."""
+    found = {
+        f"{kept['stage']}: {', '.join(value for key, value in kept.items() if key != 'stage')}"
+        for place in places
+        for kept in records(place)
+    }
+    return sorted(found)
+
+
+def take_over(target: Table, older: Table) -> None:
+    """Keep the records of a table whose rows go on in another one."""
+    for made_with in records(older):
+        keep(target, made_with)
+
+
+def _folder(place: Table | RunFolder) -> RunFolder:
+    return RunFolder(place.uri) if isinstance(place, Table) else place
+
+
+# -------------------------------------------------------------------- told
+
+
+_told: set[tuple[str, tuple[str, str]]] = set()  # what a run has heard of a table
+
+
+def tell(table: Table, now: Sequence[Record], earlier: Sequence[Record], there: int) -> None:
+    """Say, once in a process, where workers of a pass differ from each other or from how rows were made before.
+
+    now: the records of the workers so far. earlier, there: of the table before, and how many rows that has.
+    """
+    ours = now[-1]
+    before = difference(ours, earlier) if there else None
+    said = before or difference(ours, now)
+    if said is None or (table.uri, said) in _told:
+        return
+    _told.add((table.uri, said))  # the next pass over the table finds these rows as well
+    theirs, mine = said
+    if before:
+        these = f"{'some of ' if ours in earlier else ''}the {table.name} that are there ({there})"
+        say(f"{ours['stage']}: {these} were made with {theirs}; those to come with {mine}")
+    else:
+        say(f"{ours['stage']}: its workers differ: some have {theirs}, others {mine}")
+
+
+def tell_of_training(name: str, now: Record, earlier: Sequence[Record]) -> None:
+    """Say where a training goes on with something else than what it was begun with."""
+    if said := difference(now, earlier):
+        say(f"train: {name}: begun with {said[0]}, goes on with {said[1]}")
+
+
+def difference(mine: Record, others: Iterable[Record]) -> tuple[str, str] | None:
+    """What others have otherwise, and what they have it instead of. What only one of them has does not count."""
+    theirs, ours = [], []
+    for other in others:
+        keys = [key for key, value in mine.items() if key != "stage" and other.get(key, value) != value]
+        theirs += [" and ".join(other[key] for key in keys)] if keys else []
+        ours += [mine[key] for key in keys]
+    return (" or ".join(dict.fromkeys(theirs)), " and ".join(dict.fromkeys(ours))) if theirs else None

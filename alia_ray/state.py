@@ -34,6 +34,10 @@ _SCORES = (
 )
 
 
+_HOW = frozenset({"arms", "equal_steps", "seed", "workers", "cpus_per_worker", "max_failures", "trackers"})
+"""Of `train`: what is trained and how fast, and what counts by itself; in no classifier's name."""
+
+
 @dataclass(frozen=True)
 class State:
     """A configuration and its run folder; the source's `listing` too, where it was listed for this command."""
@@ -319,8 +323,8 @@ class State:
 
         Arms that come to the same, such as a filter that drops nothing and none, have the same classifier.
         """
-        how = {"arms", "equal_steps", "seed", "workers", "cpus_per_worker", "max_failures", "trackers"}
-        train = self.training_settings(arm).model_dump(exclude=how)
+        unused = frozenset() if arm.augment == "color_jitter" else {"color_jitter"}
+        train = config.plain(self.training_settings(arm), without=_HOW | unused)
         ids = [examples.ids for examples in (*self.training_examples(arm), self.examples("val"))]
         digest = tables.content_id(*(example_id for part in ids for example_id in (*part, "|")), *self._labels)
         return config.fingerprint(train, arm.augment, self.settings.seed, digest)

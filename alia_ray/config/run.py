@@ -88,7 +88,8 @@ class Judge(Section):
     filters: list[Filter] = Field(["semantic"], description="which of the verdicts drop an edit")
     confidence_rule: ConfidenceRule = Field(
         "paper",
-        description="t of the predicted class (paper) or of the label (code), top_k, or within_domain",
+        description="t of the predicted class (paper) or of the label (code: the authors' newest commit), top_k, "
+        "or within_domain",
     )
     top_k: int = Field(2, ge=1, description="top_k: mislabelled when the label is not among the k likeliest")
     safety_checker: Model | None = Field(

@@ -3,6 +3,7 @@
 import json
 import os
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,7 +57,10 @@ def paint(folder: Path, split: str, count: int) -> Examples:
 
 
 def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on trainings log their checkpoints, and worker `rank` is killed in `epoch`, the first time."""
+    """From now on trainings log their checkpoints, and worker `rank` is killed in `epoch`, the first time.
+
+    All workers but the first see a run folder without checkpoints, as NFS shows it to another node for a while.
+    """
 
     def run_and_die(arguments):  # a closure: Ray sends it by value to the workers, which have the real `run`
         import os
@@ -65,16 +69,18 @@ def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPa
 
         import ray.train
 
-        from alia_ray.training import loop
+        from alia_ray.training import learner, loop
 
+        if ray.train.get_context().get_world_rank():
+            learner.last_state = lambda folder: None
         save, train_epoch = loop.save, loop._train_epoch
 
-        def save_and_log(learner, folder, history, score):
-            save(learner, folder, history, score)
+        def save_and_log(trained, folder, history, score):
+            save(trained, folder, history, score)
             with log.open("a") as lines:
                 lines.write(f"{len(history)}\n")
 
-        def train_epoch_and_die(learner, images, plan, number, job, weights):
+        def train_epoch_and_die(trained, images, plan, number, job, weights):
             marker = log.with_suffix(f".died-{epoch}")
             is_due = number + 1 == epoch and ray.train.get_context().get_world_rank() == rank
             if is_due and not marker.exists():
@@ -82,7 +88,7 @@ def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPa
                     time.sleep(0.05)  # until the first worker has saved the epoch before
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            return train_epoch(learner, images, plan, number, job, weights)
+            return train_epoch(trained, images, plan, number, job, weights)
 
         loop.save, loop._train_epoch = save_and_log, train_epoch_and_die
         loop.run(arguments)
@@ -197,6 +203,66 @@ def test_one_worker_and_two_agree_within_noise(whole, splits, tmp_path):
     alone, both = (history_of(folder) for folder in (tmp_path / "alone", whole / "first"))
     assert alone["val_class_balanced_accuracy"] == pytest.approx(both["val_class_balanced_accuracy"], abs=0.2)
     assert alone["epochs"][-1]["loss"] == pytest.approx(both["epochs"][-1]["loss"], abs=0.25)
+
+
+@pytest.mark.slow
+def test_two_workers_take_the_steps_of_one_where_classes_are_nine_to_one(
+    ray_cluster, splits, tmp_path, monkeypatch
+):
+    """A batch is all there is, so that both see the same batches; the network has no BatchNorm."""
+
+    def plain(architecture: str, weights: str, num_classes: int) -> torch.nn.Module:
+        from torch.nn import AdaptiveAvgPool2d, Conv2d, Flatten, Linear, ReLU, Sequential
+
+        return Sequential(Conv2d(3, 8, 3), ReLU(), AdaptiveAvgPool2d(2), Flatten(), Linear(32, num_classes))
+
+    def run_plain(arguments):  # a closure: Ray sends it by value
+        from alia_ray.training import learner, loop
+
+        learner.build_classifier = loop.build_classifier = plain
+        loop.run(arguments)
+
+    monkeypatch.setattr(loop, "build_classifier", plain)
+    monkeypatch.setattr(loop, "run", run_plain)
+    of_class = {name: [] for name in dataset.CLASSES[:2]}
+    for picture in dataset.layout("train", 62, bias=1.0):
+        of_class[picture.label].append(picture.origin)
+    common, rare = (sorted(ids) for ids in of_class.values())
+    uneven = replace(splits[0], ids=(*common[:27], *rare[:3]))
+    for workers in (1, 2):
+        same = {"flip": False, "batch_size": 30, "learning_rate": 0.5, "workers": workers}
+        fit(tmp_path, (uneven, splits[1]), f"by {workers}", **same)
+    alone, both = weights_of(tmp_path / "by 1"), weights_of(tmp_path / "by 2")
+    for name, value in alone.items():
+        torch.testing.assert_close(both[name], value, rtol=1e-4, atol=1e-5)
+    losses = ([record["loss"] for record in history_of(tmp_path / f"by {n}")["epochs"]] for n in (1, 2))
+    assert next(losses) == pytest.approx(next(losses), rel=1e-4)
+    assert [record["workers"] for record in history_of(tmp_path / "by 2")["epochs"]] == [2, 2, 2]
+
+
+@pytest.mark.slow
+def test_trainings_that_fail_are_told_and_hold_up_no_other_of_their_lane(ray_cluster, splits, tmp_path):
+    rows = pq.read_table(splits[1].table).to_pylist()
+    rows[0]["image"] = b"no picture"
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "broken.parquet")
+    broken = replace(splits[1], table=str(tmp_path / "broken.parquet"))
+    settings = SETTINGS.model_copy(update={"workers": 1, "epochs": 2})
+    trainings = [
+        Training(name, str(tmp_path / "out" / name), splits[:1], (val,), dataset.CLASSES, how, "none", 3)
+        for name, val, how in [
+            ("diverges", splits[1], settings.model_copy(update={"learning_rate": 1e30})),
+            ("reads", broken, settings),
+            ("is fine", splits[1], settings),
+        ]
+    ]
+    with pytest.raises(StageError) as raised:
+        train_classifiers(trainings, Cluster(1, 0))  # one lane
+    assert "diverges: FloatingPointError: loss or weights of epoch 1 are not finite; lower" in str(raised.value)
+    assert "reads: DecodeError: " in str(raised.value)
+    assert "is fine" not in str(raised.value)
+    assert len(history_of(tmp_path / "out" / "is fine")["epochs"]) == 2
+    train_classifiers([replace(trainings[0], settings=settings), trainings[2]], Cluster(1, 0))  # mended
+    assert len(history_of(tmp_path / "out" / "diverges")["epochs"]) == 2
 
 
 @pytest.mark.slow

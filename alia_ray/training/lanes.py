@@ -83,7 +83,7 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
         return
     lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster, _most_needs(todo, cluster)))
     jobs = _jobs(todo)
-    _remove_notes(RunFolder(todo[0].out).parent)
+    _sweep(RunFolder(todo[0].out).parent)
     pool = ThreadPoolExecutor(len(lanes))
     try:
         futures = [pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster) for lane in lanes]
@@ -202,11 +202,19 @@ def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
     return jobs
 
 
-def _remove_notes(folder: RunFolder) -> None:
-    """Delete what the lanes of killed runs left; not what is new, which another run may need at this moment."""
+def _sweep(folder: RunFolder) -> None:
+    """Delete what killed runs left: the notes of lanes, and checkpoints of trainings that were finished.
+
+    Not notes that are new, which another run may need at this moment.
+    """
+    from alia_ray.training.checkpoints import drop_checkpoints  # not above: torch takes seconds to import
+
     for info in folder.fs.get_file_info(pafs.FileSelector(folder.file(), allow_not_found=True)):
-        if info.base_name.startswith(_NOTES) and is_stale(info):
-            _delete(folder, info.path)
+        if info.base_name.startswith(_NOTES):
+            if is_stale(info):
+                _delete(folder, info.path)
+        elif folder.has_file(info.base_name, HISTORY):
+            drop_checkpoints(RunFolder(folder.uri(info.base_name)))
 
 
 def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster) -> dict[str, str]:
@@ -270,6 +278,6 @@ def _try(first: Training, jobs: Sequence["Job"], cluster: Cluster) -> Failure | 
 
 
 def _delete(folder: RunFolder, path: str) -> None:
-    """Delete the notes of a lane. What cannot be deleted now is stale for a later run, and hides no error."""
-    with suppress(OSError):  # none is there where the workers never came up
+    """Delete a folder, there or not. What cannot be deleted now is left to a later run, and hides no error."""
+    with suppress(OSError):
         folder.fs.delete_dir(path)

@@ -67,14 +67,18 @@ class Workers:
         return None
 
 
+def about(tmp_path: Path, **changes: object) -> list[tuple]:
+    """Three trainings, as `Training` and `Job` take them."""
+    settings, examples = Train(**changes), (Examples("t", "image_id", ("a",)),)
+    return [(name, str(tmp_path / name), examples, examples, ("a",), settings, "none", 0) for name in "abc"]
+
+
 def run_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: dict[str, list[Failure]], **changes):
     workers = Workers(failures)
     monkeypatch.setattr(lanes, "_try", workers)
-    settings, examples = Train(**changes), (Examples("t", "image_id", ("a",)),)
-    about = [(name, str(tmp_path / name), examples, examples, ("a",), settings, "none", 0) for name in "abc"]
-    reasons = lanes._run_lane(
-        [Training(*each) for each in about], [Job(*each, None) for each in about], Cluster(1, 0)
-    )
+    trainings = about(tmp_path, **changes)
+    lane = [Training(*each) for each in trainings]
+    reasons = lanes._run_lane(lane, [Job(*each, None) for each in trainings], Cluster(1, 0))
     return workers.tried, {Path(out).name: reason for out, reason in reasons.items()}
 
 
@@ -85,6 +89,16 @@ def test_a_training_that_always_fails_is_passed_over_after_its_second_try(tmp_pa
     tried, reasons = run_lane(tmp_path, monkeypatch, {"a": [ERROR] * 9}, max_failures=5)
     assert [name for name, _ in tried] == ["a", "a", "b", "c"]
     assert reasons == {"a": "it is not finite"}
+
+
+def test_the_next_run_tries_again_what_failed_and_nothing_else(tmp_path, monkeypatch):
+    run_lane(tmp_path, monkeypatch, {"b": [ERROR] * 2})
+    monkeypatch.setattr(lanes, "_follow", lambda todo, futures: [future.result() for future in futures])
+    monkeypatch.setattr(lanes, "_jobs", lambda todo: {each.out: Job(*vars(each).values(), None) for each in todo})
+    monkeypatch.setattr(lanes, "_try", workers := Workers({}))
+    trainings = [Training(*each) for each in about(tmp_path)]
+    lanes.train_classifiers(trainings, Cluster(1, 0))
+    assert workers.tried == [("b", True)]
 
 
 def test_lost_workers_are_counted_for_each_training(tmp_path, monkeypatch):

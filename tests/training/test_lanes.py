@@ -261,8 +261,6 @@ def test_trainings_that_fail_are_told_and_hold_up_no_other_of_their_lane(ray_clu
     assert "reads: DecodeError: " in str(raised.value)
     assert "is fine" not in str(raised.value)
     assert len(history_of(tmp_path / "out" / "is fine")["epochs"]) == 2
-    train_classifiers([replace(trainings[0], settings=settings), trainings[2]], Cluster(1, 0))  # mended
-    assert len(history_of(tmp_path / "out" / "diverges")["epochs"]) == 2
 
 
 @pytest.mark.slow
@@ -310,14 +308,33 @@ def test_a_training_whose_workers_never_came_up_says_why(tmp_path, monkeypatch):
 
 
 def test_what_the_lanes_of_a_killed_run_left_is_deleted(tmp_path):
-    for name in (".lane-old", ".lane-of-today", "abc"):
-        (tmp_path / name).mkdir()
+    for name in (".lane-old", ".lane-of-today", "abc/checkpoints", "under-way/checkpoints"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / ".lane-old" / "snapshot.json").write_text("{}")
-    for name in (".lane-old", "abc"):
+    (tmp_path / "abc" / "history.json").write_text("{}")  # killed just before it dropped its checkpoints
+    for name in (".lane-old", "abc", "under-way"):
         os.utime(tmp_path / name, (1e9, 1e9))
-    lanes._remove_notes(RunFolder(str(tmp_path)))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lane-of-today", "abc"]
-    lanes._remove_notes(RunFolder(str(tmp_path / "nowhere")))
+    lanes._sweep(RunFolder(str(tmp_path)))
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == {".lane-of-today", "abc", "abc/history.json", "under-way", "under-way/checkpoints"}
+    lanes._sweep(RunFolder(str(tmp_path / "nowhere")))
+
+
+def test_notes_that_cannot_be_deleted_hide_no_reason(tmp_path, monkeypatch):
+    class Loses:
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            pass
+
+        def fit(self) -> None:
+            raise ray.train.TrainingFailedError("the workers are gone")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("the notes are not yours")
+
+    monkeypatch.setattr("ray.train.torch.TorchTrainer", Loses)
+    monkeypatch.setattr(lanes.ray, "put", lambda job: job)
+    monkeypatch.setattr(RunFolder, "fs", SimpleNamespace(delete_dir=refuse))
+    assert lanes._try(training(tmp_path / "alia"), [None], Cluster(3, 0)).reason == "the workers are gone"
 
 
 def test_the_person_reads_how_trainings_come_on_and_what_became_of_each(tmp_path, monkeypatch, capsys):

@@ -34,12 +34,12 @@ def failure_of(error: TrainingFailedError) -> Failure:
 
     failures = getattr(error, "worker_failures", {})
     if not failures:
-        return Failure(str(error), of_group=True)
+        return Failure(one_line(error), of_group=True)
     raised = [failures[rank] for rank in sorted(failures)]
     lost = [each for each in raised if type(each).__module__.startswith("ray.")]
     if lost:
-        memory = out_of_memory(str(lost[0]))
-        return Failure(memory or str(lost[0]), is_lost=memory is None)
+        full = next(filter(None, (out_of_memory(str(each)) for each in lost)), None)
+        return Failure(full or one_line(lost[0]), is_lost=full is None)
     first = raised[0]
     if isinstance(first, torch.OutOfMemoryError):
         hint = "lower train.batch_size or train.image_size"

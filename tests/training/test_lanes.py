@@ -24,7 +24,7 @@ from alia_ray.models.classifier import load_classifier
 from alia_ray.models.naming import resolve
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.training import lanes, loop
-from alia_ray.training.examples import Examples, load, shard
+from alia_ray.training.examples import Examples, load
 from alia_ray.training.lanes import Training, _lanes, check_trainable, train_classifiers
 
 SETTINGS = Train(
@@ -380,20 +380,6 @@ def test_what_cannot_be_trained_is_refused_before_anything_starts():
         with pytest.raises(ConfigError, match=message):
             check_trainable(training(train, val, **change), cluster)
     check_trainable(training(9, 9), Cluster(2, 0))  # all CPUs may be the workers'
-
-
-def test_shards_share_out_every_example_once_whatever_the_order():
-    sources = [examples(7), Examples("edits", "edit_id", ("e2", "e1", "e0"))]
-    shards = [shard(sources, rank, 3, seed=5) for rank in range(3)]
-    sizes = [sum(len(part.ids) for part in parts) for parts in shards]
-    assert sorted(sizes) == [3, 3, 4]
-    for number, source in enumerate(sources):
-        together = [key for parts in shards for key in parts[number].ids]
-        assert sorted(together) == sorted(source.ids)
-        assert shards[0][number].table == source.table
-    backwards = [Examples(s.table, s.key, s.ids[::-1]) for s in sources]
-    assert shard(backwards, 1, 3, seed=5) == shards[1]
-    assert shard(sources, 1, 3, seed=6) != shards[1]
 
 
 def test_examples_are_read_in_their_order_and_missing_ones_are_named(tmp_path):

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
@@ -84,11 +85,14 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster, _most_needs(todo, cluster)))
     jobs = _jobs(todo)
     _sweep(RunFolder(todo[0].out).parent)
-    pool = ThreadPoolExecutor(len(lanes))
+    pool, stop = ThreadPoolExecutor(len(lanes)), Event()
     try:
-        futures = [pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster) for lane in lanes]
+        futures = [
+            pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster, stop) for lane in lanes
+        ]
         _follow(todo, futures)
     finally:
+        stop.set()
         pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
 
 
@@ -217,13 +221,13 @@ def _sweep(folder: RunFolder) -> None:
             drop_checkpoints(RunFolder(folder.uri(info.base_name)))
 
 
-def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster) -> dict[str, str]:
-    """Train the jobs of a lane, each until it is finished or has failed too often.
+def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster, stop: Event) -> dict[str, str]:
+    """Train the jobs of a lane, each until it is finished or has failed too often, and try none after `stop`.
 
     Returns the reasons of those that failed, by their folders; the others are trained.
     """
     todo, tries, failed = list(zip(lane, jobs, strict=True)), Counter[tuple[str, bool]](), {}
-    while todo:
+    while todo and not stop.is_set():
         failure = _try(todo[0][0], [job for _, job in todo], cluster)
         if failure is None:
             break

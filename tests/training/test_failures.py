@@ -2,6 +2,7 @@
 
 import errno
 from pathlib import Path
+from threading import Event
 
 import pytest
 import ray.train
@@ -73,12 +74,19 @@ def about(tmp_path: Path, **changes: object) -> list[tuple]:
     return [(name, str(tmp_path / name), examples, examples, ("a",), settings, "none", 0) for name in "abc"]
 
 
-def run_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: dict[str, list[Failure]], **changes):
+def run_lane(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: dict[str, list[Failure]],
+    stop: Event | None = None,
+    **changes: object,
+) -> tuple[list[tuple[str, bool]], dict[str, str]]:
+    """What is tried, and the reasons of the trainings that failed."""
     workers = Workers(failures)
     monkeypatch.setattr(lanes, "_try", workers)
     trainings = about(tmp_path, **changes)
     lane = [Training(*each) for each in trainings]
-    reasons = lanes._run_lane(lane, [Job(*each, None) for each in trainings], Cluster(1, 0))
+    reasons = lanes._run_lane(lane, [Job(*each, None) for each in trainings], Cluster(1, 0), stop or Event())
     return workers.tried, {Path(out).name: reason for out, reason in reasons.items()}
 
 
@@ -117,6 +125,12 @@ def test_after_a_gpu_was_full_the_images_of_that_training_stay_in_main_memory(tm
     tried, reasons = run_lane(tmp_path, monkeypatch, {"b": [full]})
     assert tried == [("a", True), ("b", True), ("b", False), ("c", True)]
     assert reasons == {}
+
+
+def test_after_an_interrupt_no_group_of_workers_is_started(tmp_path, monkeypatch):
+    stop = Event()
+    stop.set()
+    assert run_lane(tmp_path, monkeypatch, {}, stop) == ([], {})
 
 
 def test_where_no_worker_ever_came_up_all_the_rest_of_a_lane_failed_for_it(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import os
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -304,7 +305,7 @@ def test_a_training_whose_workers_never_came_up_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr("ray.train.torch.TorchTrainer", NoRoom)
     monkeypatch.setattr(lanes.ray, "put", lambda job: job)
     lane = [training(tmp_path / "alia")]
-    assert lanes._run_lane(lane, [None], Cluster(3, 0)) == {lane[0].out: "no node has room for a worker"}
+    assert lanes._run_lane(lane, [None], Cluster(3, 0), Event()) == {lane[0].out: "no node has room for a worker"}
 
 
 def test_what_the_lanes_of_a_killed_run_left_is_deleted(tmp_path):

@@ -1,4 +1,4 @@
-"""What the workers of a lane do: train one job after the other. Ray Train starts them; after a failure they are new.
+"""What the workers of a lane do, when Ray Train has started them: train one job after the other.
 
 Everything random in an epoch comes from a seed of (run seed, epoch, rank), and an epoch ends in a checkpoint, so
 a training that was interrupted goes on as the uninterrupted one would have. A step's loss is the mean over the

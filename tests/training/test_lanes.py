@@ -199,14 +199,6 @@ def test_lost_workers_and_a_lost_driver_change_nothing(whole, splits, tmp_path, 
 
 
 @pytest.mark.slow
-def test_one_worker_and_two_agree_within_noise(whole, splits, tmp_path):
-    fit(tmp_path, splits, "alone", workers=1)
-    alone, both = (history_of(folder) for folder in (tmp_path / "alone", whole / "first"))
-    assert alone["val_class_balanced_accuracy"] == pytest.approx(both["val_class_balanced_accuracy"], abs=0.2)
-    assert alone["epochs"][-1]["loss"] == pytest.approx(both["epochs"][-1]["loss"], abs=0.25)
-
-
-@pytest.mark.slow
 def test_two_workers_take_the_steps_of_one_where_classes_are_nine_to_one(
     ray_cluster, splits, tmp_path, monkeypatch
 ):

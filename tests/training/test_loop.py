@@ -94,3 +94,32 @@ def test_validation_measures_as_the_evaluation_does(monkeypatch):
     assert found["val_accuracy"] == pytest.approx(wanted["accuracy"])
     assert found["val_class_balanced_accuracy"] == pytest.approx(wanted["class_balanced_accuracy"])
     assert found["val_macro_f1"] == pytest.approx(wanted["macro_f1"])
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A group of this process alone, as a single worker has it."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("rate", [0.1, 1e38])
+def test_an_epoch_whose_last_step_ruins_the_weights_fails_although_its_loss_is_finite(alone, rate):
+    settings = loop.config.Train(image_size=8, learning_rate=rate)
+    job = loop.Job("t", "t", (), (), ("a", "b"), settings, "none", 0, None)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
+    with torch.no_grad():
+        model[1].weight.mul_(1e3)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1.0, weight_decay=10.0)
+    learner = loop.Learner(model, optimiser, torch.amp.GradScaler("cpu", enabled=False), torch.device("cpu"))
+    images = Images(torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+
+    def train_epoch() -> dict[str, float]:
+        return loop._train_epoch(learner, images, (torch.arange(4),), 0, job, torch.ones(2))
+
+    if rate < 1:
+        assert math.isfinite(train_epoch()["loss"])
+        return
+    with pytest.raises(FloatingPointError, match="loss or weights of epoch 1 are not finite; lower"):
+        train_epoch()

@@ -320,7 +320,8 @@ class State:
 
         Arms that come to the same, such as a filter that drops nothing and none, have the same classifier.
         """
-        train = config.plain(self.training_settings(arm), without=_HOW)
+        unused = frozenset() if arm.augment == "color_jitter" else {"color_jitter"}
+        train = config.plain(self.training_settings(arm), without=_HOW | unused)
         ids = [examples.ids for examples in (*self.training_examples(arm), self.examples("val"))]
         seen = [example_id for part in ids for example_id in (*part, "|")] + self._labels(arm)
         return config.fingerprint(train, arm.augment, self.settings.seed, tables.content_id(*seen))

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
-from pathlib import Path
 from urllib.request import Request, urlopen
 
 from alia_ray.checks.models import unknown_names
@@ -85,16 +84,17 @@ def _missing_weights(train: Train) -> Iterator[str]:
 
 
 def _missing_imagenet(architecture: str) -> Iterator[str]:
-    """Weights of torchvision that are neither here nor to be had; the driver of a run loads them."""
-    from torch.hub import get_dir  # not above: torch takes seconds to import
-    from torchvision.models import get_model_weights
+    """Weights of torchvision that are not to be had, or not what they should be; a driver loads them."""
+    from alia_ray.models import imagenet  # not above: torch takes seconds to import
 
     try:
-        url = next(iter(get_model_weights(architecture))).url
+        url = imagenet.url_of(architecture)
     except ValueError:  # no such architecture, which is said already
         return
-    place = Path(get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    place = imagenet.cached(url)
     if place.is_file():
+        if problem := imagenet.tampered(place):
+            yield f"train.weights: {problem}"
         return
     try:
         urlopen(Request(url, method="HEAD"), timeout=_PATIENCE_S).close()

@@ -6,21 +6,20 @@ from alia_ray.config.llm import Llm
 from alia_ray.config.run import (
     Caption,
     Config,
-    Crop,
     Discover,
     Experiment,
     Judge,
-    Pixels,
     Run,
-    Train,
     as_yaml,
     load_config,
     parse_config,
 )
 from alia_ray.config.sections import ConfigError, Model, Pool, Section
+from alia_ray.config.train import ColorJitter, Crop, Metric, Pixels, Train
 
 __all__ = [
     "Caption",
+    "ColorJitter",
     "Config",
     "ConfigError",
     "Crop",
@@ -29,6 +28,7 @@ __all__ = [
     "Experiment",
     "Judge",
     "Llm",
+    "Metric",
     "Model",
     "Pixels",
     "Pool",

@@ -15,17 +15,12 @@ from alia_ray.config.arms import ARMS
 from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.config.llm import Llm
-from alia_ray.config.places import Place, Weights
+from alia_ray.config.places import Place
 from alia_ray.config.reading import read_yaml
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.config.source import Source
+from alia_ray.config.train import ArmName, Train
 from alia_ray.errors import one_line
-
-
-def _known_arm(name: str) -> str:
-    if name not in ARMS:
-        raise ValueError(f"there is no arm {name!r}; there are {', '.join(ARMS)}")
-    return name
 
 
 def _has_one_place(prompt: str) -> str:
@@ -34,7 +29,6 @@ def _has_one_place(prompt: str) -> str:
     return prompt
 
 
-ArmName = Annotated[str, AfterValidator(_known_arm)]
 Prompt = Annotated[str, AfterValidator(_has_one_place)]
 Prompts = Annotated[list[Prompt], Field(min_length=1)]
 
@@ -94,7 +88,8 @@ class Judge(Section):
     filters: list[Filter] = Field(["semantic"], description="which of the verdicts drop an edit")
     confidence_rule: ConfidenceRule = Field(
         "paper",
-        description="t of the predicted class (paper) or of the label (code), top_k, or within_domain",
+        description="t of the predicted class (paper) or of the label (code: the authors' newest commit), top_k, "
+        "or within_domain",
     )
     top_k: int = Field(2, ge=1, description="top_k: mislabelled when the label is not among the k likeliest")
     safety_checker: Model | None = Field(
@@ -127,71 +122,6 @@ class Baselines(Section):
 
     user_prompts: Prompts = Field(["a photo of a {}"], description="of alia_user_prompts and text_to_image")
     text_to_image: TextToImage = TextToImage()
-
-
-class Crop(Section):
-    """A part of each image: it is squeezed to a square of `square` pixels, of which a rectangle is kept."""
-
-    square: int = Field(448, ge=8)
-    top: int = Field(0, ge=0)
-    left: int = Field(0, ge=0)
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-
-    @model_validator(mode="after")
-    def _lies_inside(self) -> "Crop":
-        if self.top + self.height > self.square or self.left + self.width > self.square:
-            raise ValueError(f"the rectangle must lie within the square of {self.square} pixels")
-        return self
-
-
-class Pixels(Section):
-    """What a classifier sees of an image."""
-
-    image_size: int = Field(224, ge=8)
-    crop: Crop | None = Field(None, description="cut this out first, as iWildCam's camera banner wants it")
-    normalise: bool = Field(True, description="to ImageNet's mean and deviation")
-
-
-class Train(Pixels):
-    """Fine-tuning the classifier, data-parallel on Ray Train (paper, section 4)."""
-
-    arms: list[ArmName] = Field(["original", "alia"])
-    seed: int | None = Field(None, description="of the weights, the batches and the draw of edits; none: run.seed")
-    architecture: str = "resnet50"
-    weights: Weights = Field(
-        "imagenet",
-        description="what training starts from: imagenet, none, or the folder of a classifier of the same "
-        "architecture, as a run leaves them under classifiers/; its last layer is left out",
-    )
-    epochs: int = Field(100, ge=1)
-    batch_size: int = Field(128, ge=1, description="over all workers")
-    learning_rate: float = Field(0.001, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
-    workers: int = Field(1, ge=1)
-    cpus_per_worker: float = Field(1.0, gt=0)
-    max_failures: int = Field(2, ge=0, description="how often a lost worker is replaced")
-    trackers: list[Literal["wandb", "mlflow"]] = Field(
-        [], description="beside TensorBoard's files; must be installed"
-    )
-    equal_steps: bool = Field(
-        False, description="every arm takes as many steps as the original: fewer epochs where images were added"
-    )
-
-    @property
-    def pixels(self) -> Pixels:
-        """What the classifier sees of an image."""
-        return Pixels(image_size=self.image_size, crop=self.crop, normalise=self.normalise)
-
-    @model_validator(mode="after")
-    def _batches_divide(self) -> "Train":
-        if self.batch_size % self.workers:
-            raise ValueError(
-                f"batch_size={self.batch_size} is over all workers, so it must be a multiple of "
-                f"workers={self.workers}"
-            )
-        return self
 
 
 class Experiment(Section):

@@ -6,7 +6,7 @@ training images of the class get for it: an edit of label y, predicted as c, is 
 p > t_y, and *mislabelled* when c differs from y and p > t. The rules differ in the t of "mislabelled":
 
     paper   t of the predicted class c
-    code    t of the edit's own label y, as in the authors' published code
+    code    t of the edit's own label y, as in the newest commit of the authors' code
     top_k   no threshold: mislabelled when y is not among the k likeliest classes (as SaSPA does)
 
 and, of our own,

@@ -11,12 +11,12 @@ import numpy as np
 import safetensors.torch
 import torch
 import torchvision
-from PIL import Image
 from torchvision.transforms.v2 import functional as image_ops
 
 from alia_ray.config import Pixels
-from alia_ray.images import decode_rgb, fit_square
+from alia_ray.images import decode_rgb, fit_square, squeeze
 from alia_ray.models.batches import as_batch, middle
+from alia_ray.models.imagenet import imagenet_weights
 from alia_ray.models.loading import pick_device
 from alia_ray.models.naming import resolve
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
@@ -62,7 +62,10 @@ class Classifier:
             images = image_ops.crop(images, crop.top, crop.left, crop.height, crop.width)
             images = _resize(images, [size, size])
         elif images.shape[-2:] != (size, size):
-            images = middle(images, (size, size)).clamp(0, 1)
+            if self.pixels.resize == "squash":
+                images = _resize(images, [size, size])
+            else:
+                images = middle(images, (size, size)).clamp(0, 1)
         return prepare(images, self.pixels)
 
 
@@ -78,14 +81,14 @@ def build_classifier(architecture: str, weights: str, num_classes: int) -> torch
     first weights torchvision published for it ("imagenet", for ResNets those of the paper), or from a saved
     classifier: its folder, or `miniature:NAME`.
     Raises ValueError for an unknown architecture or a classifier of another one, FileNotFoundError where there is
-    none, and OSError when the ImageNet weights are neither cached nor to be downloaded.
+    none, and what `imagenet_weights` raises.
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"train.architecture: {architecture!r} is none of {', '.join(ARCHITECTURES)}")
     model = torchvision.models.get_model(architecture, weights=None, num_classes=num_classes)
     if weights != "none":
         last_layer = list(model.state_dict())[-1].rpartition(".")[0] + "."
-        known = _imagenet_weights(architecture) if weights == "imagenet" else _saved_weights(weights, architecture)
+        known = imagenet_weights(architecture) if weights == "imagenet" else _saved_weights(weights, architecture)
         body = {name: value for name, value in known.items() if not name.startswith(last_layer)}
         model.load_state_dict(body, strict=False)
     return model
@@ -98,18 +101,6 @@ def _saved_weights(name: str, architecture: str) -> dict[str, torch.Tensor]:
     if description["architecture"] != architecture:
         raise ValueError(f"train.weights: {name} holds a {description['architecture']}, not a {architecture}")
     return _tensors(source)
-
-
-def _imagenet_weights(architecture: str) -> dict[str, torch.Tensor]:
-    source = next(iter(torchvision.models.get_model_weights(architecture)))
-    try:
-        return source.get_state_dict(progress=False, check_hash=True)
-    except OSError as error:
-        file = source.url.rpartition("/")[2]
-        raise OSError(
-            f"train.weights: the ImageNet weights of {architecture} cannot be downloaded ({error}); set "
-            f"train.weights to none, or place {file} in {torch.hub.get_dir()}/checkpoints"
-        ) from error
 
 
 def save_classifier(
@@ -158,17 +149,16 @@ def prepare(images: torch.Tensor, pixels: Pixels) -> torch.Tensor:
 
 
 def pixels_for_training(encoded: bytes, pixels: Pixels) -> torch.Tensor:
-    """Decode an image and crop it: uint8 (3, image_size, image_size).
+    """Decode an image and make a square of it, as `pixels` says: uint8 (3, image_size, image_size).
 
-    Without a `crop` the shorter side is resized and the middle kept. Raises alia_ray.images.DecodeError.
+    Raises alia_ray.images.DecodeError.
     """
     picture, size, crop = decode_rgb(encoded), pixels.image_size, pixels.crop
     if crop is None:
-        picture = fit_square(picture, size)
+        picture = squeeze(picture, (size, size)) if pixels.resize == "squash" else fit_square(picture, size)
     else:
         box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
-        squeezed = picture.resize((crop.square, crop.square), Image.Resampling.BICUBIC)
-        picture = squeezed.crop(box).resize((size, size), Image.Resampling.BICUBIC)
+        picture = squeeze(squeeze(picture, (crop.square, crop.square)).crop(box), (size, size))
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 

@@ -15,24 +15,23 @@ import torch
 
 from alia_ray.store.run_folder import RunFolder
 
-SCORE = "val_class_balanced_accuracy"
 CHECKPOINTS, _STATE = "checkpoints", "state.json"
 
 Tensors = dict[str, torch.Tensor]
 
 
-def best_epoch(history: list[dict[str, Any]]) -> int:
-    """The epoch of the highest validation score; of equal ones the latest."""
-    return max(history, key=lambda record: (record[SCORE], record["epoch"]))["epoch"]
+def best_epoch(history: list[dict[str, Any]], score: str) -> int:
+    """The epoch whose record has the highest `score`; of equal ones the latest."""
+    return max(history, key=lambda record: (record[score], record["epoch"]))["epoch"]
 
 
-def save_checkpoint(folder: RunFolder, tensors: Tensors, state: dict[str, Any]) -> None:
-    """Keep the tensors after the last epoch of `state["history"]`, and drop those no longer needed."""
+def save_checkpoint(folder: RunFolder, tensors: Tensors, state: dict[str, Any], score: str) -> None:
+    """Keep the tensors after the last and the best epoch of `state["history"]`, and drop the others."""
     history = state["history"]
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     folder.write_bytes(safetensors.torch.save(on_cpu), CHECKPOINTS, _tensors_of(len(history)))
     folder.write_json(state, CHECKPOINTS, _STATE)
-    needed = {_tensors_of(len(history)), _tensors_of(best_epoch(history)), _STATE}
+    needed = {_tensors_of(len(history)), _tensors_of(best_epoch(history, score)), _STATE}
     for info in folder.fs.get_file_info(pafs.FileSelector(folder.file(CHECKPOINTS))):
         if posixpath.basename(info.path) not in needed:
             folder.fs.delete_file(info.path)

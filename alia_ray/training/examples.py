@@ -66,23 +66,26 @@ def load(examples: Sequence[Examples], pixels: Pixels, threads: int) -> Loaded:
     """
     import torch  # not above: the driver shares out ids and needs none
 
-    parts = [_load_table(source, pixels, threads) for source in examples if source.ids]
-    if not parts:
-        return Loaded(torch.empty((0, 3, pixels.image_size, pixels.image_size), dtype=torch.uint8), [], [])
+    sizes = [len(source.ids) for source in examples]
+    shape = (sum(sizes), 3, pixels.image_size, pixels.image_size)
+    decoded = torch.empty(shape, dtype=torch.uint8)  # of all tables: to join theirs would take it twice
+    parts = [
+        _load_table(source, pixels, threads, part)
+        for source, part in zip(examples, decoded.split(sizes), strict=True)
+        if source.ids
+    ]
     return Loaded(
-        torch.cat([part.pixels for part in parts]) if len(parts) > 1 else parts[0].pixels,
+        decoded,
         [label for part in parts for label in part.labels],
         [group for part in parts for group in part.groups],
     )
 
 
-def _load_table(examples: Examples, pixels: Pixels, threads: int) -> Loaded:
-    import torch
-
+def _load_table(examples: Examples, pixels: Pixels, threads: int, decoded: "torch.Tensor") -> Loaded:
+    """Read and decode the examples of a table into `decoded`, uint8 (N, 3, S, S)."""
     from alia_ray.models.classifier import pixels_for_training
 
     places = {key: place for place, key in enumerate(examples.ids)}
-    decoded = torch.empty((len(places), 3, pixels.image_size, pixels.image_size), dtype=torch.uint8)
     labels: list[str | None] = [None] * len(places)
     groups: list[str | None] = [None] * len(places)
 

@@ -10,21 +10,24 @@ Trainings are shared out among *lanes*, as many as the cluster has room for. A l
 workers train one job after the other: starting a worker group costs half a minute of imports, and more than a
 small training itself.
 
-The test split never comes here: the epoch is chosen by class-balanced accuracy on validation examples.
+A training that fails is tried again, then passed over, so that it holds up no other; all are told at the end.
+
+The test split never comes here: the epoch is chosen by `train.select_by` on validation examples.
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 import ray
 import ray.train
 
-from alia_ray.cluster.failures import out_of_memory
 from alia_ray.cluster.memory import train_needs
 from alia_ray.cluster.placement import Cluster, Needs, check_trainers, trainings_at_once
 from alia_ray.config import ConfigError, Train
@@ -33,6 +36,7 @@ from alia_ray.errors import StageError
 from alia_ray.progress import Progress, duration, number_of, say
 from alia_ray.store.run_folder import HISTORY, RunFolder, is_stale
 from alia_ray.training.examples import Examples, count
+from alia_ray.training.failures import Failure, failure_of
 
 if TYPE_CHECKING:
     from alia_ray.training.loop import Job
@@ -64,35 +68,43 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     """Train what is not finished, side by side where the cluster has room. All take the same workers.
 
     `history.json` of each: {"name", "architecture", "augment", "seed", "workers", "train_images", "val_images",
-    "best_epoch", "val_class_balanced_accuracy", "load_seconds", "seconds", "images_per_second", "epochs":
-    [{"epoch", "loss", "seconds", "images_per_second", "input_share", "val_accuracy",
-    "val_class_balanced_accuracy"}]}.
+    "best_epoch", "select_by", "val_class_balanced_accuracy", "load_seconds", "seconds", "images_per_second",
+    "epochs": [{"epoch", "workers", "loss", "seconds", "images_per_second", "input_share", "val_accuracy",
+    "val_class_balanced_accuracy", "val_macro_f1"}]}.
     `load_seconds` are those of reading and decoding, which is done once; `seconds` those of training alone, and
     `input_share` is the part of them that went into preparing batches.
 
-    Raises ConfigError for what cannot be trained or scheduled, before anything starts, and StageError when a lane
-    fails, after the others are done.
+    Raises ConfigError for what cannot be trained or scheduled, before anything starts, and StageError after all
+    others are done, which names each training that failed and says why. The next call tries those again.
     """
     for training in trainings:
         check_trainable(training, cluster)
-    todo = [each for each in trainings if RunFolder(each.out).read_json(HISTORY) is None]
+    todo = [each for each in trainings if not _is_finished(each.out)]
     if not todo:
         return
     lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster, _most_needs(todo, cluster)))
     jobs = _jobs(todo)
-    _remove_notes(RunFolder(todo[0].out).parent)
-    pool = ThreadPoolExecutor(len(lanes))
+    _sweep(RunFolder(todo[0].out).parent)
+    pool, stop = ThreadPoolExecutor(len(lanes)), Event()
     try:
-        futures = [pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster) for lane in lanes]
+        futures = [
+            pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster, stop) for lane in lanes
+        ]
         _follow(todo, futures)
     finally:
+        stop.set()
         pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
 
 
-def _follow(trainings: Sequence[Training], lanes: Sequence[Future[None]]) -> None:
+def _is_finished(out: str) -> bool:
+    """Whether the training into a folder is."""
+    return RunFolder(out).has_file(HISTORY)
+
+
+def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]]]) -> None:
     """Say how the trainings come on, by what they leave in the run folder, until the lanes have ended.
 
-    Raises what the first failed lane raised.
+    Raises StageError with what became of those that failed.
     """
     done, todo = {each.out: 0 for each in trainings}, list(trainings)
     epochs = sum(each.settings.epochs for each in trainings)
@@ -109,8 +121,18 @@ def _follow(trainings: Sequence[Training], lanes: Sequence[Future[None]]) -> Non
                 if history:
                     todo.remove(each)
                     say(_line(history))
-        for lane in lanes:
-            lane.result()
+        failed = {out: reason for lane in lanes for out, reason in lane.result().items()}
+    if failed:
+        raise StageError(_failures([(each.name, failed[each.out]) for each in trainings if each.out in failed]))
+
+
+def _failures(failed: Sequence[tuple[str, str]]) -> str:
+    """Every training that failed, by name, beside its reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in failed:
+        names.setdefault(reason, []).append(name)
+    told = "; ".join(f"{' and '.join(of_one)}: {reason}" for reason, of_one in names.items())
+    return f"train {told}; run it again to try what failed again"
 
 
 def _epochs_done(training: Training, history: dict[str, Any] | None) -> int:
@@ -184,19 +206,53 @@ def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
     return jobs
 
 
-def _remove_notes(folder: RunFolder) -> None:
-    """Delete what the lanes of killed runs left; not what is new, which another run may need at this moment."""
+def _sweep(folder: RunFolder) -> None:
+    """Delete what killed runs left: the notes of lanes, and checkpoints of trainings that were finished.
+
+    Not notes that are new, which another run may need at this moment.
+    """
+    from alia_ray.training.checkpoints import drop_checkpoints  # not above: torch takes seconds to import
+
     for info in folder.fs.get_file_info(pafs.FileSelector(folder.file(), allow_not_found=True)):
-        if info.base_name.startswith(_NOTES) and is_stale(info):
-            folder.fs.delete_dir(info.path)
+        if info.base_name.startswith(_NOTES):
+            if is_stale(info):
+                _delete(folder, info.path)
+        elif folder.has_file(info.base_name, HISTORY):
+            drop_checkpoints(RunFolder(folder.uri(info.base_name)))
 
 
-def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster) -> None:
-    """Run the workers of a lane under Ray Train. Raises StageError with the reason of the first that failed."""
+def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster, stop: Event) -> dict[str, str]:
+    """Train the jobs of a lane, each until it is finished or has failed too often, and try none after `stop`.
+
+    Returns the reasons of those that failed, by their folders; the others are trained.
+    """
+    todo, tries, failed = list(zip(lane, jobs, strict=True)), Counter[tuple[str, bool]](), {}
+    while todo and not stop.is_set():
+        failure = _try(todo[0][0], [job for _, job in todo], cluster)
+        if failure is None:
+            break
+        todo = [pair for pair in todo if not _is_finished(pair[0].out)]
+        if failure.of_group:
+            failed.update({training.out: failure.reason for training, _ in todo})
+            break
+        if not todo:
+            break
+        training, job = todo[0]  # workers take them in their order, so this is the one that failed
+        tries[training.out, failure.is_lost] += 1
+        if tries[training.out, failure.is_lost] > failure.retries(training.settings.max_failures):
+            failed[training.out] = failure.reason
+            todo.pop(0)
+        elif failure.of_gpu_memory:
+            todo[0] = training, replace(job, images_on_gpu=False)
+    return {out: reason for out, reason in failed.items() if not _is_finished(out)}
+
+
+def _try(first: Training, jobs: Sequence["Job"], cluster: Cluster) -> Failure | None:
+    """Run workers under Ray Train until all jobs are trained or something ends them."""
     from alia_ray.training import loop
     from alia_ray.training.trainer import Trainer
 
-    settings, folder = lane[0].settings, RunFolder(lane[0].out).parent
+    settings, folder = first.settings, RunFolder(first.out).parent
     notes = f"{_NOTES}{uuid.uuid4().hex}"  # where Ray Train keeps its own; nothing that we need again
     trainer = Trainer(
         loop.run,
@@ -210,24 +266,21 @@ def _run_lane(lane: Sequence[Training], jobs: Sequence["Job"], cluster: Cluster)
             name=notes,
             storage_path=folder.file(),
             storage_filesystem=folder.fs,
-            failure_config=ray.train.FailureConfig(
-                max_failures=settings.max_failures * len(lane), controller_failure_limit=_PLACEMENT_MINUTES
-            ),
+            # no failure here: which job is to blame, and whether to try it again, is not Ray Train's to know
+            failure_config=ray.train.FailureConfig(controller_failure_limit=_PLACEMENT_MINUTES),
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        unfinished = (each.name for each in lane if RunFolder(each.out).read_json(HISTORY) is None)
-        raise StageError(f"train {next(unfinished, lane[-1].name)}: {_reason(error)}") from error
+        return failure_of(error)
     finally:
-        with suppress(FileNotFoundError):  # where the workers never came up there is none
-            folder.fs.delete_dir(folder.file(notes))
+        _delete(folder, folder.file(notes))
+    return None
 
 
-def _reason(error: ray.train.TrainingFailedError) -> str:
-    """The first lost worker's own error, or Ray Train's."""
-    failures = getattr(error, "worker_failures", {})
-    reason = str(failures[min(failures)] if failures else error)
-    return out_of_memory(reason) or reason
+def _delete(folder: RunFolder, path: str) -> None:
+    """Delete a folder, there or not. What cannot be deleted now is left to a later run, and hides no error."""
+    with suppress(OSError):
+        folder.fs.delete_dir(path)

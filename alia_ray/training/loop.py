@@ -1,7 +1,8 @@
-"""What the workers of a lane do: train one job after the other. Ray Train starts them, and again if one is lost.
+"""What the workers of a lane do, when Ray Train has started them: train one job after the other.
 
 Everything random in an epoch comes from a seed of (run seed, epoch, rank), and an epoch ends in a checkpoint, so
-a training that was interrupted goes on as the uninterrupted one would have.
+a training that was interrupted goes on as the uninterrupted one would have. A step's loss is the mean over the
+whole batch, however many workers share it; docs/experiment.md says what their number does change.
 """
 
 import logging
@@ -16,7 +17,6 @@ import ray.train
 import safetensors.torch
 import torch
 import torch.distributed
-from ray.train.torch import prepare_model
 from torch.nn import functional
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -28,19 +28,20 @@ from alia_ray.progress import say
 from alia_ray.store.run_folder import HISTORY, RunFolder
 from alia_ray.store.tables import seed_of
 from alia_ray.training.augmentation import augmentation
-from alia_ray.training.checkpoints import (
-    SCORE,
-    best_epoch,
-    drop_checkpoints,
-    last_state,
-    save_checkpoint,
-    tensors_after,
-)
+from alia_ray.training.checkpoints import best_epoch, drop_checkpoints, tensors_after
 from alia_ray.training.examples import Examples, class_indices, count, load, shard
+from alia_ray.training.learner import (
+    Learner,
+    first_decides,
+    is_first,
+    model_weights,
+    new_learner,
+    over_workers,
+    restore,
+    save,
+)
+from alia_ray.training.placing import Images, placed
 from alia_ray.training.trackers import tracking
-
-_MODEL, _MOMENTUM = "model.", "momentum."  # prefixes of the tensors' names
-_SHARE_OF_GPU = 0.5  # how much of a GPU's free memory the decoded images may take
 
 
 @dataclass(frozen=True)
@@ -56,34 +57,12 @@ class Job:
     augment: Augment
     seed: int
     weights: ray.ObjectRef  # of the first weights, as safetensors
-
-
-@dataclass(frozen=True)
-class Images:
-    """A worker's part of a split, in memory."""
-
-    pixels: torch.Tensor  # uint8 (N, 3, S, S)
-    labels: torch.Tensor  # int64 (N,), on the pixels' device
-
-
-@dataclass(frozen=True)
-class Learner:
-    """What is trained, and what a checkpoint holds."""
-
-    model: torch.nn.Module  # in DistributedDataParallel where there are several workers
-    optimiser: torch.optim.SGD
-    scaler: torch.amp.GradScaler
-    device: torch.device
+    images_on_gpu: bool = True  # where they fit
 
     @property
-    def bare(self) -> torch.nn.Module:
-        """The model itself."""
-        return getattr(self.model, "module", self.model)
-
-    def autocast(self) -> torch.autocast:
-        """Half precision on a GPU, nothing on a CPU."""
-        dtype = torch.float16 if self.scaler.is_enabled() else torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.device.type == "cuda")
+    def score(self) -> str:
+        """What the record of an epoch calls the metric that chooses one."""
+        return f"val_{self.settings.select_by}"
 
 
 def run(arguments: dict[str, list[ray.ObjectRef]]) -> None:
@@ -91,7 +70,7 @@ def run(arguments: dict[str, list[ray.ObjectRef]]) -> None:
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every print once more
     for reference in arguments["jobs"]:
         job: Job = ray.get(reference)
-        if RunFolder(job.out).read_json(HISTORY) is None:
+        if not first_decides(lambda job=job: RunFolder(job.out).has_file(HISTORY), worker_device()):
             train(job)
 
 
@@ -100,32 +79,35 @@ def train(job: Job) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(1, int(job.settings.cpus_per_worker)))
-    folder, learner = RunFolder(job.out), _learner(job)
+    torch.cuda.empty_cache()  # of the job before: `placed` looks at what is free
+    folder, learner = RunFolder(job.out), new_learner(job.settings, len(job.classes), ray.get(job.weights))
+    done, history = restore(learner, folder)
     began = time.perf_counter()
-    images = _load(job, shard(job.train, rank, world, job.seed), learner.device)
-    val = _load(job, shard(job.val, rank, world, job.seed), learner.device)
+    images, val = (_load(job, shard(split, rank, world, job.seed)) for split in (job.train, job.val))
     load_seconds = time.perf_counter() - began
     of_class = torch.bincount(images.labels, minlength=len(job.classes)).to(learner.device)
-    weights = class_weights(_over_workers(of_class))
+    weights = class_weights(over_workers(of_class))
     padded = -(-count(job.train) // world)
-    history = _restore(learner, folder)
     settings = job.settings.model_dump(exclude={"arms", "trackers"})
-    first = tracking(job.out, job.name, settings, job.settings.trackers) if rank == 0 else nullcontext()
+    first = tracking(job.out, job.name, settings, job.settings.trackers) if is_first() else nullcontext()
     with first as log:
-        for epoch in range(len(history), job.settings.epochs):
+        for epoch in range(done, job.settings.epochs):
             torch.manual_seed(seed_of("train", str(job.seed), str(epoch), str(rank)))
             plan = _epoch_plan(len(images.labels), padded, job.settings.batch_size // world)
             record = {
                 "epoch": epoch + 1,
+                "workers": world,
                 **_train_epoch(learner, images, plan, epoch, job, weights),
                 **_validate(learner, val, job),
             }
             history.append(record)
             if log is not None:
-                _save(learner, folder, history)
+                save(learner, folder, history, job.score)
                 log(record)
                 say(_line(job, record))
-    if rank == 0:
+            if epoch == done and job.images_on_gpu:
+                images, val = placed((images, val), learner.device)
+    if is_first():
         _finish(job, folder, history, load_seconds)
 
 
@@ -138,13 +120,22 @@ def class_weights(counts: torch.Tensor) -> torch.Tensor:
     return torch.where(counts > 0, counts[counts > 0].min() / counts, 0).float()
 
 
-def weighted_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def weighted_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, over: torch.Tensor | None = None
+) -> torch.Tensor:
     """Class-weighted mean cross-entropy, as torch's for hard labels, but with the same scale for mixed ones.
 
-    logits, targets: float (N, C), the targets' rows adding up to 1; weights: float (C,).
+    logits, targets: float (N, C), the targets' rows adding up to 1; weights: float (C,). over: what the sum is
+    divided by, in place of this batch's own weight. Of a batch that is shared out it is the mean of its parts'
+    `weight_of`: the mean of the parts' gradients, which is what workers take, is then that of the whole batch.
     """
-    weighted = targets * weights
-    return -(weighted * functional.log_softmax(logits.float(), dim=1)).sum() / weighted.sum()
+    losses = -(targets * weights * functional.log_softmax(logits.float(), dim=1)).sum()
+    return losses / (weight_of(targets, weights) if over is None else over)
+
+
+def weight_of(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """How much a batch counts. targets: float (N, C); weights: float (C,). Returns a scalar."""
+    return (targets * weights).sum()
 
 
 def cosine(step: int, steps: int, peak: float) -> float:
@@ -152,27 +143,10 @@ def cosine(step: int, steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _learner(job: Job) -> Learner:
-    device = worker_device()
-    model = build_classifier(job.settings.architecture, "none", len(job.classes))
-    model.load_state_dict(safetensors.torch.load(ray.get(job.weights)))
-    model = prepare_model(model.to(memory_format=torch.channels_last))
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=job.settings.learning_rate,
-        momentum=job.settings.momentum,
-        weight_decay=job.settings.weight_decay,
-    )
-    needs_scaling = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
-    return Learner(model, optimiser, torch.amp.GradScaler(device.type, enabled=needs_scaling), device)
-
-
-def _load(job: Job, examples: list[Examples], device: torch.device) -> Images:
-    """A worker's images: on its GPU where they fit well, else in main memory."""
+def _load(job: Job, examples: list[Examples]) -> Images:
+    """A worker's images, in main memory."""
     loaded = load(examples, job.settings.pixels, max(1, int(job.settings.cpus_per_worker)))
     labels = torch.tensor(class_indices(loaded.labels, job.classes), dtype=torch.int64)
-    if device.type == "cuda" and loaded.pixels.nbytes < _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]:
-        return Images(loaded.pixels.to(device), labels.to(device))
     return Images(loaded.pixels, labels)
 
 
@@ -194,7 +168,7 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Train over the batches of `plan`. Returns the epoch's numbers, over all workers; seconds are wall time."""
     settings, num_classes = job.settings, len(job.classes)
-    augment = augmentation(job.augment, num_classes, settings.pixels)
+    augment = augmentation(job.augment, num_classes, settings)
     learner.model.train()
     total = torch.zeros(2, dtype=torch.float64, device=learner.device)  # loss × images, images
     started, preparing = time.perf_counter(), 0.0
@@ -210,16 +184,17 @@ def _train_epoch(
         preparing += time.perf_counter() - began
         with learner.autocast():
             logits = learner.model(pixels)
-        loss = weighted_cross_entropy(logits, targets, weights)
+        weight = over_workers(weight_of(targets, weights)) / torch.distributed.get_world_size()
+        loss = weighted_cross_entropy(logits, targets, weights, over=weight)
         learner.optimiser.zero_grad(set_to_none=True)
         learner.scaler.scale(loss).backward()
         learner.scaler.step(learner.optimiser)
         learner.scaler.update()
         total += torch.stack([loss.detach().double() * len(indices), total.new_tensor(len(indices))])
-    loss_sum, count = _over_workers(total).tolist()
+    loss_sum, count = over_workers(total).tolist()
     seconds = time.perf_counter() - started
-    if not math.isfinite(loss_sum):
-        raise FloatingPointError(f"train: the loss of epoch {epoch + 1} is not finite; lower train.learning_rate")
+    if not math.isfinite(loss_sum) or not all(each.isfinite().all() for each in learner.model.parameters()):
+        raise FloatingPointError(f"loss or weights of epoch {epoch + 1} are not finite; lower train.learning_rate")
     return {
         "loss": loss_sum / count,
         "seconds": seconds,
@@ -230,7 +205,7 @@ def _train_epoch(
 
 @torch.inference_mode()
 def _validate(learner: Learner, images: Images, job: Job) -> dict[str, float]:
-    """Accuracy over the validation images of all workers."""
+    """The metrics that can choose an epoch, over the validation images of all workers; as `summarise` has them."""
     model = learner.bare.eval()  # bare: workers may have different numbers of batches here
     for buffer in model.buffers():  # the running statistics that the checkpoint will hold are those of rank 0
         torch.distributed.broadcast(buffer, src=0)
@@ -240,50 +215,20 @@ def _validate(learner: Learner, images: Images, job: Job) -> dict[str, float]:
         with learner.autocast():
             confusion.update(model(prepare(pixels.float() / 255, job.settings.pixels)), labels)
     counts = confusion.compute().double()  # of all workers; rows: labels, columns: predictions
-    right, per_class = counts.diag(), counts.sum(dim=1)
-    present = per_class > 0
+    right, labelled, predicted = counts.diag(), counts.sum(dim=1), counts.sum(dim=0)
+    present = labelled > 0
     return {
-        "val_accuracy": (right.sum() / per_class.sum()).item(),
-        SCORE: (right[present] / per_class[present]).mean().item(),
+        "val_accuracy": (right.sum() / labelled.sum()).item(),
+        "val_class_balanced_accuracy": (right[present] / labelled[present]).mean().item(),
+        "val_macro_f1": (2 * right[present] / (labelled + predicted)[present]).mean().item(),
     }
-
-
-def _over_workers(values: torch.Tensor) -> torch.Tensor:
-    """The sum of every worker's values, each on its worker's device."""
-    torch.distributed.all_reduce(values)
-    return values
-
-
-def _save(learner: Learner, folder: RunFolder, history: list[dict[str, Any]]) -> None:
-    """Checkpoint the state after the last epoch of `history`."""
-    tensors = {_MODEL + name: value for name, value in learner.bare.state_dict().items()}
-    for name, parameter in learner.bare.named_parameters():
-        if learner.optimiser.state[parameter].get("momentum_buffer") is not None:
-            tensors[_MOMENTUM + name] = learner.optimiser.state[parameter]["momentum_buffer"]
-    save_checkpoint(folder, tensors, {"history": history, "scaler": learner.scaler.state_dict()})
-
-
-def _restore(learner: Learner, folder: RunFolder) -> list[dict[str, Any]]:
-    """Put the learner into the state of the last checkpoint, if any. Returns the history so far."""
-    state = last_state(folder)
-    if state is None:
-        return []
-    tensors = tensors_after(folder, len(state["history"]))
-    learner.bare.load_state_dict(_model_weights(tensors))
-    for name, parameter in learner.bare.named_parameters():
-        if _MOMENTUM + name in tensors:
-            momentum = torch.empty_like(parameter).copy_(tensors[_MOMENTUM + name])
-            learner.optimiser.state[parameter]["momentum_buffer"] = momentum
-    if learner.scaler.is_enabled():
-        learner.scaler.load_state_dict(state["scaler"])
-    return state["history"]
 
 
 def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]], load_seconds: float) -> None:
     """Save the best epoch as the classifier, then the history, and drop the checkpoints."""
-    best = best_epoch(epochs)
+    best = best_epoch(epochs, job.score)
     model = build_classifier(job.settings.architecture, "none", len(job.classes))
-    model.load_state_dict(_model_weights(tensors_after(folder, best)))
+    model.load_state_dict(model_weights(tensors_after(folder, best)))
     save_classifier(job.out, model, list(job.classes), job.settings.architecture, job.settings.pixels)
     seconds = sum(record["seconds"] for record in epochs)
     images = sum(record["seconds"] * record["images_per_second"] for record in epochs)
@@ -296,7 +241,8 @@ def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]], load_seco
         "train_images": count(job.train),
         "val_images": count(job.val),
         "best_epoch": best,
-        SCORE: epochs[best - 1][SCORE],
+        "select_by": job.settings.select_by,
+        "val_class_balanced_accuracy": epochs[best - 1]["val_class_balanced_accuracy"],
         "load_seconds": load_seconds,
         "seconds": seconds,
         "images_per_second": images / seconds,
@@ -304,11 +250,6 @@ def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]], load_seco
     }
     folder.write_json(history, HISTORY)
     drop_checkpoints(folder)
-
-
-def _model_weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The model's part of a checkpoint's tensors, as its state dict."""
-    return {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
 
 
 def first_weights(settings: config.Train, num_classes: int, seed: int) -> bytes:
@@ -323,5 +264,5 @@ def _line(job: Job, record: dict[str, Any]) -> str:
     left = (job.settings.epochs - record["epoch"]) * record["seconds"] / 60
     return (
         f"train {job.name}: epoch {record['epoch']}/{job.settings.epochs}  loss {record['loss']:.4f}  "
-        f"val {record[SCORE]:.3f}  {record['images_per_second']:.0f} images/s  {left:.1f} min left"
+        f"val {record[job.score]:.3f}  {record['images_per_second']:.0f} images/s  {left:.1f} min left"
     )

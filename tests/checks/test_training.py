@@ -26,7 +26,7 @@ def no_server(tmp_path, monkeypatch) -> Path:
     return tmp_path / "hub" / "checkpoints"
 
 
-def test_imagenet_weights_that_are_nowhere_are_refused_with_where_they_belong(no_server):
+def test_imagenet_weights_that_are_nowhere_are_refused_with_where_they_belong(no_server, monkeypatch):
     wanted = ["train.architecture=resnet18", "train.weights=imagenet"]
     [sentence] = said(*wanted)
     assert sentence.startswith("train.weights: the ImageNet weights of resnet18 are not on this machine")
@@ -34,6 +34,9 @@ def test_imagenet_weights_that_are_nowhere_are_refused_with_where_they_belong(no
     assert file.parent == no_server
     file.parent.mkdir(parents=True)
     file.touch()
+    [sentence] = said(*wanted)
+    assert sentence.endswith("not as its name says; delete it")
+    monkeypatch.setattr("alia_ray.models.imagenet.tampered", lambda file: None)
     assert said(*wanted) == []
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alia_ray.config import Config, ConfigError, fingerprint, load_config, parse_config
+from alia_ray.config import ColorJitter, Config, ConfigError, Train, fingerprint, load_config, parse_config, plain
 
 RECIPES = Path(__file__).parent.parent.parent / "jobs" / "recipes"
 MINIMAL = {"run": {"folder": "runs/x"}, "source": {"kind": "miniature"}}
@@ -175,7 +175,31 @@ def test_the_recipes_of_the_paper_are_its_settings():
     assert [settings.edit.strength for settings in (cub, wild)] == [0.6, 0.5]
     assert (water.edit.guidance_scale, water.edit.image_guidance_scale) == (5, 1.2)
     assert [settings.train.learning_rate for settings in (cub, wild, water)] == [0.01, 0.001, 0.001]
-    assert all(settings.discover.prompts is None for settings in (cub, wild, water))
+    assert [settings.train.select_by for settings in (cub, wild, water)] == ["accuracy", "macro_f1", "accuracy"]
+    assert [(settings.train.resize, settings.train.crop) for settings in (cub, water)] == [("squash", None)] * 2
+    assert (wild.train.crop.square, wild.train.crop.top, wild.train.crop.height) == (448, 10, 400)
+    for settings in (cub, wild, water):
+        assert settings.discover.prompts is None
+        assert not settings.train.flip
+        assert settings.train.color_jitter == ColorJitter(brightness=0.5, contrast=0, saturation=0, hue=0.3)
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_compares_arms_at_equal_steps(recipe):
+    assert load_config(recipe).train.equal_steps
+
+
+def test_keys_that_the_first_release_lacked_name_nothing_anew_until_they_are_set():
+    train = Train()
+    for key, value in [
+        ("flip", False),
+        ("resize", "squash"),
+        ("select_by", "accuracy"),
+        ("color_jitter", ColorJitter(hue=0.3)),
+    ]:
+        assert key not in plain(train)
+        assert fingerprint(train.model_copy(update={key: value})) != fingerprint(train)
+        assert fingerprint(Train(**{key: getattr(train, key)})) == fingerprint(train)
 
 
 @pytest.mark.parametrize("recipe", ["cub", "iwildcam", "waterbirds"])

@@ -1,8 +1,6 @@
 """Classifiers: built by name, saved and loaded, asked for probabilities."""
 
 import io
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
@@ -44,10 +42,10 @@ def test_unknown_names_are_refused():
         build_classifier("resnet18", "places", 2)
 
 
-def test_imagenet_weights_fill_all_but_the_last_layer(monkeypatch, tmp_path):
+def test_imagenet_weights_fill_all_but_the_last_layer(monkeypatch):
     torch.manual_seed(1)
     published = build_classifier("resnet18", "none", 1000).state_dict()
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published)
+    monkeypatch.setattr("alia_ray.models.classifier.imagenet_weights", lambda architecture: published)
     torch.manual_seed(2)
     built = build_classifier("resnet18", "imagenet", 1000).state_dict()
     torch.manual_seed(2)
@@ -66,17 +64,6 @@ def test_a_saved_classifier_fills_all_but_the_last_layer_of_another_of_its_archi
         assert name.startswith("fc.") or torch.equal(built[name], value)
     with pytest.raises(ValueError, match=r"train\.weights: .* holds a shufflenet_v2_x0_5, not a resnet18"):
         build_classifier("resnet18", str(tmp_path), 2)
-
-
-def test_missing_imagenet_weights_say_what_to_do(monkeypatch, tmp_path):
-    def no_network(*_args, **_options):
-        raise urllib.error.URLError("no route to host")
-
-    monkeypatch.setattr(urllib.request, "urlopen", no_network)
-    monkeypatch.setattr("torch.hub.urlopen", no_network)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(OSError, match=r"set train\.weights to none, or place resnet18-\w+\.pth in "):
-        build_classifier("resnet18", "imagenet", 2)
 
 
 def test_a_saved_classifier_says_the_same_after_loading(tmp_path):
@@ -101,7 +88,12 @@ def test_an_empty_folder_holds_no_classifier(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "seen", [Pixels(image_size=32), Pixels(image_size=32, crop=Crop(square=48, top=8, height=40, width=48))]
+    "seen",
+    [
+        Pixels(image_size=32),
+        Pixels(image_size=32, resize="squash"),
+        Pixels(image_size=32, crop=Crop(square=48, top=8, height=40, width=48)),
+    ],
 )
 def test_asking_with_large_images_sees_what_training_saw(tmp_path, seen):
     save_classifier(str(tmp_path), build_classifier("resnet18", "none", 2), ["a", "b"], "resnet18", seen)
@@ -122,6 +114,16 @@ def test_training_pixels_are_the_middle_at_the_size():
     assert pixels.dtype == torch.uint8
     assert pixels[0, :, :4].min() > 150  # the middle third still has both halves
     assert pixels[2, :, 6:].min() > 150
+
+
+def test_squashed_training_pixels_hold_the_whole_image():
+    edges = Image.new("RGB", (60, 20), "black")
+    edges.paste(Image.new("RGB", (6, 20), "white"), (0, 0))
+    edges.paste(Image.new("RGB", (6, 20), "white"), (54, 0))
+    squashed = pixels_for_training(encode(edges), Pixels(image_size=10, resize="squash"))
+    assert squashed.shape == (3, 10, 10)
+    assert squashed[:, :, [0, -1]].min() > 200
+    assert pixels_for_training(encode(edges), Pixels(image_size=10)).max() == 0
 
 
 def test_thresholds_are_mean_probabilities_of_the_own_label():

@@ -21,7 +21,7 @@ from alia_ray.stages.edit import EditAndJudge, _missing, by_bucket
 from alia_ray.store.tables import DOMAINS
 
 pytestmark = pytest.mark.slow
-IWILDCAM = Path(__file__).parents[2] / "jobs" / "recipes" / "iwildcam.yaml"
+RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
 CLASSES = list(dataset.CLASSES)[:2]
 SHAPES = {
     "4:3": (2048, 1536),
@@ -32,8 +32,9 @@ SHAPES = {
 }
 MARKS = {"red": (230, 20, 20), "green": (20, 200, 20), "blue": (30, 30, 230), "yellow": (230, 230, 20)}
 VIEWS = {
-    "the recipe's crop": load_config(IWILDCAM).train.pixels,
+    "the recipe's crop": load_config(RECIPES / "iwildcam.yaml").train.pixels,
     "the middle": Pixels(image_size=224),
+    "all of it, squeezed": load_config(RECIPES / "cub.yaml").train.pixels,
     "a corner": Pixels(
         image_size=224, crop={"square": 256, "top": 8, "left": 100, "height": 120, "width": 150}, normalise=False
     ),
@@ -97,6 +98,8 @@ def images_of(settings: Config, pictures: list[Image.Image]) -> pa.Table:
 def seen_box(shape: tuple[int, int], view: Pixels) -> tuple[float, float, float, float]:
     """What training sees of a picture, as left, top, right and bottom in its pixels."""
     width, height = shape
+    if view.crop is None and view.resize == "squash":
+        return 0, 0, width, height
     if view.crop is None:
         side = min(shape)
         left, top = (width - side) / 2, (height - side) / 2

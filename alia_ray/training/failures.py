@@ -1,0 +1,47 @@
+"""Why a training failed: a worker of it was lost, or it raised an error, which it would do again."""
+
+from dataclasses import dataclass
+
+from ray.train import TrainingFailedError
+
+from alia_ray.cluster.failures import out_of_memory
+from alia_ray.errors import one_line
+
+_TRIES_OF_AN_ERROR = 1  # more: a passing fault may look like one, and images may have crowded a GPU
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended a group of workers."""
+
+    reason: str
+    of_group: bool = False  # it never ran: no job is to blame
+    is_lost: bool = False  # a worker died or was out of reach, or its storage or the network was
+    of_gpu_memory: bool = False
+
+    def retries(self, max_failures: int) -> int:
+        """How often a training is tried again after such a failure."""
+        return max_failures if self.is_lost else min(max_failures, _TRIES_OF_AN_ERROR)
+
+
+def failure_of(error: TrainingFailedError) -> Failure:
+    """What Ray Train's error says.
+
+    Where one worker dies, the others fail too, in the middle of talking to it: a loss counts before all else.
+    """
+    import torch  # not above: the driver imports it when it trains
+    from torch.distributed import DistError
+
+    failures = getattr(error, "worker_failures", {})
+    if not failures:
+        return Failure(one_line(error), of_group=True)
+    raised = [failures[rank] for rank in sorted(failures)]
+    lost = [each for each in raised if type(each).__module__.startswith("ray.")]
+    if lost:
+        full = next(filter(None, (out_of_memory(str(each)) for each in lost)), None)
+        return Failure(full or one_line(lost[0]), is_lost=full is None)
+    first = raised[0]
+    if isinstance(first, torch.OutOfMemoryError):
+        hint = "lower train.batch_size or train.image_size"
+        return Failure(f"a GPU's memory did not do ({one_line(first)}); {hint}", of_gpu_memory=True)
+    return Failure(f"{type(first).__name__}: {one_line(first)}", is_lost=isinstance(first, (OSError, DistError)))

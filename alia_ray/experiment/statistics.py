@@ -1,9 +1,9 @@
-"""What an experiment says: means, deviations, bootstrap intervals and paired differences. Pure functions.
+"""What an experiment says: means, deviations, intervals and paired differences. Pure functions.
 
-An interval is the middle 95 % of what the mean might have been, by both sources of chance. Test images are drawn
-with replacement within each seed. Seeds are too few for that (three of them agree by chance one time in four), so
-what other seeds would have given is drawn from Student's t. Arms of one seed share the drawn images, so the
-interval of a difference between two arms is that of paired tests.
+Arms of a seed are measured on the same test images, so their differences are paired by image and by seed;
+`intervals` says how an interval comes about. Of the worst group it tells what other seeds and test sets of this
+size would give as *their* worst group. The more groups there are, the further that lies below the true one, so with
+more than MOST_GROUPS there is no interval of it.
 """
 
 import statistics
@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from alia_ray.store.tables import seed_of
+from alia_ray.errors import StageError, shortened
+from alia_ray.experiment.intervals import FEW, Interval, Measured, interval
 
 METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy", "macro_f1")
-RESAMPLED = METRICS[:3]  # those with an interval
-RESAMPLES = 2000
+WITH_INTERVAL = METRICS[:3]
+WORST = "worst_group_accuracy"
+MOST_GROUPS = 10
 
 
 @dataclass(frozen=True)
@@ -29,34 +32,85 @@ class Outcome:
     seed: int
     facts: dict[str, Any]  # what is told of it: images added, epochs, the classifier's place
     metrics: dict[str, Any]  # as `evaluate.summarise` gives them
-    predictions: pa.Table  # id, label, group and predicted, ordered by id
+    predictions: pa.Table  # id, label, group and predicted
 
 
-def compare(outcomes: Sequence[Outcome], base: str, controls: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def compare(
+    outcomes: Sequence[Outcome], base: str, controls: Mapping[str, str], fresh_draws: bool = True
+) -> dict[str, dict[str, Any]]:
     """arm -> mean, std, interval, seeds, and the differences to `base` and, by `controls`, to the arm's control.
 
-    Every arm has the same seeds. Shares are in [0, 1]; std is that of a sample, and None for a single seed.
+    Shares are in [0, 1]; std is that of a sample, and None for a single seed; an interval is [low, high], or None
+    where there is none. Without `fresh_draws` all seeds are said to share their test set.
+
+    Raises StageError, naming the arms, where they differ in their seeds or in what they were measured on.
     """
     of_arm: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         of_arm.setdefault(outcome.arm, []).append(outcome)
-    drawn = {arm: _resample(found) for arm, found in of_arm.items()}
+    check_alike(of_arm, base, fresh_draws)
+    measured = {arm: _measured(found) for arm, found in of_arm.items()}
     compared = {}
     for arm, found in of_arm.items():
         compared[arm] = {
-            **_summary(found, drawn[arm]),
-            "difference": None if arm == base else _difference(base, of_arm, drawn, arm),
-            "control": _difference(controls[arm], of_arm, drawn, arm) if arm in controls else None,
+            **_summary(found, measured[arm]),
+            "difference": None if arm == base else _difference(base, of_arm, measured, arm),
+            "control": _difference(controls[arm], of_arm, measured, arm) if arm in controls else None,
         }
     return compared
 
 
-def _summary(found: list[Outcome], drawn: dict[str, np.ndarray]) -> dict[str, Any]:
+# ------------------------------------------------------------------ what may be compared
+
+
+def check_alike(of_arm: Mapping[str, list[Outcome]], base: str, fresh_draws: bool) -> None:
+    """Raise StageError unless arms of a seed, and seeds of a shared test set, were measured on the same."""
+    seeds = [outcome.seed for outcome in of_arm[base]]
+    others = [arm for arm, found in of_arm.items() if [outcome.seed for outcome in found] != seeds]
+    if others:
+        raise StageError(
+            f"arms cannot be compared over different seeds: {shortened(others)} and {base} (seeds {seeds})"
+        )
+    tests = [_test_set(outcome) for outcome in of_arm[base]]
+    for arm, found in of_arm.items():
+        for outcome, test in zip(found, tests, strict=True):
+            _refuse(f"{arm} and {base} of seed {outcome.seed}", _test_set(outcome), test)
+    if not fresh_draws:
+        for seed, test in zip(seeds, tests, strict=True):
+            _refuse(f"the arms of seeds {seed} and {seeds[0]} (which share a test set)", test, tests[0])
+
+
+def _test_set(outcome: Outcome) -> dict[str, tuple[str, str]]:
+    """id -> label and group ("" for none) of the images that it was measured on."""
+    columns = (outcome.predictions.column(name).to_pylist() for name in ("id", "label", "group"))
+    return {image_id: (label, group or "") for image_id, label, group in zip(*columns, strict=True)}
+
+
+def _refuse(who: str, one: dict[str, tuple[str, str]], other: dict[str, tuple[str, str]]) -> None:
+    """Raise StageError where two test sets differ."""
+    if one == other:
+        return
+    if one.keys() != other.keys():
+        apart = one.keys() ^ other.keys()
+        what = f"{len(apart)} images of {len(one)} and {len(other)} are in one test set only: "
+    else:
+        apart = {image_id for image_id in one if one[image_id] != other[image_id]}
+        what = f"{len(apart)} images have another label or group: "
+    raise StageError(
+        f"{who} were not measured on the same: {what}{shortened(sorted(apart))}. Evaluate them on one test set, "
+        "or begin a run folder for the other one."
+    )
+
+
+# -------------------------------------------------------------------- what is said of them
+
+
+def _summary(found: list[Outcome], measured: dict[str, Measured]) -> dict[str, Any]:
     values = {metric: [outcome.metrics[metric] for outcome in found] for metric in METRICS}
     return {
         "mean": {metric: statistics.mean(of_seeds) for metric, of_seeds in values.items()},
         "std": {m: statistics.stdev(v) if len(v) > 1 else None for m, v in values.items()},
-        "interval": {metric: _interval(drawn[metric], 0.0) for metric in RESAMPLED},
+        "interval": {metric: _ends(interval(measured[metric])) for metric in measured} | _none(measured),
         "seeds": [
             {"seed": each.seed, **each.facts, **{metric: each.metrics[metric] for metric in METRICS}}
             for each in found
@@ -65,60 +119,97 @@ def _summary(found: list[Outcome], drawn: dict[str, np.ndarray]) -> dict[str, An
 
 
 def _difference(
-    to: str, of_arm: dict[str, list[Outcome]], drawn: dict[str, dict[str, np.ndarray]], arm: str
+    to: str, of_arm: dict[str, list[Outcome]], measured: dict[str, dict[str, Measured]], arm: str
 ) -> dict[str, Any]:
-    """An arm against another one: the mean of the seeds' differences, and its interval."""
+    """An arm against another one: the mean of the seeds' differences, its interval, and its p-value.
+
+    The same classifiers (two filters that kept the same edits) differ by nothing, and no p-value asks whether.
+    """
     pairs = list(zip(of_arm[arm], of_arm[to], strict=True))
+    ends, chances = dict.fromkeys(WITH_INTERVAL, [0.0, 0.0]), dict.fromkeys(WITH_INTERVAL)
+    if not all(_is_same_classifier(a, b) for a, b in pairs):
+        found = {m: interval(mine.minus(measured[to][m])) for m, mine in measured[arm].items()}
+        ends = {metric: _ends(each) for metric, each in found.items()} | _none(found)
+        chances = {metric: each.p for metric, each in found.items()} | _none(found)
     return {
         "to": to,
-        "mean": {m: statistics.mean(a.metrics[m] - b.metrics[m] for a, b in pairs) for m in RESAMPLED},
-        "interval": {metric: _interval(drawn[arm][metric] - drawn[to][metric], -1.0) for metric in RESAMPLED},
+        "mean": {m: statistics.mean(a.metrics[m] - b.metrics[m] for a, b in pairs) for m in WITH_INTERVAL},
+        "interval": ends,
+        "p": chances,
     }
 
 
-def _interval(drawn: np.ndarray, least: float) -> list[float]:
-    """The middle 95 % of the mean over seeds. drawn: (RESAMPLES, seeds), each at least `least` and at most 1."""
-    seeds = drawn.shape[1]
-    means = drawn.mean(axis=1)
-    if seeds > 1:
-        chance = np.random.default_rng(seeds).standard_t(seeds - 1, size=len(drawn))
-        means = means + chance * drawn.std(axis=1, ddof=1) / np.sqrt(seeds)
-    return [float(value) for value in np.quantile(means, (0.025, 0.975)).clip(least, 1.0)]
+def _is_same_classifier(one: Outcome, other: Outcome) -> bool:
+    """Whether two outcomes lie in one place, or are wrong in so many images alike that it cannot be chance."""
+    place = one.facts.get("classifier")
+    if place is not None and place == other.facts.get("classifier"):
+        return True
+    mine, theirs = (each.predictions.sort_by("id").column("predicted") for each in (one, other))
+    return (
+        mine == theirs and pc.sum(pc.not_equal(mine, one.predictions.sort_by("id").column("label"))).as_py() >= FEW
+    )
 
 
-def _resample(found: list[Outcome]) -> dict[str, np.ndarray]:
-    """metric -> (RESAMPLES, seeds): its value in each draw of the test images of each seed.
+def _ends(found: Interval) -> list[float]:
+    return [found.low, found.high]
 
-    What is drawn depends on the test ids alone, and so is the same for every arm.
+
+def _none(found: Mapping[str, Any]) -> dict[str, None]:
+    """None for each metric that is not among `found`."""
+    return {metric: None for metric in WITH_INTERVAL if metric not in found}
+
+
+# -------------------------------------------------------------- what each image had to do with it
+
+
+def _measured(found: list[Outcome]) -> dict[str, Measured]:
+    """metric -> its values, and how far each image moved them; images of all seeds in one order."""
+    ids = sorted({image_id for outcome in found for image_id in outcome.predictions.column("id").to_pylist()})
+    place = {image_id: number for number, image_id in enumerate(ids)}
+    drawn = sum(outcome.predictions.num_rows for outcome in found)
+    of_seeds = [_moved(outcome.predictions) for outcome in found]
+    measured = {}
+    for metric in WITH_INTERVAL:
+        if any(metric not in of_seed for of_seed in of_seeds):
+            continue
+        moved, images = np.zeros((len(found), len(ids))), 0.0
+        for row, (outcome, of_seed) in enumerate(zip(found, of_seeds, strict=True)):
+            where = [place[image_id] for image_id in outcome.predictions.column("id").to_pylist()]
+            moved[row, where], count = of_seed[metric]
+            images += count
+        values = np.array([outcome.metrics[metric] for outcome in found])
+        measured[metric] = Measured(values, moved, images * len(ids) / drawn)
+    return measured
+
+
+def _moved(predictions: pa.Table) -> dict[str, tuple[np.ndarray, float]]:
+    """metric -> how far each image moved it, and as how many images of equal weight they count (Kish).
+
+    A metric is a weighted mean of right and wrong over parts of the test set: one part, a part for each class, or
+    the worst group. The worst of more than MOST_GROUPS is left out.
     """
-    of_seeds = [_resample_images(outcome.predictions) for outcome in found]
-    return {metric: np.stack([each[metric] for each in of_seeds], axis=1) for metric in RESAMPLED}
-
-
-def _resample_images(predictions: pa.Table) -> dict[str, np.ndarray]:
-    """metric -> its value in each of RESAMPLES draws of the test images, with replacement."""
     label, group, predicted = (
         np.array([value or "" for value in predictions.column(name).to_pylist()])
         for name in ("label", "group", "predicted")
     )
-    images = len(label)
-    rng = np.random.default_rng(seed_of("bootstrap", *predictions.column("id").to_pylist()))
-    times = rng.multinomial(images, np.full(images, 1 / images), size=RESAMPLES).astype(np.float32)
-    right = (label == predicted).astype(np.float32)
-    accuracy = times @ right / images
-    worst = np.fmin.reduce(_shares(times, right, group), axis=1, initial=np.inf)
-    return {
-        "accuracy": accuracy,
-        "class_balanced_accuracy": np.nanmean(_shares(times, right, label), axis=1),
-        "worst_group_accuracy": np.where(np.isfinite(worst), worst, accuracy),
+    right = (label == predicted).astype(float)
+    everything = _moved_by([np.ones(len(right), dtype=bool)], right)
+    groups = [group == name for name in np.unique(group) if name]
+    found = {
+        "accuracy": everything,
+        "class_balanced_accuracy": _moved_by([label == name for name in np.unique(label)], right),
     }
+    if not groups:
+        found[WORST] = everything
+    elif len(groups) <= MOST_GROUPS:
+        found[WORST] = _moved_by([min(groups, key=lambda members: right[members].mean())], right)
+    return found
 
 
-def _shares(times: np.ndarray, right: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """The share of right predictions in each part: (RESAMPLES, parts); NaN where none of a part was drawn.
-
-    Images whose part is "" are in none.
-    """
-    member = (part[:, None] == np.unique(part[part != ""])[None, :]).astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        return times @ (member * right[:, None]) / (times @ member)
+def _moved_by(parts: list[np.ndarray], right: np.ndarray) -> tuple[np.ndarray, float]:
+    """How far each image moved the mean over parts of the share of right ones; images of equal weight."""
+    moved, weights = np.zeros(len(right)), np.zeros(len(right))
+    for members in parts:
+        weights[members] = 1 / (members.sum() * len(parts))
+        moved[members] = weights[members] * (right[members] - right[members].mean())
+    return moved, float(1 / (weights**2).sum())

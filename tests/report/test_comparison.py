@@ -13,7 +13,12 @@ def arm(
     value: float, to: str | None = None, control: str | None = None, amount: float | None = None
 ) -> dict[str, Any]:
     def versus(name: str) -> dict[str, Any]:
-        return {"to": name, "mean": dict.fromkeys(METRICS, 0.1), "interval": {key: [0.05, 0.2] for key in METRICS}}
+        return {
+            "to": name,
+            "mean": dict.fromkeys(METRICS, 0.1),
+            "interval": {key: [0.05, 0.2] for key in METRICS},
+            "p": dict.fromkeys(METRICS, 0.03),
+        }
 
     return {
         "mean": dict.fromkeys(METRICS, value),

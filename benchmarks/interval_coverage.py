@@ -1,0 +1,130 @@
+"""How often do the intervals of an experiment hold the truth? Simulated, since only then is the truth known.
+
+    python benchmarks/interval_coverage.py --out benchmarks/coverage.json
+
+A world says how right the arms are, by how much seeds differ (their deviation, of the share of right predictions),
+by how much images do (the deviation of their difficulty, in units of the normal deviate), and whether all seeds share
+one test set. Outcomes are drawn from it again and again and go through `compare`, as those of an experiment do. The
+truth is what infinitely many seeds and images would give. Of the worst group it is what many seeds and test sets *of
+this size* would give as their worst; the last column says how often the same interval holds the worst group of
+infinitely many images, where all groups are equally hard and the difference between the two is largest.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from alia_ray.experiment.statistics import Outcome, compare
+from alia_ray.training.evaluation import summarise
+
+CLASSES = ("a", "b")
+GROUPS = 4
+HELD = ("arm", "difference", "worst group", "its difference", "true worst group")
+
+
+@dataclass(frozen=True)
+class World:
+    """What is drawn: the arm and the base it is compared to."""
+
+    name: str
+    right: float  # the arm's share of right predictions
+    base: float
+    seeds_differ: float = 0.0
+    images_differ: float = 0.0
+    is_shared: bool = False
+    seeds: int = 3
+    images: int = 480
+
+
+WORLDS = (
+    World("fresh", 0.70, 0.65),
+    World("fresh, seeds differ", 0.70, 0.65, seeds_differ=0.03),
+    World("shared", 0.70, 0.65, is_shared=True),
+    World("shared, images differ", 0.70, 0.65, images_differ=1.5, is_shared=True),
+    World("shared, images and seeds differ", 0.70, 0.65, seeds_differ=0.02, images_differ=1.5, is_shared=True),
+    World("fresh, 98 and 95 %", 0.98, 0.95),
+    World("fresh, 99.8 and 99.5 %", 0.998, 0.995),
+    World("fresh, 99.95 and 99.9 %", 0.9995, 0.999),
+    World("shared, 99.8 and 99.5 %", 0.998, 0.995, is_shared=True),
+)
+
+
+def main() -> None:
+    """Draw every world with 3, 5 and 10 seeds, print the table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 3, 5, 10])
+    parser.add_argument("--out", type=Path, help="where the figures go as JSON")
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    print(as_row(["world", "seeds", *HELD]), as_row(["---"] * (2 + len(HELD))), sep="\n")
+    for world in WORLDS:
+        for seeds in options.seeds:
+            held = coverage(replace(world, seeds=seeds), options.repeats)
+            rows.append({"world": world.name, "seeds": seeds, "repeats": options.repeats, **held})
+            print(as_row([world.name, str(seeds), *(f"{100 * held[name]:.1f}" for name in HELD)]), flush=True)
+            if options.out:
+                options.out.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+
+
+def as_row(cells: list[str]) -> str:
+    """A row of a table, as Markdown."""
+    return f"| {' | '.join(cells)} |"
+
+
+def coverage(world: World, repeats: int) -> dict[str, float]:
+    """The share of intervals that hold the truth."""
+    rng = np.random.default_rng(world.seeds)
+    drawn = list(outcomes(world, repeats, rng))
+    worst = {
+        arm: np.mean([o.metrics["worst_group_accuracy"] for many in drawn for o in many if o.arm == arm])
+        for arm in ("arm", "base")
+    }
+    truths = (world.right, world.right - world.base, worst["arm"], worst["arm"] - worst["base"], world.right)
+    held = dict.fromkeys(HELD, 0)
+    for many in drawn:
+        found = compare(many, "base", {}, fresh_draws=not world.is_shared)["arm"]
+        own, apart = found["interval"], found["difference"]["interval"]
+        ends = [which[metric] for metric in ("accuracy", "worst_group_accuracy") for which in (own, apart)]
+        for name, truth, (low, high) in zip(HELD, truths, [*ends, own["worst_group_accuracy"]], strict=True):
+            held[name] += low - 1e-9 <= truth <= high + 1e-9
+    return {name: count / repeats for name, count in held.items()}
+
+
+def outcomes(world: World, repeats: int, rng: np.random.Generator) -> Iterator[list[Outcome]]:
+    """Both arms of every seed, again and again."""
+    labels = [CLASSES[number % 2] for number in range(world.images)]
+    groups = [f"group {number % GROUPS}" for number in range(world.images)]
+    other = {label: CLASSES[1 - place] for place, label in enumerate(CLASSES)}
+    for _ in range(repeats):
+        found, difficulty = [], rng.normal(0, world.images_differ, world.images)
+        for seed in range(world.seeds):
+            if not world.is_shared:
+                difficulty = rng.normal(0, world.images_differ, world.images)
+            ids = [f"{0 if world.is_shared else seed}/{number:05d}" for number in range(world.images)]
+            for arm, share in (("arm", world.right), ("base", world.base)):
+                right = rng.random(world.images) < chances(share, difficulty, world, rng)
+                predicted = [label if ok else other[label] for label, ok in zip(labels, right, strict=True)]
+                metrics = summarise(predicted, labels, groups, CLASSES)
+                table = pa.table({"id": ids, "label": labels, "group": groups, "predicted": predicted})
+                found.append(Outcome(arm, seed, {}, metrics, table))
+        yield found
+
+
+def chances(share: float, difficulty: np.ndarray, world: World, rng: np.random.Generator) -> np.ndarray:
+    """How likely an arm of a seed is to be right about each image; over images and seeds their mean is `share`."""
+    ease = NormalDist().inv_cdf(share) * np.sqrt(1 + world.images_differ**2)
+    normal = torch.special.ndtr(torch.from_numpy(ease + difficulty)).numpy()
+    return (normal + rng.normal(0, world.seeds_differ)).clip(0, 1)
+
+
+if __name__ == "__main__":
+    main()

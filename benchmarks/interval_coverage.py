@@ -3,11 +3,11 @@
     python benchmarks/interval_coverage.py --out benchmarks/coverage.json
 
 A world says how right the arms are, by how much seeds differ (their deviation, of the share of right predictions),
-by how much images do (the deviation of their difficulty, in units of the normal deviate), and whether all seeds share
-one test set. Outcomes are drawn from it again and again and go through `compare`, as those of an experiment do. The
-truth is what infinitely many seeds and images would give. Of the worst group it is what many seeds and test sets *of
-this size* would give as their worst; the last column says how often the same interval holds the worst group of
-infinitely many images, where all groups are equally hard and the difference between the two is largest.
+by how much images do (the deviation of their difficulty, in units of the normal deviate), and whether all seeds
+share one test set. Outcomes are drawn from it again and again and go through `compare`, as those of an experiment
+do. The truth is what infinitely many seeds and images would give. Of the worst group it is what many seeds and
+test sets *of this size* would give as their worst; the last column says how often the same interval holds the
+worst group of infinitely many images, where all groups are equally hard and the two are furthest apart.
 """
 
 import argparse

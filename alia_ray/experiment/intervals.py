@@ -2,18 +2,19 @@
 
 Seeds and test images are two sources of chance, and each is counted once. The seeds' own values differ by both,
 but for what a common test set moves in all of them alike. So the variance of the mean over n seeds is that of the
-n values, divided by n, and beside it the covariance of two seeds through the images that they share (Obuchowski and
-Rockette, Communications in Statistics B 24, 1995, with seeds for readers and images for cases). With a fresh test
-set for each seed nothing is shared, and what is left is Student's t on the seeds' values.
+n values, divided by n, and beside it the covariance of two seeds through the images that they share (Obuchowski
+and Rockette, Communications in Statistics B 24, 1995, with seeds for readers and images for cases). With a fresh
+test set for each seed nothing is shared, and what is left is Student's t on the seeds' values.
 
-The values are few and the images many. So the chance of a mean as far out as this is taken from Student's t for the
-seeds' part of the variance and from the normal distribution for the images', weighted by the parts, as Cochran
-weights the quantiles (Cochran and Cox, Experimental Designs, 1957, section 4.14).
+The values are few and the images many. So the chance of a mean as far out as this is taken from Student's t for
+the seeds' part of the variance and from the normal distribution for the images', weighted by the parts, as Cochran
+weights the quantiles (Cochran and Cox, Experimental Designs, 1957).
 
 Where hardly an image says otherwise than the rest (near 0 and 100 %, or where two arms agree), and where all seeds
-give the same, neither part knows how far off the mean may be. There the interval also holds the one that the pooled
-images would give if a few more had been seen: two right and two wrong (Agresti and Coull, The American Statistician
-52, 1998), or, of a difference, one that went each way (Bonett and Price, J. Educ. Behav. Stat. 37, 2012).
+give the same, neither part knows how far off the mean may be. There the interval also holds the one that the
+pooled images would give if a few more had been seen: two right and two wrong (Agresti and Coull, The American
+Statistician 52, 1998), or, of a difference, one that went each way (Bonett and Price, J. Educ. Behav. Stat. 37,
+2012).
 
 `benchmarks/interval_coverage.py` prints how often all this covers the truth.
 """
@@ -27,7 +28,7 @@ LEVEL = 0.05  # an interval misses the truth this often
 FEW = 5  # images that say otherwise than the rest: with fewer, a variance says little
 _NORMAL = 1.959964  # of which LEVEL is beyond
 _WIDEST = 13.0  # beyond this is LEVEL of no Student's t
-_ROUNDING = 1e-20  # of a sum of squared shares
+_ROUNDING = 1e-15  # of a sum of squared shares; one image of ten million moves it by more
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _around(mean: float, by_seeds: float, by_images: float, freedom: int) -> Int
 
 
 def _telling(of_images: np.ndarray) -> float:
-    """How many images make up the variance: about those that are wrong where few are, all where half of them are."""
+    """How many images make up the variance: those that are wrong where few are, all where half of them are."""
     weights = of_images**2
     total = float(weights.sum())
     return 0.0 if total < _ROUNDING else total**2 / float((weights**2).sum())

@@ -2,8 +2,8 @@
 
 Arms of a seed are measured on the same test images, so their differences are paired by image and by seed;
 `intervals` says how an interval comes about. Of the worst group it tells what other seeds and test sets of this
-size would give as *their* worst group. The more groups there are, the further that lies below the true one, so with
-more than MOST_GROUPS there is no interval of it.
+size would give as *their* worst group. The more groups there are, the further that lies below the true one, so
+with more than MOST_GROUPS there is no interval of it.
 """
 
 import statistics
@@ -126,7 +126,7 @@ def _difference(
     The same classifiers (two filters that kept the same edits) differ by nothing, and no p-value asks whether.
     """
     pairs = list(zip(of_arm[arm], of_arm[to], strict=True))
-    ends, chances = dict.fromkeys(WITH_INTERVAL, [0.0, 0.0]), dict.fromkeys(WITH_INTERVAL)
+    ends, chances = {metric: [0.0, 0.0] for metric in WITH_INTERVAL}, dict.fromkeys(WITH_INTERVAL)
     if not all(_is_same_classifier(a, b) for a, b in pairs):
         found = {m: interval(mine.minus(measured[to][m])) for m, mine in measured[arm].items()}
         ends = {metric: _ends(each) for metric, each in found.items()} | _none(found)
@@ -144,10 +144,9 @@ def _is_same_classifier(one: Outcome, other: Outcome) -> bool:
     place = one.facts.get("classifier")
     if place is not None and place == other.facts.get("classifier"):
         return True
-    mine, theirs = (each.predictions.sort_by("id").column("predicted") for each in (one, other))
-    return (
-        mine == theirs and pc.sum(pc.not_equal(mine, one.predictions.sort_by("id").column("label"))).as_py() >= FEW
-    )
+    mine, theirs = (each.predictions.sort_by("id") for each in (one, other))
+    wrong = pc.sum(pc.not_equal(mine.column("predicted"), mine.column("label"))).as_py()
+    return mine.column("predicted") == theirs.column("predicted") and wrong >= FEW
 
 
 def _ends(found: Interval) -> list[float]:

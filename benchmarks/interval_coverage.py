@@ -23,7 +23,6 @@ import pyarrow as pa
 import torch
 
 from alia_ray.experiment.statistics import Outcome, compare
-from alia_ray.training.evaluation import summarise
 
 CLASSES = ("a", "b")
 GROUPS = 4
@@ -58,10 +57,10 @@ WORLDS = (
 
 
 def main() -> None:
-    """Draw every world with 3, 5 and 10 seeds, print the table, write the figures."""
+    """Draw every world with each number of seeds, print the table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=2000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 3, 5, 10])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5, 10])
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -82,7 +81,7 @@ def as_row(cells: list[str]) -> str:
 
 def coverage(world: World, repeats: int) -> dict[str, float]:
     """The share of intervals that hold the truth."""
-    rng = np.random.default_rng(world.seeds)
+    rng = np.random.default_rng(0)
     drawn = list(outcomes(world, repeats, rng))
     worst = {
         arm: np.mean([o.metrics["worst_group_accuracy"] for many in drawn for o in many if o.arm == arm])
@@ -101,22 +100,38 @@ def coverage(world: World, repeats: int) -> dict[str, float]:
 
 def outcomes(world: World, repeats: int, rng: np.random.Generator) -> Iterator[list[Outcome]]:
     """Both arms of every seed, again and again."""
-    labels = [CLASSES[number % 2] for number in range(world.images)]
-    groups = [f"group {number % GROUPS}" for number in range(world.images)]
-    other = {label: CLASSES[1 - place] for place, label in enumerate(CLASSES)}
+    numbers = np.arange(world.images)
+    classes, of_class = np.array(CLASSES), numbers % len(CLASSES)
+    groups = pa.array([f"group {number % GROUPS}" for number in numbers])
+    ids = [pa.array([f"{seed}/{number:05d}" for number in numbers]) for seed in range(world.seeds)]
     for _ in range(repeats):
         found, difficulty = [], rng.normal(0, world.images_differ, world.images)
         for seed in range(world.seeds):
             if not world.is_shared:
                 difficulty = rng.normal(0, world.images_differ, world.images)
-            ids = [f"{0 if world.is_shared else seed}/{number:05d}" for number in range(world.images)]
             for arm, share in (("arm", world.right), ("base", world.base)):
                 right = rng.random(world.images) < chances(share, difficulty, world, rng)
-                predicted = [label if ok else other[label] for label, ok in zip(labels, right, strict=True)]
-                metrics = summarise(predicted, labels, groups, CLASSES)
-                table = pa.table({"id": ids, "label": labels, "group": groups, "predicted": predicted})
-                found.append(Outcome(arm, seed, {}, metrics, table))
+                columns = {
+                    "id": ids[0 if world.is_shared else seed],
+                    "label": pa.array(classes[of_class]),
+                    "group": groups,
+                    "predicted": pa.array(classes[np.where(right, of_class, 1 - of_class)]),
+                }
+                found.append(
+                    Outcome(arm, seed, {}, metrics_of(right, of_class, numbers % GROUPS), pa.table(columns))
+                )
         yield found
+
+
+def metrics_of(right: np.ndarray, of_class: np.ndarray, of_group: np.ndarray) -> dict[str, float]:
+    """What `compare` reads of an arm's metrics; F1 has no interval and is left at 0."""
+    shares = [[right[of == part].mean() for part in np.unique(of)] for of in (of_class, of_group)]
+    return {
+        "accuracy": right.mean(),
+        "class_balanced_accuracy": np.mean(shares[0]),
+        "worst_group_accuracy": min(shares[1]),
+        "macro_f1": 0.0,
+    }
 
 
 def chances(share: float, difficulty: np.ndarray, world: World, rng: np.random.Generator) -> np.ndarray:

@@ -74,30 +74,31 @@ def check_alike(of_arm: Mapping[str, list[Outcome]], base: str, fresh_draws: boo
     tests = [_test_set(outcome) for outcome in of_arm[base]]
     for arm, found in of_arm.items():
         for outcome, test in zip(found, tests, strict=True):
-            _refuse(f"{arm} and {base} of seed {outcome.seed}", _test_set(outcome), test)
+            _refuse_unlike(f"{arm} and {base} of seed {outcome.seed}", _test_set(outcome), test)
     if not fresh_draws:
         for seed, test in zip(seeds, tests, strict=True):
-            _refuse(f"the arms of seeds {seed} and {seeds[0]} (which share a test set)", test, tests[0])
+            _refuse_unlike(f"the arms of seeds {seed} and {seeds[0]} (which share a test set)", test, tests[0])
 
 
-def _test_set(outcome: Outcome) -> dict[str, tuple[str, str]]:
-    """id -> label and group ("" for none) of the images that it was measured on."""
-    columns = (outcome.predictions.column(name).to_pylist() for name in ("id", "label", "group"))
-    return {image_id: (label, group or "") for image_id, label, group in zip(*columns, strict=True)}
+def _test_set(outcome: Outcome) -> pa.Table:
+    """The images that it was measured on: id, label and group ("" for none), ordered by id."""
+    found = outcome.predictions.select(["id", "label", "group"]).sort_by("id")
+    return found.set_column(2, "group", pc.fill_null(found.column("group").cast(pa.string()), ""))
 
 
-def _refuse(who: str, one: dict[str, tuple[str, str]], other: dict[str, tuple[str, str]]) -> None:
+def _refuse_unlike(who: str, one: pa.Table, other: pa.Table) -> None:
     """Raise StageError where two test sets differ."""
     if one == other:
         return
-    if one.keys() != other.keys():
-        apart = one.keys() ^ other.keys()
-        what = f"{len(apart)} images of {len(one)} and {len(other)} are in one test set only: "
+    ids = [set(test.column("id").to_pylist()) for test in (one, other)]
+    if apart := ids[0] ^ ids[1]:
+        what = f"{len(apart)} images of {one.num_rows} and {other.num_rows} are in one test set only"
     else:
-        apart = {image_id for image_id in one if one[image_id] != other[image_id]}
-        what = f"{len(apart)} images have another label or group: "
+        rows = [set(zip(*test.to_pydict().values(), strict=True)) for test in (one, other)]
+        apart = {image_id for image_id, *_ in rows[0] ^ rows[1]}
+        what = f"{len(apart)} images have another label or group"
     raise StageError(
-        f"{who} were not measured on the same: {what}{shortened(sorted(apart))}. Evaluate them on one test set, "
+        f"{who} were not measured on the same: {what}: {shortened(sorted(apart))}. Evaluate them on one test set, "
         "or begin a run folder for the other one."
     )
 
@@ -163,21 +164,20 @@ def _none(found: Mapping[str, Any]) -> dict[str, None]:
 
 def _measured(found: list[Outcome]) -> dict[str, Measured]:
     """metric -> its values, and how far each image moved them; images of all seeds in one order."""
-    ids = sorted({image_id for outcome in found for image_id in outcome.predictions.column("id").to_pylist()})
-    place = {image_id: number for number, image_id in enumerate(ids)}
-    drawn = sum(outcome.predictions.num_rows for outcome in found)
+    ids = pa.chunked_array([part for each in found for part in each.predictions.column("id").chunks])
+    known = ids.unique()
     of_seeds = [_moved(outcome.predictions) for outcome in found]
     measured = {}
     for metric in WITH_INTERVAL:
         if any(metric not in of_seed for of_seed in of_seeds):
             continue
-        moved, images = np.zeros((len(found), len(ids))), 0.0
+        moved, images = np.zeros((len(found), len(known))), 0.0
         for row, (outcome, of_seed) in enumerate(zip(found, of_seeds, strict=True)):
-            where = [place[image_id] for image_id in outcome.predictions.column("id").to_pylist()]
-            moved[row, where], count = of_seed[metric]
+            places = pc.index_in(outcome.predictions.column("id"), known).to_numpy()
+            moved[row, places], count = of_seed[metric]
             images += count
         values = np.array([outcome.metrics[metric] for outcome in found])
-        measured[metric] = Measured(values, moved, images * len(ids) / drawn)
+        measured[metric] = Measured(values, moved, images * len(known) / len(ids))
     return measured
 
 
@@ -187,22 +187,26 @@ def _moved(predictions: pa.Table) -> dict[str, tuple[np.ndarray, float]]:
     A metric is a weighted mean of right and wrong over parts of the test set: one part, a part for each class, or
     the worst group. The worst of more than MOST_GROUPS is left out.
     """
-    label, group, predicted = (
-        np.array([value or "" for value in predictions.column(name).to_pylist()])
-        for name in ("label", "group", "predicted")
-    )
-    right = (label == predicted).astype(float)
+    right = pc.equal(predictions.column("label"), predictions.column("predicted")).to_numpy().astype(float)
     everything = _moved_by([np.ones(len(right), dtype=bool)], right)
-    groups = [group == name for name in np.unique(group) if name]
     found = {
         "accuracy": everything,
-        "class_balanced_accuracy": _moved_by([label == name for name in np.unique(label)], right),
+        "class_balanced_accuracy": _moved_by(_parts(predictions.column("label")), right),
     }
+    groups = _parts(predictions.column("group"))
     if not groups:
         found[WORST] = everything
     elif len(groups) <= MOST_GROUPS:
         found[WORST] = _moved_by([min(groups, key=lambda members: right[members].mean())], right)
     return found
+
+
+def _parts(names: pa.ChunkedArray) -> list[np.ndarray]:
+    """The images of each name, as bool (images,); those whose name is null or "" are in none."""
+    filled = pc.fill_null(names.cast(pa.string()), "")
+    known = sorted(name for name in filled.unique().to_pylist() if name)
+    place = pc.fill_null(pc.index_in(filled, pa.array(known, pa.string())), -1).to_numpy()
+    return [place == number for number in range(len(known))]
 
 
 def _moved_by(parts: list[np.ndarray], right: np.ndarray) -> tuple[np.ndarray, float]:

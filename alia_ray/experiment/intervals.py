@@ -66,7 +66,7 @@ def interval(measured: Measured) -> Interval:
     else:
         by_seeds = float(measured.values.var(ddof=1)) / seeds
         by_images = max(0.0, float((of_images**2).sum()) - own) * seeds / (seeds - 1)
-    found = _around(mean, by_seeds, by_images, seeds - 1)
+    found = around(mean, by_seeds, by_images, seeds - 1)
     if found.low == found.high or _telling(of_images) < FEW:
         pooled = _of_few(mean, of_images, measured.images, measured.is_difference)
         found = Interval(min(found.low, pooled.low), max(found.high, pooled.high), max(found.p, pooled.p))
@@ -74,8 +74,11 @@ def interval(measured: Measured) -> Interval:
     return Interval(max(least, found.low), min(1.0, found.high), found.p)
 
 
-def _around(mean: float, by_seeds: float, by_images: float, freedom: int) -> Interval:
-    """The interval by the two parts of the mean's variance; `freedom` is that of the seeds' part."""
+def around(mean: float, by_seeds: float, by_images: float, freedom: int) -> Interval:
+    """The interval by the two parts of the mean's variance; `freedom` is that of the seeds' part.
+
+    Without a variance it is the mean alone.
+    """
     variance = by_seeds + by_images
     if variance < _ROUNDING:
         return Interval(mean, mean, 0.0 if mean else 1.0)

@@ -39,7 +39,7 @@ def caption(result: dict[str, Any]) -> str:
         f"{_STANDS} marks a difference that stands when all of its table are tested at once (Holm, 5 %).",
         "The worst group is that of the test images as they are: with fewer images in a group it lies lower.",
     ]
-    if any(arm["interval"].get("worst_group_accuracy") is None for arm in arms):
+    if all(arm["interval"].get("worst_group_accuracy") is None for arm in arms):
         sentences.append("It has no interval: with so many groups, which one is the worst is chance.")
     return " ".join(sentences)
 
@@ -149,7 +149,7 @@ def _of_arms(heading: str, arms: dict[str, Compared], alone: str) -> Table:
     for name, arm in arms.items():
         cells = [name, _added(arm)]
         for metric in _SHOWN:
-            cells += [_spread(arm, metric), _points(arm["difference"], metric, stands)]
+            cells += [spread(arm, metric), points(arm["difference"], metric, stands)]
         rows.append(cells)
     return Table(heading, columns, rows)
 
@@ -161,8 +161,8 @@ def _of_controls(heading: str, arms: dict[str, Compared], filtered: dict[str, Co
     rows = []
     for name, arm in filtered.items():
         other = arms[arm["control"]["to"]]
-        cells = [_spread(each, metric) for metric in _SHOWN for each in (arm, other)]
-        rows.append([name, _added(arm), *cells, *(_points(arm["control"], metric, stands) for metric in _SHOWN)])
+        cells = [spread(each, metric) for metric in _SHOWN for each in (arm, other)]
+        rows.append([name, _added(arm), *cells, *(points(arm["control"], metric, stands) for metric in _SHOWN)])
     return Table(heading, columns, rows)
 
 
@@ -184,24 +184,24 @@ def _added(arm: Compared) -> str:
     return str(added[0]) if len(set(added)) == 1 else ", ".join(map(str, added))
 
 
-def _spread(arm: Compared, metric: str) -> str:
+def spread(arm: Compared, metric: str) -> str:
     """Percent: "97.2 ± 2.0"; a single seed has no deviation."""
     mean, deviation = arm["mean"][metric], arm["std"][metric]
     return f"{100 * mean:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
 
 
-def _points(difference: dict[str, Any] | None, metric: str, stands: float) -> str:
+def points(difference: dict[str, Any] | None, metric: str, stands: float = -1.0) -> str:
     """A difference in percentage points with its interval: "+12.3 [+8.0, +15.1] †".
 
-    `stands` is the largest p-value that does.
+    `stands` is the largest p-value that does; by default no mark is given.
     """
     if difference is None:
         return ""
-    points = f"{100 * difference['mean'][metric]:+.1f}"
+    shown = f"{100 * difference['mean'][metric]:+.1f}"
     ends, p = difference["interval"][metric], difference["p"][metric]
     if ends is None:
-        return f"{points} –"
+        return f"{shown} –"
     if p is None:
         return "the same classifiers"
     mark = f" {_STANDS}" if p <= stands else ""
-    return f"{points} [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]{mark}"
+    return f"{shown} [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]{mark}"

@@ -25,8 +25,9 @@ PAGES = ("results.md", "filters.md")
 MARKED = re.compile(r"(<!-- (\w+)((?: [^\s>]+)*) -->)(.*?)(<!-- end -->)", re.DOTALL)
 METRICS = {"accuracy": "accuracy", "worst": "worst_group_accuracy"}
 WITHOUT_IMAGES = (
-    "\n\n–: of a run before 2026-11-27, whose file does not hold its test images. Where nearly all or none are "
-    "right, its seeds alone say nothing of the chance."
+    "\n\nThis run is of before 2026-11-27, and its file does not hold its test images. So its intervals are Student's t "
+    "on its seeds' values, those of the worst group do not allow for that, and there is none (–) where nearly all or "
+    "none are right."
 )
 Result = dict[str, Any]
 

@@ -16,6 +16,9 @@ pooled images would give if a few more had been seen: two right and two wrong (A
 Statistician 52, 1998), or, of a difference, one that went each way (Bonett and Price, J. Educ. Behav. Stat. 37,
 2012).
 
+Of some metrics only what lies below and what lies above can be measured without bias. `between` takes the one end
+from the one and the other end from the other.
+
 `benchmarks/interval_coverage.py` prints how often all this covers the truth.
 """
 
@@ -72,6 +75,20 @@ def interval(measured: Measured) -> Interval:
         found = Interval(min(found.low, pooled.low), max(found.high, pooled.high), max(found.p, pooled.p))
     least = -1.0 if measured.is_difference else 0.0
     return Interval(max(least, found.low), min(1.0, found.high), found.p)
+
+
+def between(below: Measured, above: Measured) -> Interval:
+    """The interval of something that is, on average, no less than `below` and no more than `above`."""
+    if above is below:
+        return interval(below)
+    low, high = interval(below), interval(above)
+    if below.values.mean() > 0:
+        p = low.p
+    elif above.values.mean() < 0:
+        p = high.p
+    else:
+        p = 1.0
+    return Interval(min(low.low, high.low), max(low.high, high.high), p)
 
 
 def around(mean: float, by_seeds: float, by_images: float, freedom: int) -> Interval:

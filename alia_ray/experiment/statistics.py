@@ -1,9 +1,12 @@
 """What an experiment says: means, deviations, intervals and paired differences. Pure functions.
 
 Arms of a seed are measured on the same test images, so their differences are paired by image and by seed;
-`intervals` says how an interval comes about. Of the worst group it tells what other seeds and test sets of this
-size would give as *their* worst group. The more groups there are, the further that lies below the true one, so
-with more than MOST_GROUPS there is no interval of it.
+`intervals` says how an interval comes about.
+
+The worst of the groups as measured lies below the truth: which group it is, is partly the chance of its images. So
+its interval ends above where it does for a worst group that was chosen on one half of the test images and measured
+on the other, which lies above the truth on average; each half is chosen on in turn. Where one group is clearly the
+worst the two are the same. With more than MOST_GROUPS they say hardly anything, and there is no interval.
 """
 
 import statistics
@@ -16,12 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alia_ray.errors import StageError, shortened
-from alia_ray.experiment.intervals import FEW, Interval, Measured, interval
+from alia_ray.experiment.intervals import FEW, Interval, Measured, between
 
 METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy", "macro_f1")
 WITH_INTERVAL = METRICS[:3]
 WORST = "worst_group_accuracy"
 MOST_GROUPS = 10
+Bounds = tuple[Measured, Measured]  # what lies below the truth on average, and what above; most often the same
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,12 @@ def _refuse_unlike(who: str, one: pa.Table, other: pa.Table) -> None:
 # -------------------------------------------------------------------- what is said of them
 
 
-def _summary(found: list[Outcome], measured: dict[str, Measured]) -> dict[str, Any]:
+def _summary(found: list[Outcome], measured: dict[str, Bounds]) -> dict[str, Any]:
     values = {metric: [outcome.metrics[metric] for outcome in found] for metric in METRICS}
     return {
         "mean": {metric: statistics.mean(of_seeds) for metric, of_seeds in values.items()},
         "std": {m: statistics.stdev(v) if len(v) > 1 else None for m, v in values.items()},
-        "interval": {metric: _ends(interval(measured[metric])) for metric in measured} | _none(measured),
+        "interval": {metric: _ends(between(*bounds)) for metric, bounds in measured.items()} | _none(measured),
         "seeds": [
             {"seed": each.seed, **each.facts, **{metric: each.metrics[metric] for metric in METRICS}}
             for each in found
@@ -120,7 +124,7 @@ def _summary(found: list[Outcome], measured: dict[str, Measured]) -> dict[str, A
 
 
 def _difference(
-    to: str, of_arm: dict[str, list[Outcome]], measured: dict[str, dict[str, Measured]], arm: str
+    to: str, of_arm: dict[str, list[Outcome]], measured: dict[str, dict[str, Bounds]], arm: str
 ) -> dict[str, Any]:
     """An arm against another one: the mean of the seeds' differences, its interval, and its p-value.
 
@@ -129,7 +133,7 @@ def _difference(
     pairs = list(zip(of_arm[arm], of_arm[to], strict=True))
     ends, chances = {metric: [0.0, 0.0] for metric in WITH_INTERVAL}, dict.fromkeys(WITH_INTERVAL)
     if not all(_is_same_classifier(a, b) for a, b in pairs):
-        found = {m: interval(mine.minus(measured[to][m])) for m, mine in measured[arm].items()}
+        found = {m: between(*_apart(mine, measured[to][m])) for m, mine in measured[arm].items()}
         ends = {metric: _ends(each) for metric, each in found.items()} | _none(found)
         chances = {metric: each.p for metric, each in found.items()} | _none(found)
     return {
@@ -138,6 +142,14 @@ def _difference(
         "interval": ends,
         "p": chances,
     }
+
+
+def _apart(one: Bounds, other: Bounds) -> Bounds:
+    """Bounds of a difference: at the least the one's lower bound above the other's upper."""
+    below = one[0].minus(other[1])
+    if one[0] is one[1] and other[0] is other[1]:
+        return below, below
+    return below, one[1].minus(other[0])
 
 
 def _is_same_classifier(one: Outcome, other: Outcome) -> bool:
@@ -162,42 +174,50 @@ def _none(found: Mapping[str, Any]) -> dict[str, None]:
 # -------------------------------------------------------------- what each image had to do with it
 
 
-def _measured(found: list[Outcome]) -> dict[str, Measured]:
-    """metric -> its values, and how far each image moved them; images of all seeds in one order."""
-    ids = pa.chunked_array([part for each in found for part in each.predictions.column("id").chunks])
-    known = ids.unique()
-    of_seeds = [_moved(outcome.predictions) for outcome in found]
+@dataclass(frozen=True, eq=False)
+class _Share:
+    """A metric of one seed: the mean over parts of the test set of the share of right ones in each."""
+
+    value: float
+    moved: np.ndarray  # (images,): how far each image moved it
+    images: float  # of equal weight, as many as count as much (Kish)
+
+
+def _measured(found: list[Outcome]) -> dict[str, Bounds]:
+    """metric -> its bounds in all seeds; the worst of more than MOST_GROUPS groups is left out."""
+    tables = [outcome.predictions.sort_by("id") for outcome in found]
+    of_seeds, ids = [_shares(table) for table in tables], [table.column("id") for table in tables]
     measured = {}
     for metric in WITH_INTERVAL:
-        if any(metric not in of_seed for of_seed in of_seeds):
-            continue
-        moved, images = np.zeros((len(found), len(known))), 0.0
-        for row, (outcome, of_seed) in enumerate(zip(found, of_seeds, strict=True)):
-            places = pc.index_in(outcome.predictions.column("id"), known).to_numpy()
-            moved[row, places], count = of_seed[metric]
-            images += count
-        values = np.array([outcome.metrics[metric] for outcome in found])
-        measured[metric] = Measured(values, moved, images * len(known) / len(ids))
+        if all(metric in shares for shares in of_seeds):
+            below, above = zip(*(shares[metric] for shares in of_seeds), strict=True)
+            lower = _together(below, ids)
+            measured[metric] = (lower, lower if below == above else _together(above, ids))
     return measured
 
 
-def _moved(predictions: pa.Table) -> dict[str, tuple[np.ndarray, float]]:
-    """metric -> how far each image moved it, and as how many images of equal weight they count (Kish).
+def _together(shares: Sequence[_Share], ids: Sequence[pa.ChunkedArray]) -> Measured:
+    """A metric in all seeds, the images of all of them in one order."""
+    drawn = pa.chunked_array([part for of_seed in ids for part in of_seed.chunks])
+    known = drawn.unique()
+    moved = np.zeros((len(shares), len(known)))
+    for row, (share, of_seed) in enumerate(zip(shares, ids, strict=True)):
+        moved[row, pc.index_in(of_seed, known).to_numpy()] = share.moved
+    images = sum(share.images for share in shares) * len(known) / len(drawn)
+    return Measured(np.array([share.value for share in shares]), moved, images)
 
-    A metric is a weighted mean of right and wrong over parts of the test set: one part, a part for each class, or
-    the worst group. The worst of more than MOST_GROUPS is left out.
-    """
+
+def _shares(predictions: pa.Table) -> dict[str, tuple[_Share, _Share]]:
+    """metric -> what lies below the truth on average, and what above."""
     right = pc.equal(predictions.column("label"), predictions.column("predicted")).to_numpy().astype(float)
-    everything = _moved_by([np.ones(len(right), dtype=bool)], right)
-    found = {
-        "accuracy": everything,
-        "class_balanced_accuracy": _moved_by(_parts(predictions.column("label")), right),
-    }
+    everything = _share([np.ones(len(right), dtype=bool)], right)
+    by_class = _share(_parts(predictions.column("label")), right)
+    found = {"accuracy": (everything, everything), "class_balanced_accuracy": (by_class, by_class)}
     groups = _parts(predictions.column("group"))
     if not groups:
-        found[WORST] = everything
+        found[WORST] = (everything, everything)
     elif len(groups) <= MOST_GROUPS:
-        found[WORST] = _moved_by([min(groups, key=lambda members: right[members].mean())], right)
+        found[WORST] = (_share([_worst(groups, right)], right), _of_halves(groups, right))
     return found
 
 
@@ -209,10 +229,28 @@ def _parts(names: pa.ChunkedArray) -> list[np.ndarray]:
     return [place == number for number in range(len(known))]
 
 
-def _moved_by(parts: list[np.ndarray], right: np.ndarray) -> tuple[np.ndarray, float]:
-    """How far each image moved the mean over parts of the share of right ones; images of equal weight."""
+def _worst(groups: list[np.ndarray], right: np.ndarray) -> np.ndarray:
+    return min(groups, key=lambda members: right[members].mean())
+
+
+def _of_halves(groups: list[np.ndarray], right: np.ndarray) -> _Share:
+    """The worst group chosen on one half of each group and measured on the other, and the other way round."""
+    groups = [members for members in groups if members.sum() > 1]
+    halves: list[list[np.ndarray]] = [[], []]
+    for members in groups:
+        is_odd = np.cumsum(members) % 2 == 1
+        halves[0].append(members & is_odd)
+        halves[1].append(members & ~is_odd)
+    if not groups:
+        return _share([np.ones(len(right), dtype=bool)], right)
+    chosen = [min(range(len(groups)), key=lambda place, half=half: right[half[place]].mean()) for half in halves]
+    return _share([halves[1][chosen[0]], halves[0][chosen[1]]], right)
+
+
+def _share(parts: list[np.ndarray], right: np.ndarray) -> _Share:
+    """The mean over parts, each bool (images,), of the share of right ones."""
     moved, weights = np.zeros(len(right)), np.zeros(len(right))
     for members in parts:
         weights[members] = 1 / (members.sum() * len(parts))
         moved[members] = weights[members] * (right[members] - right[members].mean())
-    return moved, float(1 / (weights**2).sum())
+    return _Share(float(weights @ right), moved, float(1 / (weights**2).sum()))

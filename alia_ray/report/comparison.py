@@ -37,10 +37,10 @@ def caption(result: dict[str, Any]) -> str:
         f"Every arm takes {steps}; select.num_extra is {result['num_extra']}.",
         f"Differences are to `original`, in points, with {chance}.",
         f"{_STANDS} marks a difference that stands when all of its table are tested at once (Holm, 5 %).",
-        "The worst group is that of the test images as they are: with fewer images in a group it lies lower.",
+        "Where groups are alike, the worst as measured lies below the true one; its interval allows for that.",
     ]
     if all(arm["interval"].get("worst_group_accuracy") is None for arm in arms):
-        sentences.append("It has no interval: with so many groups, which one is the worst is chance.")
+        sentences[-1] = "The worst group has no interval: with so many, which one is the worst is chance."
     return " ".join(sentences)
 
 

@@ -5,8 +5,8 @@
 A world says how right the arms are, by how much seeds differ (their deviation, of the share of right predictions),
 by how much images do (the deviation of their difficulty, in units of the normal deviate), and whether all seeds
 share one test set. Outcomes are drawn from it again and again and go through `compare`, as those of an experiment
-do. The truth is what infinitely many seeds and images would give. All groups are equally hard, which for the worst of
-them is the hardest case: as measured it lies furthest below the truth.
+do. The truth is what infinitely many seeds and images would give. All groups are equally hard, which for the worst
+of them is the hardest case: as measured it lies furthest below the truth.
 """
 
 import argparse
@@ -58,7 +58,7 @@ WORLDS = (
 def main() -> None:
     """Draw every world with each number of seeds, print the table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5, 10])
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Writes the tables and figures of docs/results.md and docs/filters.md from the JSON files beside them.
+"""Writes the tables and figures of some pages from the JSON files that hold them.
 
     python docs/tables.py           # after an experiment's experiment.json was copied here; --check only tells
 
@@ -21,14 +21,15 @@ from alia_ray.experiment.statistics import WITH_INTERVAL
 from alia_ray.report.comparison import as_markdown, points, spread
 
 HERE = Path(__file__).parent
-PAGES = ("results.md", "filters.md")
+PAGES = ("results.md", "filters.md", "experiment.md")
 MARKED = re.compile(r"(<!-- (\w+)((?: [^\s>]+)*) -->)(.*?)(<!-- end -->)", re.DOTALL)
 METRICS = {"accuracy": "accuracy", "worst": "worst_group_accuracy"}
-WITHOUT_IMAGES = (
-    "\n\nThis run is of before 2026-11-27, and its file does not hold its test images. So its intervals are Student's t "
-    "on its seeds' values, those of the worst group do not allow for that, and there is none (–) where nearly all or "
-    "none are right."
-)
+WITHOUT_IMAGES = """
+
+This run is of before 2026-11-27, and its file does not hold its test images. So its intervals are Student's t on
+its seeds' values, those of the worst group do not allow for that, and there is none (–) where nearly all or none
+are right.
+"""
 Result = dict[str, Any]
 
 
@@ -117,7 +118,7 @@ def student(values: np.ndarray, least: float) -> tuple[list[float] | None, float
 def comparison(name: str) -> str:
     """The caption and tables that the experiment wrote as experiment.md."""
     found = result(name)
-    note = "" if "without_images" not in found else WITHOUT_IMAGES
+    note = WITHOUT_IMAGES.rstrip() if "without_images" in found else ""
     return f"{as_markdown(found).rstrip()}{note}"
 
 
@@ -207,6 +208,18 @@ def between(name: str, part: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+# ------------------------------------------------------------------------------- what intervals are worth
+
+
+def coverage() -> str:
+    """How often the intervals of benchmarks/coverage.json held the truth, in percent."""
+    rows = json.loads((HERE.parent / "benchmarks" / "coverage.json").read_text())["rows"]
+    held = [key for key in rows[0] if key not in ("world", "seeds", "repeats")]
+    lines = [["world", "seeds", *held], ["---"] * (2 + len(held))]
+    lines += [[row["world"], str(row["seeds"]), *(f"{100 * row[key]:.1f}" for key in held)] for row in rows]
+    return as_table(lines)
+
+
 # ------------------------------------------------------------------------------- what was said before
 
 
@@ -233,7 +246,7 @@ def as_table(lines: list[list[str]]) -> str:
 
 _OF_EXPERIMENTS = (comparison, mean, gain, gained, each, trainings, losses, validation, by_seed)
 MAKERS: dict[str, Callable[..., str]] = {
-    maker.__name__: maker for maker in (*_OF_EXPERIMENTS, filters, kept, between, history)
+    maker.__name__: maker for maker in (*_OF_EXPERIMENTS, filters, kept, between, coverage, history)
 }
 
 if __name__ == "__main__":

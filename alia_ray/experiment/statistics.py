@@ -187,23 +187,25 @@ def _measured(found: list[Outcome]) -> dict[str, Bounds]:
     """metric -> its bounds in all seeds; the worst of more than MOST_GROUPS groups is left out."""
     tables = [outcome.predictions.sort_by("id") for outcome in found]
     of_seeds, ids = [_shares(table) for table in tables], [table.column("id") for table in tables]
+    known = pa.chunked_array([part for of_seed in ids for part in of_seed.chunks]).unique()
+    places = [pc.index_in(of_seed, known).to_numpy() for of_seed in ids]
     measured = {}
     for metric in WITH_INTERVAL:
         if all(metric in shares for shares in of_seeds):
             below, above = zip(*(shares[metric] for shares in of_seeds), strict=True)
-            lower = _together(below, ids)
-            measured[metric] = (lower, lower if below == above else _together(above, ids))
+            lower = _together(below, places)
+            measured[metric] = (lower, lower if below == above else _together(above, places))
     return measured
 
 
-def _together(shares: Sequence[_Share], ids: Sequence[pa.ChunkedArray]) -> Measured:
-    """A metric in all seeds, the images of all of them in one order."""
-    drawn = pa.chunked_array([part for of_seed in ids for part in of_seed.chunks])
-    known = drawn.unique()
-    moved = np.zeros((len(shares), len(known)))
-    for row, (share, of_seed) in enumerate(zip(shares, ids, strict=True)):
-        moved[row, pc.index_in(of_seed, known).to_numpy()] = share.moved
-    images = sum(share.images for share in shares) * len(known) / len(drawn)
+def _together(shares: Sequence[_Share], places: Sequence[np.ndarray]) -> Measured:
+    """A metric in all seeds. `places` of a seed's images: theirs among the images of all seeds."""
+    drawn = sum(len(of_seed) for of_seed in places)
+    known = 1 + max(int(of_seed.max()) for of_seed in places)
+    moved = np.zeros((len(shares), known))
+    for row, (share, of_seed) in enumerate(zip(shares, places, strict=True)):
+        moved[row, of_seed] = share.moved
+    images = sum(share.images for share in shares) * known / drawn
     return Measured(np.array([share.value for share in shares]), moved, images)
 
 

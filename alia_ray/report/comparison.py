@@ -44,6 +44,12 @@ def caption(result: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
+def is_outdated(result: dict[str, Any]) -> bool:
+    """Whether an earlier version wrote it, whose intervals counted the chance of test images more than once."""
+    differences = [arm[kind] for arm in result["arms"].values() for kind in ("difference", "control") if arm[kind]]
+    return any("p" not in each for each in differences)
+
+
 def tables(result: dict[str, Any]) -> list[Table]:
     """The arms; filtered arms against their controls; other amounts. What there is none of is left out."""
     arms: dict[str, Compared] = result["arms"]

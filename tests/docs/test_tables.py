@@ -1,4 +1,4 @@
-"""What docs/results.md and docs/filters.md say is what the files beside them say."""
+"""What the pages say is what the files say that they are written from."""
 
 import importlib.util
 import re
@@ -18,7 +18,7 @@ def test_pages_are_what_the_script_writes(page):
     assert tables.written(page) == (DOCS / page).read_text()
 
 
-@pytest.mark.parametrize("page", tables.PAGES)
+@pytest.mark.parametrize("page", ["results.md", "filters.md"])
 def test_a_figure_that_its_file_does_not_give_is_found(page, monkeypatch):
     name = re.search(r"<!-- mean (\S+) original", (DOCS / page).read_text()).group(1)
     arm = tables.result(name)["arms"]["original"]
@@ -31,7 +31,7 @@ def test_every_mark_is_closed_and_none_breaks_its_paragraph(page):
     text = (DOCS / page).read_text()
     marks = re.findall(r"<!-- (\w+)[^>]*-->", tables.MARKED.sub("", text))
     assert not set(marks) & {"end", *tables.MAKERS}
-    begun = [line for line in text.splitlines() if re.match(r"\s*<!-- .*<!-- end -->", line)]
+    begun = [line for line in text.splitlines() if re.match(r"\s*<!-- (?!end).*<!-- end -->", line)]
     assert not begun  # Markdown takes a line that begins with a comment for HTML
 
 

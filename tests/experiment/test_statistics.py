@@ -105,6 +105,35 @@ def test_intervals_of_a_comparison_hold_the_truth_as_often_as_they_say(is_shared
     assert (held / repeats <= 0.97).all()
 
 
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_the_interval_of_the_worst_group_holds_the_true_one_where_all_are_alike(seeds):
+    """As measured, the worst of four groups that are alike lies below all of them, on average over seeds too."""
+    chance, held, repeats = np.random.default_rng(2), np.zeros(2), 120
+    for _ in range(repeats):
+        rows = [
+            outcome(arm, seed, (chance.random(240) < share).tolist(), draw=seed)
+            for seed in range(seeds)
+            for arm, share in (("original", 0.6), ("alia", 0.8))
+        ]
+        found = compare(rows, "original", {})["alia"]
+        ends = [each["interval"]["worst_group_accuracy"] for each in (found, found["difference"])]
+        held += [low <= true <= high for (low, high), true in zip(ends, (0.8, 0.2), strict=True)]
+        assert ends[0][0] <= found["mean"]["worst_group_accuracy"] <= ends[0][1]
+    assert (held / repeats >= 0.93).all()
+
+
+def test_a_group_that_is_clearly_the_worst_has_the_interval_of_its_images():
+    rows, worst = [], []
+    for seed in range(3):
+        right = random_right(seed, 0.9, 400)
+        right[::4] = random_right(seed, 0.4, 100)  # all of g0
+        rows.append(outcome("original", seed, right, draw=seed))
+        worst.append(np.mean(right[::4]))
+    low, high = compare(rows, "original", {})["original"]["interval"]["worst_group_accuracy"]
+    half = 4.30265 * np.std(worst, ddof=1) / np.sqrt(3)
+    assert (low, high) == pytest.approx((np.mean(worst) - half, np.mean(worst) + half), abs=1e-4)
+
+
 @pytest.mark.parametrize("draws", [(0, 1, 2), (0, 0, 0)])
 def test_arms_without_an_error_have_an_interval_nevertheless(draws):
     rows = [

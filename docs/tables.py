@@ -118,8 +118,10 @@ def student(values: np.ndarray, least: float) -> tuple[list[float] | None, float
 def comparison(name: str) -> str:
     """The caption and tables that the experiment wrote as experiment.md."""
     found = result(name)
-    note = WITHOUT_IMAGES.rstrip() if "without_images" in found else ""
-    return f"{as_markdown(found).rstrip()}{note}"
+    text = as_markdown(found).rstrip()
+    if "without_images" in found:
+        text = text.replace("; its interval allows for that", "") + WITHOUT_IMAGES.rstrip()
+    return text
 
 
 def mean(name: str, arm: str, metric: str) -> str:

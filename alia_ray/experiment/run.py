@@ -80,11 +80,11 @@ def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
 
 
 def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> None:
-    """Gather what the arms left: experiment.json, .md, .csv, and experiment_seeds.csv."""
+    """Gather what the arms left: experiment.json, .md, .csv, and experiment_seeds.csv. Raises StageError."""
     chosen = settings.experiment or Experiment()
     outcomes = [_outcome(state, arm) for state in states for arm in arms]
     controls = {arm.control_of.name: arm.name for arm in arms if arm.control_of}
-    compared = compare(outcomes, BASE.name, controls)
+    compared = compare(outcomes, BASE.name, controls, chosen.fresh_draws)
     for arm in arms:
         compared[arm.name]["amount"] = arm.amount
     result = {

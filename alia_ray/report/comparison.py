@@ -10,6 +10,7 @@ from alia_ray.report.charts import Chart, IntervalChart, interval_chart, line_ch
 
 Compared = dict[str, Any]  # one arm's part of experiment.json
 _SHOWN = {"accuracy": "Accuracy", "worst_group_accuracy": "Worst group"}
+_STANDS = "†"
 
 
 @dataclass(frozen=True)
@@ -22,25 +23,43 @@ class Table:
 
 
 def caption(result: dict[str, Any]) -> str:
-    """What was done, in two sentences."""
-    seeds = result["seeds"]
+    """What was done, and what the intervals and marks say."""
+    seeds, arms = result["seeds"], result["arms"].values()
     drawn = "a fresh draw of every split for each" if result["fresh_draws"] else "the same split for all"
     steps = "as many optimiser steps as the original" if result["equal_steps"] else "equally many epochs"
-    return (
-        f"Percent, mean ± standard deviation over {len(seeds)} seeds ({drawn}), {result['test_images']} test "
-        f"images. Every arm takes {steps}; select.num_extra is {result['num_extra']}. Differences are to "
-        "`original`, in points, with 95 % intervals: bootstrap over test images, Student's t over seeds."
-    )
+    spread = f"mean ± standard deviation over {len(seeds)} seeds ({drawn})"
+    chance = "95 % intervals of what other seeds and other test images would give"
+    if len(seeds) == 1:
+        spread = f"one seed ({seeds[0]})"
+        chance = "95 % intervals of what other test images would give; another seed may differ by more"
+    sentences = [
+        f"Percent, {spread}, {result['test_images']} test images.",
+        f"Every arm takes {steps}; select.num_extra is {result['num_extra']}.",
+        f"Differences are to `original`, in points, with {chance}.",
+        f"{_STANDS} marks a difference that stands when all of its table are tested at once (Holm, 5 %).",
+        "Where groups are alike, the worst as measured lies below the true one; its interval allows for that.",
+    ]
+    if all(arm["interval"].get("worst_group_accuracy") is None for arm in arms):
+        sentences[-1] = "The worst group has no interval: with so many, which one is the worst is chance."
+    return " ".join(sentences)
+
+
+def is_outdated(result: dict[str, Any]) -> bool:
+    """Whether an earlier version wrote it, whose intervals counted the chance of test images more than once."""
+    differences = [arm[kind] for arm in result["arms"].values() for kind in ("difference", "control") if arm[kind]]
+    return any("p" not in each for each in differences)
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
     """The arms; filtered arms against their controls; other amounts. What there is none of is left out."""
     arms: dict[str, Compared] = result["arms"]
     filtered = {name: arm for name, arm in arms.items() if arm["control"]}
+    drawn_at_random = "Each filter against as many edits of each class, drawn at random"
+    alone = ", one seed" if len(result["seeds"]) == 1 else ""
     found = [
-        _of_arms("Arms", _plain(arms)),
-        _of_controls("Each filter against as many edits of each class, drawn at random", arms, filtered),
-        _of_arms("Other amounts of edits, for each training image", _of_amounts(arms)),
+        _of_arms("Arms", _plain(arms), alone),
+        _of_controls(drawn_at_random, arms, filtered, alone),
+        _of_arms("Other amounts of edits, for each training image", _of_amounts(arms), alone),
     ]
     return [table for table in found if table.rows]
 
@@ -65,11 +84,12 @@ def as_csv(result: dict[str, Any]) -> str:
                 if arm[kind] is not None:
                     row[f"{kind}_to"] = arm[kind]["to"]
                     row[kind] = arm[kind]["mean"].get(metric)
+                    row[f"{kind}_p"] = arm[kind]["p"].get(metric)
                     row |= _ends(arm[kind]["interval"], metric, f"{kind}_")
             rows.append(row)
     columns = ["arm", "amount", "metric", "mean", "std", "low", "high"]
     for kind in ("difference", "control"):
-        columns += [f"{kind}_to", kind, f"{kind}_low", f"{kind}_high"]
+        columns += [f"{kind}_to", kind, f"{kind}_low", f"{kind}_high", f"{kind}_p"]
     return _csv(columns, rows)
 
 
@@ -80,7 +100,7 @@ def seeds_as_csv(result: dict[str, Any]) -> str:
     return _csv(columns, [{"arm": name, **row} for name, arm in result["arms"].items() for row in arm["seeds"]])
 
 
-def _ends(intervals: dict[str, list[float]], metric: str, prefix: str) -> dict[str, float]:
+def _ends(intervals: dict[str, list[float] | None], metric: str, prefix: str) -> dict[str, float]:
     """The ends of a metric's interval, if it has one."""
     low_high = intervals.get(metric)
     return {} if low_high is None else {f"{prefix}low": low_high[0], f"{prefix}high": low_high[1]}
@@ -97,10 +117,11 @@ def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
 def charts_of_arms(result: dict[str, Any]) -> list[tuple[str, IntervalChart]]:
     """A titled chart of every arm's mean and interval, for accuracy and the worst group."""
     arms = _plain(result["arms"])
-    return [
-        (title, interval_chart({name: (arm["mean"][key], *arm["interval"][key]) for name, arm in arms.items()}))
-        for key, title in _SHOWN.items()
-    ]
+    charts = []
+    for key, title in _SHOWN.items():
+        ends = {name: arm["interval"][key] or [arm["mean"][key]] * 2 for name, arm in arms.items()}
+        charts.append((title, interval_chart({name: (arms[name]["mean"][key], *ends[name]) for name in arms})))
+    return charts
 
 
 def charts_of_amounts(result: dict[str, Any]) -> list[tuple[str, Chart]]:
@@ -127,26 +148,40 @@ def _of_amounts(arms: dict[str, Compared]) -> dict[str, Compared]:
     return {name: arm for name, arm in arms.items() if arm["amount"] is not None}
 
 
-def _of_arms(heading: str, arms: dict[str, Compared]) -> Table:
-    columns = ["arm", "images added", "accuracy", "difference", "worst group", "difference"]
+def _of_arms(heading: str, arms: dict[str, Compared], alone: str) -> Table:
+    columns = ["arm", "images added", "accuracy", f"difference{alone}", "worst group", f"difference{alone}"]
+    stands = _standing([arm["difference"] for arm in arms.values()])
     rows = []
     for name, arm in arms.items():
         cells = [name, _added(arm)]
         for metric in _SHOWN:
-            cells += [_spread(arm, metric), _points(arm["difference"], metric)]
+            cells += [spread(arm, metric), points(arm["difference"], metric, stands)]
         rows.append(cells)
     return Table(heading, columns, rows)
 
 
-def _of_controls(heading: str, arms: dict[str, Compared], filtered: dict[str, Compared]) -> Table:
+def _of_controls(heading: str, arms: dict[str, Compared], filtered: dict[str, Compared], alone: str) -> Table:
     columns = ["filter", "images added", "accuracy", "its control", "worst group", "its control"]
-    columns += ["difference in accuracy", "in the worst group"]
+    columns += [f"difference in accuracy{alone}", f"in the worst group{alone}"]
+    stands = _standing([arm["control"] for arm in filtered.values()])
     rows = []
     for name, arm in filtered.items():
         other = arms[arm["control"]["to"]]
-        cells = [_spread(each, metric) for metric in _SHOWN for each in (arm, other)]
-        rows.append([name, _added(arm), *cells, *(_points(arm["control"], metric) for metric in _SHOWN)])
+        cells = [spread(each, metric) for metric in _SHOWN for each in (arm, other)]
+        rows.append([name, _added(arm), *cells, *(points(arm["control"], metric, stands) for metric in _SHOWN)])
     return Table(heading, columns, rows)
+
+
+def _standing(differences: Sequence[Compared | None]) -> float:
+    """The largest p-value that stands by Holm's step-down procedure over all that a table shows; -1 for none."""
+    shown = [each["p"][metric] for each in differences if each is not None for metric in _SHOWN]
+    asked = sorted(p for p in shown if p is not None)
+    largest = -1.0
+    for place, p in enumerate(asked):
+        if p > 0.05 / (len(asked) - place):
+            break
+        largest = p
+    return largest
 
 
 def _added(arm: Compared) -> str:
@@ -155,15 +190,24 @@ def _added(arm: Compared) -> str:
     return str(added[0]) if len(set(added)) == 1 else ", ".join(map(str, added))
 
 
-def _spread(arm: Compared, metric: str) -> str:
+def spread(arm: Compared, metric: str) -> str:
     """Percent: "97.2 ± 2.0"; a single seed has no deviation."""
     mean, deviation = arm["mean"][metric], arm["std"][metric]
     return f"{100 * mean:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
 
 
-def _points(difference: dict[str, Any] | None, metric: str) -> str:
-    """A difference in percentage points with its interval: "+12.3 [+8.0, +15.1]"."""
+def points(difference: dict[str, Any] | None, metric: str, stands: float = -1.0) -> str:
+    """A difference in percentage points with its interval: "+12.3 [+8.0, +15.1] †".
+
+    `stands` is the largest p-value that does; by default no mark is given.
+    """
     if difference is None:
         return ""
-    low, high = difference["interval"][metric]
-    return f"{100 * difference['mean'][metric]:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    shown = f"{100 * difference['mean'][metric]:+.1f}"
+    ends, p = difference["interval"][metric], difference["p"][metric]
+    if ends is None:
+        return f"{shown} –"
+    if p is None:
+        return "the same classifiers"
+    mark = f" {_STANDS}" if p <= stands else ""
+    return f"{shown} [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]{mark}"

@@ -4,6 +4,7 @@ import csv
 import re
 from typing import Any
 
+from alia_ray.report import page
 from alia_ray.report.comparison import as_csv, as_markdown, charts_of_amounts, charts_of_arms, seeds_as_csv, tables
 
 METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy")
@@ -13,7 +14,12 @@ def arm(
     value: float, to: str | None = None, control: str | None = None, amount: float | None = None
 ) -> dict[str, Any]:
     def versus(name: str) -> dict[str, Any]:
-        return {"to": name, "mean": dict.fromkeys(METRICS, 0.1), "interval": {key: [0.05, 0.2] for key in METRICS}}
+        return {
+            "to": name,
+            "mean": dict.fromkeys(METRICS, 0.1),
+            "interval": {key: [0.05, 0.2] for key in METRICS},
+            "p": dict.fromkeys(METRICS, 0.03),
+        }
 
     return {
         "mean": dict.fromkeys(METRICS, value),
@@ -50,6 +56,53 @@ def test_the_tables_say_what_was_added_what_it_gave_and_what_chance_would():
     assert arms.rows[0][3] == ""
     assert controls.rows[0][:4] == ["alia", "10, 12", "70.0 ± 1.2", "60.0 ± 1.2"]
     assert [row[0] for row in amounts.rows] == ["alia@0.5", "alia@2"]
+
+
+def versus_original(*chances: float | None) -> dict[str, Any]:
+    """The arms of a comparison whose differences have these p-values, of both metrics that are shown."""
+    arms = {"original": arm(0.5)}
+    for number, p in enumerate(chances):
+        arms[f"arm{number}"] = arm(0.6, "original")
+        arms[f"arm{number}"]["difference"]["p"] = dict.fromkeys(METRICS, p)
+    return {**RESULT, "arms": arms}
+
+
+def marked(result: dict[str, Any]) -> list[str]:
+    return [row[0] for row in tables(result)[0].rows if "†" in row[3]]
+
+
+def test_a_difference_is_marked_when_it_stands_among_all_of_its_table():
+    assert marked(versus_original(0.04)) == []  # two metrics: one in forty
+    assert marked(versus_original(0.02)) == ["arm0"]
+    assert marked(versus_original(0.02, 0.5, 0.6)) == []  # six
+    assert marked(versus_original(0.001, 0.012, 0.6)) == ["arm0", "arm1"]  # step by step: 6, 5, 4, 3
+    assert marked(versus_original(0.02, None)) == ["arm0"]  # one that is not asked is no comparison
+
+
+def test_what_has_no_interval_and_what_is_the_same_is_said_so():
+    result = versus_original(0.02, None)
+    of_one, same = (result["arms"][name] for name in ("arm0", "arm1"))
+    for each in (result["arms"]["original"], of_one, same):
+        each["interval"]["worst_group_accuracy"] = None
+    of_one["difference"]["interval"]["worst_group_accuracy"] = None
+    of_one["difference"]["p"]["worst_group_accuracy"] = None
+    same["difference"]["interval"] = {metric: [0.0, 0.0] for metric in METRICS}
+    rows = tables(result)[0].rows
+    assert rows[1][5] == "+10.0 –"
+    assert rows[2][3] == rows[2][5] == "the same classifiers"
+    assert "The worst group has no interval" in as_markdown(result)
+    assert "interval" not in as_csv(result)
+    row = charts_of_arms(result)[1][1].rows[0]
+    assert row.low == row.x == row.high
+
+
+def test_of_a_single_seed_it_is_said_that_seeds_are_left_out():
+    result = {**versus_original(0.02), "seeds": [7]}
+    text = as_markdown(result)
+    assert "one seed (7)" in text
+    assert "another seed may differ by more" in text
+    assert "over 1 seeds" not in text
+    assert tables(result)[0].columns.count("difference, one seed") == 2
 
 
 def test_markdown_rows_have_as_many_cells_as_their_header():
@@ -99,3 +152,12 @@ def test_a_comparison_without_amounts_or_filters_has_one_table():
     plain = {**RESULT, "arms": {"original": arm(0.5), "cutmix": arm(0.6, "original")}}
     assert len(tables(plain)) == 1
     assert charts_of_amounts(plain) == []
+
+
+def test_a_comparison_of_an_earlier_version_is_not_shown_as_if_it_were_of_this_one():
+    old = versus_original(0.02)
+    del old["arms"]["arm0"]["difference"]["p"]
+    shown = page._comparison(old)
+    assert "alia-ray experiment" in shown["caption"]
+    assert not shown["tables"]
+    assert page._comparison(RESULT)["tables"]

@@ -17,7 +17,6 @@ from alia_ray.config import Config, Model, Section, fingerprint, load_config, pa
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.config.identity import LATER
 from alia_ray.llm.discover import domain_rows
-from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.methods import edit_parameters
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.ingest import images_table
@@ -25,7 +24,7 @@ from alia_ray.state import State
 from alia_ray.store.tables import EDITS, IMAGES
 
 FROZEN = Path(__file__).parent / "frozen_names.json"
-RECIPES = Path(__file__).parent.parent / "jobs" / "recipes"
+RECIPES = Path(__file__).parent / "frozen"  # as that release had them
 PROMPTS = ["a photo of a {} by the sea", "a photo of a {} in a wood"]
 ARM_NAMES = ("original", "alia", "cutmix", "real_data")
 FOLDER = {"kind": "imagefolder", "path": "photos"}
@@ -60,7 +59,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "train, a folder": {"train": {"weights": "old/classifiers/a", "epochs": 3, "seed": 4, "trackers": ["mlflow"]}},
 }
 CONFIGURATIONS = [*(f"source: {name}" for name in SOURCES), *(f"stages: {name}" for name in STAGES)]
-FILES = [DEMO, *sorted(RECIPES.glob("*.yaml"))]
+FILES = sorted(RECIPES.glob("*.yaml"))
 EVERY = [*CONFIGURATIONS, *(f"file: {path.name}" for path in FILES)]
 
 

@@ -20,19 +20,8 @@ SCRIPT = "<script>alert(1)</script>"
 BREAKOUT = '"><img src=x onerror=alert(1)>'
 VOID = {"meta", "img", "line", "polyline", "circle", "br"}
 SECTIONS = [
-    "Summary",
-    "Domains",
-    "Captions",
-    "Edits",
-    "Pictures",
-    "Filters",
-    "Accuracy",
-    "Training",
-    "Time",
-    "Errors",
-    "Made with",
-    "Transcript",
-    "Configuration",
+    *("Summary", "Domains", "Captions", "Edits", "Pictures", "Filters", "Accuracy", "Training", "Time", "Errors"),
+    *("Made with", "Transcript", "Configuration"),
 ]
 
 

@@ -8,10 +8,9 @@ from PIL import Image
 
 from alia_ray.config import Judge
 from alia_ray.images import encode
-from alia_ray.report.charts import line_chart
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report, duration, points
-from alia_ray.report.pictures import picture_grid, read_images, thumbnail
+from alia_ray.report.pictures import read_images, thumbnail
 from alia_ray.report.sections import edit_rows, filter_variants, grouped_errors
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
@@ -353,31 +352,6 @@ def test_a_large_picture_is_shrunk_and_a_tiny_one_keeps_its_pixels():
     large = thumbnail(painted(0, 1024))
     assert not large.tiny
     assert len(large.uri) < 60_000  # noise; photographs are far smaller
-
-
-def test_a_grid_holds_every_picture_and_grows_with_its_captions():
-    red, blue = Image.new("RGB", (48, 48), "red"), Image.new("RGB", (400, 200), "blue")
-    short = picture_grid([[(red, "a"), (blue, "b")], [(red, "c")]], cell=100)
-    long = picture_grid(
-        [[(red, "a caption that must be wrapped into lines"), (blue, "b")], [(red, "c")]], cell=100
-    )
-    assert short.width == long.width == 8 + 2 * 108
-    assert long.height > short.height
-    assert short.getpixel((58, 58)) == (255, 0, 0)
-    assert short.getpixel((166, 58)) == (0, 0, 255)
-    with pytest.raises(ValueError, match="at least one picture"):
-        picture_grid([[]])
-
-
-def test_a_chart_spans_its_axes_and_skips_what_is_not_finite():
-    chart = line_chart({"a": [(1, 0.0), (2, float("inf")), (3, 1.0)], "b": []})
-    assert chart is not None
-    assert [len(line.points) for line in chart.lines] == [2]
-    (x_low, y_low), (x_high, y_high) = chart.lines[0].points
-    assert x_low < x_high
-    assert y_low > y_high  # pixels go down
-    assert line_chart({"a": []}) is None
-    assert line_chart({"a": [(1, 0.5)]}) is not None
 
 
 def test_numbers_are_written_for_people():

@@ -7,7 +7,7 @@ terminated. Nothing heavy is imported before a command runs, so `--help` answers
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -77,7 +77,7 @@ def experiment(config: ConfigPath, overrides: Overrides = None) -> None:
         settings, listing = _load(config, overrides)
         from alia_ray.experiment.run import run_experiment
 
-        with _cluster(settings.run, "experiment") as cluster:
+        with _cluster(settings.run, "experiment", writes=True) as cluster:
             run_experiment(settings, cluster, listing)
 
 
@@ -149,11 +149,15 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
     with _exit_codes():
         settings = load_config(config, overrides)
         from alia_ray.pipeline import run_report
+        from alia_ray.report.missing import missing_things
 
         state = _state(settings)
         if not state.images.exists() and not state.errors().num_rows:
             raise StageError(f"report: {state.folder.shown()} holds no run yet; run `alia-ray run` first")
-        run_report(state)
+        missing = missing_things(state)
+        for each in missing:
+            say(f"report: not all is there: {each}")
+        run_report(state, missing=missing)
 
 
 @app.command()
@@ -285,16 +289,23 @@ def _say_notes(error: Exception) -> None:
 
 
 @contextmanager
-def _cluster(run: Run, command: str | None) -> Iterator["Cluster"]:
-    """Ray, joined quietly: what only the log is told lies in the run folder, under the command's name if any."""
+def _cluster(run: Run, command: str | None, *, writes: bool = False) -> Iterator["Cluster"]:
+    """Ray, joined quietly: what only the log is told lies in the run folder, under the command's name if any.
+
+    A command that writes there has the folder to itself.
+    """
     import ray
 
     from alia_ray.cluster.joining import joined
     from alia_ray.log import quiet
+    from alia_ray.store.lease import held
     from alia_ray.store.run_folder import RunFolder
 
     folder = RunFolder(run.folder) if command else None
-    with quiet(folder, command or "plan"), joined(run) as cluster:
+    alone = held(folder, command) if writes else nullcontext()
+    with quiet(folder, command or "plan"), alone, joined(run) as cluster:
+        if writes:
+            folder.sweep()
         signal.signal(signal.SIGTERM, _stop)  # Ray has put one of its own there, which prints a stack
         about = ray.get_runtime_context()
         note(f"Ray's own logs: {about.get_temp_dir()}/{about.get_session_name()}/logs")
@@ -333,7 +344,7 @@ def _wrong_with_the_cluster(settings: Config, listing: "pa.Table | None") -> Ite
 def _run(settings: Config, listing: "pa.Table | None") -> None:
     from alia_ray.pipeline import run_all
 
-    with _cluster(settings.run, "run") as cluster:
+    with _cluster(settings.run, "run", writes=True) as cluster:
         run_all(settings, cluster, listing)
 
 
@@ -344,7 +355,7 @@ def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:
     settings = load_config(path, overrides)
     listing = check_inputs(settings, [stage])
     state = _state(settings, listing)
-    with _cluster(settings.run, stage) as cluster:
+    with _cluster(settings.run, stage, writes=True) as cluster:
         STAGES[stage](state, cluster)
 
 

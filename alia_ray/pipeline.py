@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -30,7 +31,7 @@ from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
 from alia_ray.stages.ingest import ingest
-from alia_ray.stages.judge import judge
+from alia_ray.stages.judge import judge, left_to_judge
 from alia_ray.state import State
 from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
 from alia_ray.training.evaluation import evaluate_classifier, score_training_set
@@ -78,7 +79,7 @@ def run_discovery(state: State, cluster: Cluster) -> None:
 def discover_all(states: Sequence[State]) -> None:
     """captions -> domains, for draws of one configuration; one language model serves them all."""
     read_none = states[0].settings.discover.prompts is not None
-    first, missing = states[0], [state for state in states if not state.domains_table().exists()]
+    first, missing = states[0], [state for state in states if not state.domains_table().ids()]
     with _timed(first, "discover", lambda: (len(first.domains_table().ids()), 0)):
         if missing:
             captions = [state.captions() for state in missing]
@@ -117,13 +118,15 @@ def run_judge(state: State, cluster: Cluster) -> None:
     """edits that are scored otherwise -> the same edits, scored as configured; edits nothing"""
     thresholds, base = state.thresholds(), state.folder.uri(*state.arm_path(BASE))
     with _timed(state, "judge", lambda: _table_counts(state, "judge", state.edits)):
-        wanted = [edit_id for edits in _edit_sets(state) for edit_id in state.wanted_ids(edits)]
-        judge(state.settings, state.images, wanted, state.edits, base, thresholds, cluster)
+        judge(state.settings, state.images, _wanted_edits(state), state.edits, base, thresholds, cluster)
 
 
 def run_edit(state: State, cluster: Cluster) -> None:
     """images × prompts -> edits, judged"""
     thresholds, base = state.thresholds(), state.folder.uri(*state.arm_path(BASE))
+    if left := left_to_judge(state.edits, _wanted_edits(state)):
+        number = sum(map(len, left.values()))
+        raise StageError(f"edit: {number} edits are there that were scored otherwise; run `alia-ray judge` first")
     with _timed(state, "edit", lambda: _table_counts(state, "edit", state.edits)):
         for edits in _edit_sets(state):
             settings, prompts = state.edit_settings(edits), state.prompts_of(edits)
@@ -146,6 +149,10 @@ def _edit_sets(state: State) -> list[EditSet]:
     return list(dict.fromkeys(arm.edits for arm in state.arms if arm.edits)) or ["discovered"]
 
 
+def _wanted_edits(state: State) -> list[str]:
+    return [edit_id for edits in _edit_sets(state) for edit_id in state.wanted_ids(edits)]
+
+
 def run_train(state: State, cluster: Cluster) -> None:
     """images and selected edits -> one classifier for each arm"""
     for arm in state.arms:
@@ -164,10 +171,10 @@ def run_evaluate(state: State, cluster: Cluster) -> None:
         evaluate_arms([(state, arm) for arm in state.arms], cluster)
 
 
-def run_report(state: State, cluster: Cluster | None = None) -> None:
-    """the run folder -> report.html and metrics.json"""
+def run_report(state: State, cluster: Cluster | None = None, missing: Sequence[str] = ()) -> None:
+    """the run folder -> report.html and metrics.json; `missing` is what the page is to say that it lacks"""
     metrics = write_metrics(state)
-    page = build_report(state.folder, _report_inputs(state, metrics))
+    page = build_report(state.folder, replace(_report_inputs(state, metrics), missing=list(missing)))
     state.folder.write_bytes(page.encode(), "report.html")
     say(f"report: {state.folder.shown('report.html')}")
 
@@ -252,7 +259,7 @@ def _different(
 
 
 def _is_not_trained(state: State, arm: Arm, path: ArmPath) -> bool:
-    return state.folder.read_json(*path, HISTORY) is None
+    return state.history(arm) is None
 
 
 def _is_not_measured(state: State, arm: Arm, path: ArmPath) -> bool:

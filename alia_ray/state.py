@@ -6,6 +6,7 @@ command that makes it.
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -22,10 +23,13 @@ from alia_ray.edits.verdicts import Limit, judged, select
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.edit import edits_table, outcomes, wanted_requests
-from alia_ray.stages.ingest import images_table, is_whole, names_labels
+from alia_ray.stages.edit import edits_table, left_to_try, outcomes, wanted_requests
+from alia_ray.stages.ingest import images_table, names_labels, unfinished
+from alia_ray.stages.judge import left_to_judge
+from alia_ray.stages.streaming import left_to_do, too_many_failed
 from alia_ray.store import tables
-from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
+from alia_ray.store.damage import damage_of_tensors, put_aside
+from alia_ray.store.run_folder import CLASSIFIER, HISTORY, METRICS, PREDICTIONS, TENSORS, RunFolder, Table
 from alia_ray.training.examples import Examples
 
 _SCORES = (
@@ -64,10 +68,8 @@ class State:
     @cached_property
     def _image_rows(self) -> pa.Table:
         """The images' ids, splits and labels; read once, after `ingest`."""
-        if not self.images.exists():
-            raise StageError("there is no images table yet; run `alia-ray ingest` first")
-        if not is_whole(self.images):
-            raise StageError("ingest was interrupted; run `alia-ray ingest` first")
+        if left := unfinished(self.images):
+            raise StageError(left)
         return self.images.read(["image_id", "split", "label"])
 
     def _labels(self, arm: Arm) -> list[str]:
@@ -107,12 +109,22 @@ class State:
         """The captions of the training images, in the order of their ids; empty with `discover.prompts`."""
         if self.settings.discover.prompts is not None:
             return []
-        rows = captions_table(self.settings).read()
-        training = pa.array(self.ids_of("train"), pa.string())
+        table, wanted = captions_table(self.settings), self.ids_of("train")
+        rows, training = table.read(), pa.array(wanted, pa.string())
         captions = rows.filter(pc.is_in(rows.column("image_id"), value_set=training)).column("caption").to_pylist()
         if not captions:
             raise StageError("there are no captions yet; run `alia-ray caption` first")
+        if left := left_to_do(wanted, table, "caption", "image_id", retry_errors=False):
+            raise StageError(
+                f"caption: {len(left)} of {len(wanted)} training images are missing; run `alia-ray caption` first"
+            )
+        self._check_failed("caption", table, "image_id", wanted)
         return captions
+
+    def _check_failed(self, stage: str, table: Table, key: str, wanted: Sequence[str]) -> None:
+        """Raise StageError where so many rows of a stage failed that it was refused."""
+        if failed := too_many_failed(stage, table, key, wanted, self.settings.run.max_error_rate):
+            raise StageError(failed)
 
     def domains_table(self) -> Table:
         """The domains table: its fingerprint covers the captions, the classes, the LLM and how it is asked.
@@ -137,16 +149,16 @@ class State:
     def has_domains(self) -> bool:
         """Whether the domains were discovered, so that no language model is needed any more."""
         try:
-            return self.domains_table().exists()
+            return bool(self.domains_table().ids())
         except StageError:  # not even captions are there
             return False
 
     def domains(self) -> pa.Table:
         """The domains. Raises StageError before `discover`."""
-        table = self.domains_table()
-        if not table.exists():
+        rows = self.domains_table().read()
+        if not rows.num_rows:
             raise StageError("there are no domains yet; run `alia-ray discover` first")
-        return table.read()
+        return rows
 
     def transcript(self) -> list[dict[str, Any]] | None:
         """What was said to the LLM and what it answered; None before `discover`."""
@@ -243,6 +255,7 @@ class State:
         rows = self.scored(arm.edits)
         if not rows.num_rows:
             raise StageError(f"there are no edits for the arm {arm.name} yet; run `alia-ray edit` first")
+        self._check_edited(arm.edits)
         verdicts = judged(rows, self.thresholds(), self._judge(arm))
         chosen = select(rows, verdicts, self._per_image(arm), self._limit(arm), self.settings.seed)
         is_chosen = pc.is_in(rows.column("edit_id"), value_set=pa.array(chosen, pa.string()))
@@ -253,6 +266,25 @@ class State:
                 "run `alia-ray edit` again"
             )
         return rows.select(["edit_id", "label"])
+
+    def _check_edited(self, edits: EditSet) -> None:
+        """Raise StageError where `edit` would still try something of a set of edits, or was refused."""
+        if edits in self._edited:
+            return
+        settings, requests = self.edit_settings(edits), self._wanted(edits)
+        if todo := left_to_try(settings, requests, self.edits, self.thresholds(), self.limit_of(edits)):
+            stage = "judge" if left_to_judge(self.edits, [request.edit_id for request in requests]) else "edit"
+            raise StageError(
+                f"{stage} has not come to its end: there is more to try of {len(todo)} of "
+                f"{len(self.ids_of('train'))} training images; run `alia-ray {stage}` first"
+            )
+        self._check_failed("edit", self.edits, "edit_id", [request.edit_id for request in requests])
+        self._edited.add(edits)
+
+    @cached_property
+    def _edited(self) -> set[EditSet]:
+        """The sets of edits that are known to be whole."""
+        return set()
 
     def _judge(self, arm: Arm) -> Judge:
         """The filters of an arm."""
@@ -294,7 +326,7 @@ class State:
 
         The only way to them: every other reader asks for `train`, `val` or `extra` by name.
         """
-        if self.arm_json(arm, HISTORY) is None:
+        if self.history(arm) is None:
             raise StageError(f"the arm {arm.name} is not trained yet; run `alia-ray train` first")
         return Examples(self.images.uri, "image_id", tuple(self.ids_of("test")))
 
@@ -340,10 +372,25 @@ class State:
         The predictions that they come from were written after them, and say what they are of.
         """
         path = self.arm_path(arm)
-        if not all(self.folder.has_file(*path, name) for name in (HISTORY, METRICS, PREDICTIONS)):
-            return None
         measured = self.folder.read_parquet(*path, PREDICTIONS, columns=["id", "label", "group"])
+        if measured is None or self.folder.read_json(*path, HISTORY) is None:
+            return None
         rows = self.images.read(["image_id", "label", "group", "split"])
         now = rows.filter(pc.equal(rows.column("split"), "test")).drop_columns("split")
         are_same = now.rename_columns(["id", "label", "group"]).to_pydict() == measured.to_pydict()
         return self.folder.read_json(*path, METRICS) if are_same else None
+
+    def history(self, arm: Arm) -> dict[str, Any] | None:
+        """What an arm's training left last; None where it has not ended, or its classifier is damaged."""
+        folder, path = self.folder, self.arm_path(arm)
+        history = folder.read_json(*path, HISTORY)
+        if history is None:
+            return None
+        why = damage_of_tensors(folder.fs, folder.file(*path, TENSORS))
+        is_lost = folder.has_file(*path, CLASSIFIER) and folder.read_json(*path, CLASSIFIER) is None
+        if why is None and not is_lost:
+            return history
+        put_aside(folder.fs, folder.file(*path, HISTORY), "its classifier is")  # first: it says that there is one
+        if why:
+            put_aside(folder.fs, folder.file(*path, TENSORS), why)
+        return None

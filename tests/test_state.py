@@ -97,6 +97,7 @@ def test_a_classifier_is_another_one_once_a_label_was_corrected_and_the_same_as_
     found = state(tmp_path)
     fill(found, images=4)
     mark = ("listing", found.images.fingerprint, "_ingest.json")
+    found.folder.write_parquet(found.images.read(["origin"]), *mark[:2], "part-listing.parquet")
     before = found.arm_fingerprint(BASE)
     found.folder.write_json({"whole": True, "corrected": False}, *mark)
     assert state(tmp_path).arm_fingerprint(BASE) == before

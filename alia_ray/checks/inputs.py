@@ -11,6 +11,7 @@ import pyarrow as pa
 from alia_ray.checks import models, names, paths, servers, splits, texts, training
 from alia_ray.config import Config, ConfigError
 from alia_ray.sources import list_images
+from alia_ray.stages.ingest import unfinished
 from alia_ray.state import State
 
 STAGES = ("ingest", "caption", "discover", "train_base", "judge", "edit", "train", "evaluate")
@@ -75,8 +76,11 @@ def listing_of(settings: Config) -> pa.Table:
 
 
 def _ingested(settings: Config) -> pa.Table | None:
-    """The images that the run folder holds, as they were listed; None before `ingest`."""
-    rows = State(settings).images.read(["origin", "label", "split", "group"])
+    """The images that the run folder holds, as they were listed; None before `ingest` has come to its end."""
+    images = State(settings).images
+    if unfinished(images):
+        return None
+    rows = images.read(["origin", "label", "split", "group"])
     return rows if rows.num_rows else None
 
 

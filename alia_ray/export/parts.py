@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import ray
 
@@ -23,8 +22,9 @@ from alia_ray.errors import StageError
 from alia_ray.export.formats import FORMATS
 from alia_ray.export.formats.samples import SAMPLES
 from alia_ray.progress import Progress
-from alia_ray.store.run_folder import RunFolder, below, filesystem, first_of_each
-from alia_ray.training.examples import ROWS_AT_ONCE, Examples, count
+from alia_ray.store.rows import ROWS_AT_ONCE, homes
+from alia_ray.store.run_folder import FILE, RunFolder, below, filesystem
+from alia_ray.training.examples import Examples, count
 
 SAMPLES_PER_PART = 1000  # at most: of a shard, and of what a killed task may lose
 _TASKS_PER_CPU = 2  # handed to Ray at once; one waits while one runs
@@ -69,17 +69,12 @@ def parts_of(split: str, examples: Sequence[Examples], size: int = SAMPLES_PER_P
 
 
 def _of_each_file(examples: Examples) -> list[Examples]:
-    """The same examples by the committed file that holds them; of an id that was made twice the first one."""
-    fs, folder = filesystem(examples.table)
-    stored = ds.dataset(folder, filesystem=fs, format="parquet")
-    is_made = pc.field("error").is_null() if "error" in stored.schema.names else None
-    rows = stored.to_table(columns=[examples.key, "__filename"], filter=is_made)
-    rows = rows.filter(pc.is_in(rows.column(examples.key), value_set=pa.array(examples.ids, pa.string())))
-    rows = first_of_each(rows.sort_by([(examples.key, "ascending"), ("__filename", "ascending")]), examples.key)
+    """The same examples by the committed file that holds them."""
+    rows = homes(examples.table, examples.key, examples.ids)
     if rows.num_rows < count([examples]):
         missing = count([examples]) - rows.num_rows
         raise StageError(f"export: {missing} images are not in {examples.table} any more; export again")
-    pairs = sorted(zip(*(rows.column(name).to_pylist() for name in ("__filename", examples.key)), strict=True))
+    pairs = sorted(zip(*(rows.column(name).to_pylist() for name in (FILE, examples.key)), strict=True))
     return [
         replace(examples, table=below(examples.table, posixpath.basename(path)), ids=tuple(key for _, key in some))
         for path, some in groupby(pairs, key=lambda pair: pair[0])

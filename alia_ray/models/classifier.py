@@ -19,7 +19,7 @@ from alia_ray.models.batches import as_batch, middle
 from alia_ray.models.imagenet import imagenet_weights
 from alia_ray.models.loading import pick_device
 from alia_ray.models.naming import resolve
-from alia_ray.store.run_folder import CLASSIFIER, RunFolder
+from alia_ray.store.run_folder import CLASSIFIER, TENSORS, RunFolder
 
 # Their training mode returns auxiliary outputs beside the logits.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
@@ -29,7 +29,6 @@ ARCHITECTURES = tuple(
 """The names that `build_classifier` knows."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]
-_TENSORS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def save_classifier(
     """Write a classifier to a folder, its description last."""
     target = RunFolder(folder)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    target.write_bytes(safetensors.torch.save(tensors), _TENSORS)
+    target.write_bytes(safetensors.torch.save(tensors), TENSORS)
     description = {"architecture": architecture, "classes": list(classes), "pixels": pixels.model_dump()}
     target.write_json(description, CLASSIFIER)
 
@@ -137,7 +136,7 @@ def _description(source: RunFolder) -> dict[str, Any]:
 
 
 def _tensors(source: RunFolder) -> dict[str, torch.Tensor]:
-    with source.fs.open_input_stream(source.file(_TENSORS)) as stream:
+    with source.fs.open_input_stream(source.file(TENSORS)) as stream:
         return safetensors.torch.load(stream.read())
 
 

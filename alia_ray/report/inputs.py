@@ -32,4 +32,5 @@ class ReportInputs:
         default_factory=dict
     )  # table -> a line for each way its rows were made
     seed: int = 0  # of the samples shown
+    missing: list[str] = field(default_factory=list)  # what the run folder lacks, a sentence each
     config_yaml: str = ""

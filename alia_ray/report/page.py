@@ -17,7 +17,7 @@ _OUTDATED = "An earlier version compared these arms. `alia-ray experiment` does 
 def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
     """The page of a run: one HTML document that loads nothing and holds no script.
 
-    What the run has not reached yet is said in one line. Raises images.DecodeError for a damaged table.
+    What the run has not reached yet is said in one line.
     """
     images = sections.image_rows(inputs)
     captions = sections.caption_rows(images, inputs)

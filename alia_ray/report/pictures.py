@@ -5,12 +5,11 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.dataset as ds
 from PIL import Image, ImageDraw, ImageFont
 
 from alia_ray.images import decode_rgb
 from alia_ray.store import tables
+from alia_ray.store.rows import stream
 from alia_ray.store.run_folder import Table
 
 LARGEST = 192  # pixels of a thumbnail's longer side
@@ -35,17 +34,10 @@ def read_images(table: Table, ids: Iterable[str]) -> dict[str, bytes]:
     if not table.exists():
         return {}
     key = tables.KEYS[table.name]
-    wanted = ds.field(key).isin(pa.array(sorted(set(ids)), pa.string()))
-    located = _dataset(table, table.files()).to_table(columns=["__filename"], filter=wanted)
-    holding = located.column(0).unique().to_pylist()
-    if not holding:
-        return {}
-    rows = _dataset(table, holding).to_table(columns=[key, "image"], filter=wanted & ds.field("image").is_valid())
-    return dict(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
-
-
-def _dataset(table: Table, files: list[str]) -> ds.Dataset:
-    return ds.dataset(files, filesystem=table.folder.fs, schema=table.schema, format="parquet")
+    found: dict[str, bytes] = {}
+    for rows in stream(table.uri, key, sorted(set(ids)), ["image"]):
+        found |= {row[key]: row["image"] for row in rows.to_pylist() if row["image"] is not None}
+    return found
 
 
 def thumbnail(encoded: bytes) -> Thumbnail:

@@ -1,12 +1,14 @@
 """Which pictures a report shows: seeded draws, so that the same run gives the same page."""
 
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alia_ray.images import DecodeError
 from alia_ray.report.inputs import ReportInputs
-from alia_ray.report.pictures import read_images, thumbnail
+from alia_ray.report.pictures import Thumbnail, read_images, thumbnail
 from alia_ray.report.sections import shuffled
 from alia_ray.store.tables import VERDICTS
 
@@ -31,8 +33,17 @@ def draw(
         "captioned": captioned,
         "sources": sources,
         "by_verdict": by_verdict,
-        "pictures": {key: thumbnail(content) for key, content in encoded.items()},
+        "pictures": _thumbnails(encoded),
     }
+
+
+def _thumbnails(encoded: dict[str, bytes]) -> dict[str, Thumbnail]:
+    """Those of the pictures that can be decoded: a page has a gap for one that its storage has damaged."""
+    found = {}
+    for key, content in encoded.items():
+        with suppress(DecodeError):
+            found[key] = thumbnail(content)
+    return found
 
 
 def _captioned(captions: dict[str, str], images: pa.Table, seed: int) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def caption(settings: Config, images: Table, cluster: Cluster) -> Table:
     run_pass(
         Pass(
             stage="caption",
-            source=images.path,
+            source=images.parts(),
             columns=["image_id", "image"],
             prepare=keep_ids("image_id", ray.put(pa.array(todo, pa.string()))),
             worker=_Captions,

@@ -8,7 +8,7 @@ only an encoded picture and its scores leave it. So it knows at once whether an 
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -91,18 +91,29 @@ def edit(
     settings.edit.edits_per_image says how many those are, and is not None. limit: how many edits are added to
     training, beyond which none is looked for. Raises StageError.
     """
-    chosen, plan = settings.edit, _plan(settings, domains)
-    requests = wanted_requests(settings, images, domains)
-    per_image = None if chosen.edits_per_image == "all" else chosen.edits_per_image
+    plan, requests = _plan(settings, domains), wanted_requests(settings, images, domains)
     again = _failed(target) if settings.run.retry_errors else set()
     while True:
-        survived = outcomes(settings, target, thresholds)
-        made = {edit_id: outcome for edit_id, outcome in survived.items() if edit_id not in again}
-        todo = still_to_try(requests, made, per_image, limit, chosen.drop_prompt_below)
+        todo = left_to_try(settings, requests, target, thresholds, limit, again)
         again -= {attempt.edit_id for attempts in todo.values() for attempt in attempts}
         _edit_images(todo, requests, plan, settings, images, target, classifier_folder, thresholds, cluster)
         if not todo:
             return
+
+
+def left_to_try(
+    settings: Config,
+    requests: list[Request],
+    target: Table,
+    thresholds: dict[str, float],
+    limit: Limit,
+    again: Collection[str] = (),
+) -> dict[str, list[Attempt]]:
+    """image_id -> what is still to be tried of it, as `still_to_try` says; `again`: edits to make once more."""
+    chosen, survived = settings.edit, outcomes(settings, target, thresholds)
+    made = {edit_id: outcome for edit_id, outcome in survived.items() if edit_id not in again}
+    per_image = None if chosen.edits_per_image == "all" else chosen.edits_per_image
+    return still_to_try(requests, made, per_image, limit, chosen.drop_prompt_below)
 
 
 def outcomes(settings: Config, target: Table, thresholds: dict[str, float]) -> dict[str, bool]:
@@ -140,7 +151,7 @@ def _edit_images(
     run_pass(
         Pass(
             stage="edit",
-            source=images.path,
+            source=images.parts(),
             columns=[*OF_IMAGES, "image"],
             prepare=_missing(ray.put(as_table(todo)), settings.edit.size),
             worker=EditAndJudge,

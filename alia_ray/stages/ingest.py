@@ -5,6 +5,7 @@ The table follows the source: what the listing contradicts goes first, then what
 that is final is read. So a run that is killed anywhere goes on with what is left.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from alia_ray.sources import list_images, no_label, notes, read_images
 from alia_ray.sources.files import Content, NoPictureError
 from alia_ray.stages.changes import Changes, Row, corrections, find_changes, in_common, is_lost, outdated
 from alia_ray.stages.streaming import Pass, check_error_rate, keep_ids, left_to_do, stream
-from alia_ray.stages.twins import twins
+from alia_ray.stages.twins import twins, without_twins
 from alia_ray.store.errors import read_errors
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import ERRORS, IMAGES, content_id
@@ -31,17 +32,54 @@ _KNOWN = ["image_id", "origin", "label", "split", "group", "content"]
 _LISTING = "part-listing.parquet"  # in listing/FINGERPRINT/: what was ingested last, each image with its version
 _MARK = "_ingest.json"  # beside it: whether that came to its end, and whether names cover labels
 _NAMED = "labels_named"
+_DAMAGED = {"whole": False, _NAMED: True}  # what a mark that cannot be read may have said at the worst
+_OF_TWINS = ["image_id", "content", "split", "origin"]
 
 
-def images_table(settings: Config) -> Table:
+@dataclass(frozen=True)
+class Images(Table):
+    """The images table as others read it: under the strict protocol without what another split holds as well.
+
+    Such rows go at the end of `ingest`, but one may come back: from a worker that outlived its run, or with a file
+    whose deletion a power loss undid.
+    """
+
+    protocol: str = "strict"
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """As `Table.read`."""
+        wanted = columns or self.schema.names
+        if self.protocol != "strict":
+            return super().read(wanted)
+        return without_twins(super().read(list(dict.fromkeys([*_OF_TWINS, *wanted])))).select(wanted)
+
+
+def images_table(settings: Config) -> Images:
     """The images table of a configuration."""
-    return RunFolder(settings.run.folder).table("images", config.fingerprint(settings.source))
+    protocol = getattr(settings.source, "protocol", "strict")
+    return Images(RunFolder(settings.run.folder), "images", config.fingerprint(settings.source), protocol)
 
 
-def is_whole(images: Table) -> bool:
-    """Whether `ingest` came to its end. Releases that left no mark count as if it had."""
+def unfinished(images: Table) -> str | None:
+    """What `ingest` has still to do, as a sentence; None where there is nothing.
+
+    It answers for every picture of the listing. Of releases that left no mark the listing says too little.
+    """
+    if not images.exists():
+        return "there is no images table yet; run `alia-ray ingest` first"
     mark = _mark(images)
-    return mark is None or mark["whole"]
+    if mark is None:
+        return None
+    if not mark["whole"]:
+        return "ingest was interrupted; run `alia-ray ingest` first"
+    listing = _ingested(images)
+    if listing is None:
+        return "ingest: the list of what was ingested is gone; run `alia-ray ingest` first"
+    answered = set(Table.read(images, ["origin"]).column(0).to_pylist()) | images.errors("ingest").ids()
+    missing = set(listing.column("origin").to_pylist()) - answered
+    if not missing:
+        return None
+    return f"ingest: {len(missing)} of {listing.num_rows} pictures are missing; run `alia-ray ingest` first"
 
 
 def names_labels(images: Table) -> bool:
@@ -60,16 +98,19 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     listing: the source's, where it was listed before. A source that cannot be listed any more is not needed where
     all of it was ingested.
     """
-    target = images_table(settings)
+    images = images_table(settings)
+    target = Table(images.folder, images.name, images.fingerprint)  # with what is still to be left out
     try:
         listing = list_images(settings.source) if listing is None else listing
     except ConfigError as error:
-        if settings.run.source_changes == "refuse" or not (target.exists() and is_whole(target)):
+        if settings.run.source_changes == "refuse" or unfinished(target):
             raise
-        say(f"ingest: {error}; going on with the {len(target.ids())} pictures that were ingested")
-        return target
+        say(f"ingest: {error}; going on with the {len(images.ids())} pictures that were ingested")
+        return images
     before, ingested = target.read(_KNOWN).to_pylist(), _ingested(target)
-    now, then = {row["origin"]: row for row in listing.to_pylist()}, _versions(ingested, before)
+    now = {row["origin"]: row for row in listing.to_pylist()}
+    failed = sorted(target.errors("ingest").ids() & now.keys())
+    then = _versions(ingested, [row["origin"] for row in before] + failed)
     changes = _changes(settings, now, then, before)
     named = _must_name_labels(target, before, now, changes)
     _set_mark(target, whole=False, **{_NAMED: named})
@@ -85,11 +126,11 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     stream(job, place("ingest", POOL, Cluster(cluster.cpus, gpus=0)))
     if changes != Changes():
         _say_changes(changes, before, target.read(_KNOWN).to_pylist())
-    if getattr(settings.source, "protocol", "strict") == "strict":
+    if images.protocol == "strict":
         _leave_out_twins(target)
     check_error_rate(job)
     _set_mark(target, whole=True, **{_NAMED: named})
-    return target
+    return images
 
 
 def _pass(settings: Config, target: Table, listing: pa.Table) -> Pass:
@@ -97,7 +138,7 @@ def _pass(settings: Config, target: Table, listing: pa.Table) -> Pass:
     todo = left_to_do(origins, target, "ingest", "origin", settings.run.retry_errors)
     return Pass(
         stage="ingest",
-        source=target.folder.file("listing", target.fingerprint),
+        source=[target.folder.file("listing", target.fingerprint, _LISTING)],
         columns=listing.column_names,
         prepare=keep_ids("origin", ray.put(pa.array(todo, pa.string()))),
         worker=_Reader,
@@ -164,13 +205,12 @@ def _say_changes(changes: Changes, before: list[Row], after: list[Row]) -> None:
 
 def _ingested(target: Table) -> pa.Table | None:
     """The listing that was ingested last."""
-    place = ("listing", target.fingerprint, _LISTING)
-    return target.folder.read_parquet(*place) if target.folder.has_file(*place) else None
+    return target.folder.read_parquet("listing", target.fingerprint, _LISTING)
 
 
-def _versions(ingested: pa.Table | None, images: list[Row]) -> dict[str, str | None]:
+def _versions(ingested: pa.Table | None, origins: list[str]) -> dict[str, str | None]:
     """origin -> the version that was ingested last, null where none is known, as with older releases."""
-    known: dict[str, str | None] = dict.fromkeys(row["origin"] for row in images)
+    known: dict[str, str | None] = dict.fromkeys(origins)
     rows = [] if ingested is None else ingested.to_pylist()
     return known | {row["origin"]: row.get("version") for row in rows}
 
@@ -183,7 +223,7 @@ def _as_ingested(listing: pa.Table, then: dict[str, str | None]) -> pa.Table:
 
 
 def _mark(target: Table) -> dict[str, Any] | None:
-    return target.folder.read_json("listing", target.fingerprint, _MARK)
+    return target.folder.read_json("listing", target.fingerprint, _MARK, if_damaged=_DAMAGED)
 
 
 def _must_name_labels(target: Table, before: list[Row], now: dict[str, Row], changes: Changes) -> bool:
@@ -211,7 +251,7 @@ def _leave_out_twins(target: Table) -> None:
 
     The errors come first: where this is killed in between, the next run finds and takes out what is left.
     """
-    found = twins(target.read(["image_id", "content", "split", "origin"]))
+    found = twins(target.read(_OF_TWINS))
     if not found:
         return
     say(f"ingest: left out {number_of(len(found), 'pictures')} that another split holds too; see the errors table")

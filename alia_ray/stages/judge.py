@@ -4,7 +4,7 @@ An edit has the label and the group that its image has now: where the source cor
 the same ("red_bird", "red bird"), so did the edit's id.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -37,20 +37,12 @@ def judge(
     """Score the wanted edits that an older edits table of the run folder has and `target` lacks."""
     described = images.read(["image_id", *_OF_IMAGE])
     target.correct(_corrections(target, described))
-    missing = set(wanted) - target.ids()
-    for older in target.folder.tables("edits"):
-        if older == target:
-            continue
-        rows = older.read(["edit_id", "image_bytes"])
-        made = rows.filter(pc.is_valid(rows.column("image_bytes"))).column("edit_id").to_pylist()
-        todo = [edit_id for edit_id in made if edit_id in missing]
-        missing -= set(todo)
-        if todo:
-            made_with.take_over(target, older)
+    for older, todo in left_to_judge(target, wanted).items():
+        made_with.take_over(target, older)
         run_pass(
             Pass(
                 stage="judge",
-                source=older.path,
+                source=older.parts(),
                 columns=EDITS.names,
                 prepare=_prepare(ray.put(pa.array(todo, pa.string())), ray.put(described)),
                 worker=_Judge,
@@ -64,6 +56,20 @@ def judge(
             ),
             place("edit", settings.edit, cluster, judge_needs(settings, cluster)),
         )
+
+
+def left_to_judge(target: Table, wanted: Iterable[str]) -> dict[Table, list[str]]:
+    """Which of the wanted edits each older edits table holds pictures of that `target` has no row of."""
+    found, missing = {}, set(wanted) - target.ids()
+    for older in target.folder.tables("edits"):
+        if older == target or not missing:
+            continue
+        rows = older.read(["edit_id", "image_bytes"])
+        made = rows.filter(pc.is_valid(rows.column("image_bytes"))).column("edit_id").to_pylist()
+        if todo := [edit_id for edit_id in made if edit_id in missing]:
+            found[older] = todo
+            missing -= set(todo)
+    return found
 
 
 def _prepare(todo: ray.ObjectRef, described: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:

@@ -8,6 +8,7 @@ of an earlier run stays until the outcome of trying it again is committed.
 """
 
 import json
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, DataContext
+from ray.exceptions import RayError
 
 from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.placement import Placement
@@ -24,6 +26,7 @@ from alia_ray.errors import FullDiskError, StageError
 from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, number_of, say
 from alia_ray.stages import made_with
+from alia_ray.store.damage import put_damaged_aside
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import ERROR_KINDS, ERRORS
@@ -34,6 +37,7 @@ SAID = "said"  # a sentence of the worker's for the person, or null
 RESTARTS = 5  # of a lost worker, and of what it was at; Ray Data's own number has no end
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
 ROWS_BEFORE_REFUSING = 200  # before so many rows no share of errors stops a pass that has not come to its end
+SEEN_WITHIN_S = 90.0  # NFS may list a folder as it was up to a minute ago
 BLOCKS = 24  # a small pass has about so many, as far as its batches allow, for progress that moves
 
 
@@ -42,7 +46,7 @@ class Pass:
     """One resumable pass of a stage."""
 
     stage: str
-    source: str  # the folder of Parquet files it reads
+    source: list[str]  # the Parquet files it reads, on the file system of `target`
     columns: list[str]
     prepare: Callable[[pa.Table], pa.Table]  # rows of the source -> rows for the workers; runs in tasks
     # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`, and `kind` where
@@ -89,8 +93,6 @@ def run_pass(job: Pass, placement: Placement) -> None:
 def stream(job: Pass, placement: Placement) -> None:
     """Stream a pass to its end, or until too many rows have failed. Raises StageError."""
     with failures_of(job.stage):
-        for table in (job.target, job.errors):
-            table.sweep()
         job.errors.create()
         job.target.drop_repeated()
         before = settle(job.errors, job.made())
@@ -98,14 +100,23 @@ def stream(job: Pass, placement: Placement) -> None:
             return
         try:
             _stream(job, placement, before)
+        except RayError as error:
+            if _is_of_files(error) and put_damaged_aside(job.target.folder.fs, job.source):
+                raise StageError(f"{job.stage}: some of what it reads was damaged; run it again") from error
+            raise
         finally:
             settle(job.errors, job.made(), [row for row in before if is_tried_again(row, job.run.retry_errors)])
             job.target.drop_repeated()
 
 
+def _is_of_files(error: RayError) -> bool:
+    """Whether a worker may have failed of a file that cannot be read; to look at all of them takes long."""
+    return any(name in str(error) for name in ("ArrowInvalid", "OSError"))
+
+
 def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
     counted, failed_before = _tally(job, [row for row in before if not is_tried_again(row, job.run.retry_errors)])
-    done, failed, said = 0, 0, set()
+    done, failed, said, files = 0, 0, set(), set()
     now: list[made_with.Record] = []
     earlier, there = made_with.records(job.target), len(job.made())
     starting = f"starting {number_of(placement.workers, 'workers')}"
@@ -116,6 +127,7 @@ def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
             for sentence in sorted(set(count["said"]) - said):
                 say(f"{job.stage}: {sentence}")
             said.update(count["said"])
+            files.update(count["files"])
             for record in map(json.loads, count["made_with"]):
                 if record not in now:
                     now.append(record)
@@ -126,6 +138,19 @@ def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
                 check_error_rate(job)
     if done < job.todo:
         raise StageError(f"{job.stage}: {job.todo - done} of {job.todo} rows never came back; run it again")
+    _wait_until_seen(job, files)
+
+
+def _wait_until_seen(job: Pass, files: set[str]) -> None:
+    """Wait until the files that were counted are listed here too. Raises StageError where they never are."""
+    waited_since = time.monotonic()
+    while unseen := files - {*job.target.files(), *job.errors.files()}:
+        if time.monotonic() - waited_since > SEEN_WITHIN_S:
+            raise StageError(
+                f"{job.stage}: {len(unseen)} of {len(files)} files that its workers wrote are not to be seen from "
+                f"this machine, such as {min(unseen)}; is the run folder the same on every node? Run it again"
+            )
+        time.sleep(1)
 
 
 def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
@@ -189,22 +214,31 @@ def _block_rows(batch_size: int, todo: int, workers: int) -> int:
 
 def _tally(job: Pass, errors: Iterable[Row]) -> tuple[int, int]:
     """How many of the wanted rows there are, made or failed, and how many of those failed."""
-    made, wanted = job.made(), set(job.wanted)
+    return _counts(job.made(), set(job.wanted), errors)
+
+
+def _counts(made: set[str], wanted: set[str], errors: Iterable[Row]) -> tuple[int, int]:
     failed = {row["key"] for row in errors if ERROR_KINDS[row["kind"]].counts} & wanted - made
     return len(made & wanted) + len(failed), len(failed)
 
 
 def check_error_rate(job: Pass) -> None:
     """Raise StageError where the share of the stage's rows that failed, in whatever run, is past the limit."""
-    errors, limit = read_errors(job.errors), job.run.max_error_rate
-    rows, failed = _tally(job, errors)
+    if failed := too_many_failed(job.stage, job.target, job.key, job.wanted, job.run.max_error_rate):
+        raise StageError(failed)
+
+
+def too_many_failed(stage: str, target: Table, key: str, wanted: Collection[str], limit: float) -> str | None:
+    """A sentence where the share of a stage's rows that failed, in whatever run, is past the limit; else None."""
+    table = target.errors(stage)
+    errors, wanted = read_errors(table), set(wanted)
+    rows, failed = _counts(made(target, key), wanted, errors)
     if failed <= limit * rows:
-        return
-    wanted = set(job.wanted)
+        return None
     reasons = told(row for row in errors if row["key"] in wanted and ERROR_KINDS[row["kind"]].counts)
-    raise StageError(
-        f"{job.stage}: {failed} of {rows} rows failed, more than run.max_error_rate={limit:g} allows: {reasons}; "
-        f"{job.errors.uri} lists them all. Mend what can be mended and run it again, with run.retry_errors=true "
+    return (
+        f"{stage}: {failed} of {rows} rows failed, more than run.max_error_rate={limit:g} allows: {reasons}; "
+        f"{table.uri} lists them all. Mend what can be mended and run it again, with run.retry_errors=true "
         "where pictures stayed as they are, or raise run.max_error_rate"
     )
 
@@ -213,7 +247,7 @@ _COUNTS = pa.schema(
     [
         *(pa.field(name, pa.int64()) for name in ("rows", "done", "errors")),
         pa.field("trouble", pa.string()),
-        *(pa.field(name, pa.list_(pa.string())) for name in ("said", "made_with")),
+        *(pa.field(name, pa.list_(pa.string())) for name in ("said", "made_with", "files")),
     ]
 )
 
@@ -232,14 +266,22 @@ def _commit(rows: pa.Table, stage: str, target: Table, key: str) -> pa.Table:
     try:
         for record in records:
             made_with.keep(target, json.loads(record))
-        target.errors(stage).commit(pa.Table.from_pylist(reported, schema=ERRORS))
-        target.commit(rows if keeps_errors else rows.filter(pc.is_null(rows.column("error"))))
+        files = [
+            target.errors(stage).commit(pa.Table.from_pylist(reported, schema=ERRORS)),
+            target.commit(rows if keeps_errors else rows.filter(pc.is_null(rows.column("error")))),
+        ]
     except FullDiskError as error:  # not raised: the person needs this sentence, and no traceback of each task
-        trouble = {"rows": 0, "done": 0, "errors": 0, "trouble": str(error), "said": [], "made_with": []}
-        return pa.Table.from_pylist([trouble], schema=_COUNTS)
+        nothing = {"rows": 0, "done": 0, "errors": 0, "said": [], "made_with": [], "files": []}
+        return pa.Table.from_pylist([{**nothing, "trouble": str(error)}], schema=_COUNTS)
     done = pc.sum(rows.column(COMPLETES)).as_py() if COMPLETES in names else rows.num_rows
-    said = rows.column(SAID).drop_null().unique().to_pylist() if SAID in names else []
-    counts = {"rows": rows.num_rows, "done": done, "errors": failed.num_rows, "said": said, "made_with": records}
+    counts = {
+        "rows": rows.num_rows,
+        "done": done,
+        "errors": failed.num_rows,
+        "said": rows.column(SAID).drop_null().unique().to_pylist() if SAID in names else [],
+        "made_with": records,
+        "files": [file for file in files if file],
+    }
     return pa.Table.from_pylist([counts], schema=_COUNTS)
 
 

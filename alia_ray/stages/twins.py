@@ -1,6 +1,7 @@
 """Pictures that occur in more than one split: which of them must go, so that no split sees another's."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 KEEPS = ("test", "val", "train", "extra")
 """A picture stays in the first of these splits that it occurs in."""
@@ -13,9 +14,8 @@ def twins(images: pa.Table) -> list[dict[str, str]]:
     The result does not depend on the order of the rows.
     """
     of_content: dict[str, list[dict[str, str]]] = {}
-    for row in images.to_pylist():
-        if row["content"] is not None:  # of a table that was written before there was this column
-            of_content.setdefault(row["content"], []).append(row)
+    for row in _in_several_splits(images).to_pylist():
+        of_content.setdefault(row["content"], []).append(row)
     found = []
     for rows in of_content.values():
         rows.sort(key=lambda row: (KEEPS.index(row["split"]), row["origin"]))
@@ -27,3 +27,16 @@ def twins(images: pa.Table) -> list[dict[str, str]]:
             if row["split"] != stays["split"]
         ]
     return found
+
+
+def without_twins(images: pa.Table) -> pa.Table:
+    """The rows that may stay. images: as `twins` takes them, perhaps with other columns."""
+    gone = pa.array([row["image_id"] for row in twins(images)], pa.string())
+    return images.filter(pc.invert(pc.is_in(images.column("image_id"), value_set=gone))) if len(gone) else images
+
+
+def _in_several_splits(images: pa.Table) -> pa.Table:
+    """The rows whose picture more than one split holds; a table of an older release has no contents at all."""
+    counted = images.group_by("content").aggregate([("split", "count_distinct")])
+    several = counted.filter(pc.greater(counted.column("split_count_distinct"), 1)).column("content")
+    return images.filter(pc.is_in(images.column("content"), value_set=several.drop_null(), skip_nulls=True))

@@ -7,12 +7,19 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from alia_ray.errors import FULL
+from alia_ray.errors import FULL, FullDiskError
 
 TRIES = 5
 FIRST_PAUSE_S = 0.5  # doubled from try to try: with the jitter between 4 and 8 seconds in all
 
-_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+_LASTING = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    FileExistsError,
+    FullDiskError,
+)
 _LASTING_NUMBERS = (*FULL, errno.EROFS, errno.ENAMETOOLONG)
 _REFUSED = re.compile(r"ACCESS_DENIED|NO_SUCH|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|HTTP status 40[134]")
 

@@ -17,8 +17,6 @@ twice writes the same file twice. To resume is to ask which ids are missing.
 
 import json
 import posixpath
-import time
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,17 +29,17 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from alia_ray.errors import FULL, FullDiskError
 from alia_ray.store import tables
+from alia_ray.store.damage import damage_of_parquet, put_aside, put_damaged_aside
 from alia_ray.store.patience import patiently
+from alia_ray.store.writing import appearing, delete, sweep
 
 HISTORY = "history.json"  # of a classifier; written last, so it marks a finished training
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"  # of a classifier on the test images, in this order
-CLASSIFIER = "classifier.json"  # what a classifier is; its tensors lie beside it
+CLASSIFIER, TENSORS = "classifier.json", "model.safetensors"  # what a classifier is, and its weights
 LOGS = "logs"
-_FILE = "__filename"  # pyarrow's name for the file that a row was read from
-_HIDDEN = ".tmp"
-_DAY_S = 24 * 3600
+FILE = "__filename"  # pyarrow's name for the file that a row was read from
+_READS = 3  # of a table whose files another process is putting in the place of others at this moment
 
 
 def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
@@ -110,12 +108,26 @@ class RunFolder:
         """Write JSON in one step: a reader sees the old file or the new one."""
         self.write_bytes((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), *parts)
 
-    def read_json(self, *parts: str) -> Any:
-        """The value of a JSON file, or None where there is none."""
-        if not self.has_file(*parts):
+    def read_json(self, *parts: str, if_damaged: Any = None) -> Any:
+        """The value of a JSON file, or None where there is none.
+
+        A damaged one is put aside; `if_damaged` is then written in its place, if that is not None.
+        """
+        try:
+            content = patiently(lambda: self._bytes(*parts))
+        except FileNotFoundError:
             return None
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            put_aside(self.fs, self.file(*parts), str(error))
+        if if_damaged is not None:
+            self.write_json(if_damaged, *parts)
+        return if_damaged
+
+    def _bytes(self, *parts: str) -> bytes:
         with self.fs.open_input_stream(self.file(*parts)) as stream:
-            return json.loads(stream.read())
+            return stream.read()
 
     def has_file(self, *parts: str) -> bool:
         """Whether a file is there."""
@@ -123,12 +135,26 @@ class RunFolder:
 
     def write_parquet(self, rows: pa.Table, *parts: str) -> None:
         """Write rows beside the tables in one step."""
-        with self.writing(*parts) as stream:
-            pq.write_table(rows, stream)
 
-    def read_parquet(self, *parts: str, columns: list[str] | None = None) -> pa.Table:
-        """The rows of a file. Raises FileNotFoundError."""
-        return pq.read_table(self.file(*parts), columns=columns, filesystem=self.fs)
+        def write() -> None:
+            with self.writing(*parts) as stream:
+                pq.write_table(rows, stream)
+
+        patiently(write)
+
+    def read_parquet(self, *parts: str, columns: list[str] | None = None) -> pa.Table | None:
+        """The rows of a file, or None where there is none. A damaged one is put aside."""
+        path = self.file(*parts)
+        try:
+            return pq.read_table(path, columns=columns, filesystem=self.fs)
+        except FileNotFoundError:
+            return None
+        except (pa.ArrowInvalid, OSError):
+            why = damage_of_parquet(self.fs, path, columns)
+            if why is None:
+                raise
+            put_aside(self.fs, path, why)
+            return None
 
     def write_bytes(self, content: bytes, *parts: str) -> None:
         """Write a file in one step."""
@@ -142,13 +168,15 @@ class RunFolder:
     @contextmanager
     def writing(self, *parts: str) -> Iterator[pa.NativeFile]:
         """A stream into a file that appears, whole, when the block ends without an exception."""
-        path = self.file(*parts)
-        hidden = _hidden_name(path)
-        with _or_nothing(self, hidden):
-            self.fs.create_dir(posixpath.dirname(path), recursive=True)
-            with self.fs.open_output_stream(hidden) as stream:
-                yield stream
-            self.fs.move(hidden, path)
+        with (
+            appearing(self.fs, self.file(*parts), self.path) as hidden,
+            self.fs.open_output_stream(hidden) as stream,
+        ):
+            yield stream
+
+    def sweep(self) -> None:
+        """Delete what killed processes left half written, of whatever kind."""
+        sweep(self.fs, self.file())
 
 
 @dataclass(frozen=True)
@@ -208,29 +236,28 @@ class Table:
 
     def drop_repeated(self) -> None:
         """Leave of each id the row that `read` gives; an edit made after it failed has two, as after a kill."""
-        order = self._order()
-        rows = self.stored([*order, _FILE]).sort_by([(name, "ascending", "at_start") for name in [*order, _FILE]])
-        home: dict[str, str] = {}
+        order = [*self._order(), FILE]
+        rows = self.stored(order).sort_by([(name, "ascending", "at_start") for name in order])
+        home = first_of_each(rows, order[0])
+        place = pc.index_in(rows.column(order[0]), value_set=home.column(order[0]).combine_chunks())
+        is_stray = pc.not_equal(rows.column(FILE), home.column(FILE).take(place))
         strays: dict[str, set[str]] = {}
-        for row_id, path in zip(rows.column(order[0]).to_pylist(), rows.column(_FILE).to_pylist(), strict=True):
-            if home.setdefault(row_id, path) != path:
-                strays.setdefault(path, set()).add(row_id)
+        for row in rows.filter(is_stray).to_pylist():
+            strays.setdefault(row[FILE], set()).add(row[order[0]])
         for path, repeated in strays.items():
             self._rewrite(path, lambda rows, repeated=repeated: self._without(rows, repeated))
+
+    def parts(self) -> list[str]:
+        """Its files for one who reads them as they are: none is damaged, and none repeats a row of another."""
+        self.drop_repeated()
+        return self.files()
 
     def replace(self, files: list[str], rows: pa.Table) -> None:
         """Put rows in the place of some files. Where this is killed, some of those are still beside them."""
         new = self.commit(rows) or self._write(self.schema.empty_table(), "empty")
         for path in files:
             if path != new:
-                self.folder.fs.delete_file(path)
-
-    def sweep(self) -> None:
-        """Delete what killed processes left half written: no file takes a day."""
-        for info in self.folder.fs.get_file_info(pafs.FileSelector(self.path, allow_not_found=True)):
-            is_hidden = info.base_name.startswith(".") and info.base_name.endswith(_HIDDEN)
-            if is_hidden and is_stale(info):
-                self.folder.fs.delete_file(info.path)
+                delete(self.folder.fs, path)
 
     def _without(self, rows: pa.Table, ids: Collection[str]) -> pa.Table:
         unwanted = pc.is_in(rows.column(tables.KEYS[self.name]), value_set=pa.array(list(ids), pa.string()))
@@ -240,27 +267,24 @@ class Table:
         """The files that hold any of some ids."""
         if not ids:
             return []
-        places = self.stored([tables.KEYS[self.name], _FILE])
+        places = self.stored([tables.KEYS[self.name], FILE])
         is_held = pc.is_in(places.column(0), value_set=pa.array(list(ids), pa.string()))
-        return sorted(set(places.column(_FILE).filter(is_held).to_pylist()))
+        return sorted(set(places.column(FILE).filter(is_held).to_pylist()))
 
     def _rewrite(self, path: str, change: Callable[[pa.Table], pa.Table]) -> None:
         """Put what `change` makes of a file's rows in its place; a file of an older release may lack a column."""
         file = ds.dataset(path, filesystem=self.folder.fs, schema=self.schema, format="parquet")
         if self.commit(change(file.to_table())) != path:
-            self.folder.fs.delete_file(path)
+            delete(self.folder.fs, path)
 
     def _write(self, rows: pa.Table, name: str) -> str:
-        path = posixpath.join(self.path, f"part-{name}.parquet")
-        hidden, fs = _hidden_name(path), self.folder.fs
+        path, fs = posixpath.join(self.path, f"part-{name}.parquet"), self.folder.fs
 
         def write() -> None:
-            fs.create_dir(self.path, recursive=True)
-            pq.write_table(rows.select(self.schema.names).cast(self.schema), hidden, filesystem=fs)
-            fs.move(hidden, path)
+            with appearing(fs, path, self.folder.path) as hidden:
+                pq.write_table(rows.select(self.schema.names).cast(self.schema), hidden, filesystem=fs)
 
-        with _or_nothing(self.folder, hidden):
-            patiently(write)
+        patiently(write)
         return path
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
@@ -278,11 +302,22 @@ class Table:
         return [name for name in (tables.KEYS[self.name], "error") if name in self.schema.names]
 
     def stored(self, columns: list[str] | None = None) -> pa.Table:
-        """Every row that is committed, in no order; an id may be there twice."""
-        columns = columns or self.schema.names
-        if not self.exists():
-            return self.schema.append(pa.field(_FILE, pa.string())).empty_table().select(columns)
-        return ds.dataset(self.path, filesystem=self.folder.fs, schema=self.schema).to_table(columns=columns)
+        """Every row that is committed, in no order; an id may be there twice. Damaged files are put aside."""
+        for _ in range(_READS):
+            try:
+                return self._scan(columns or self.schema.names)
+            except FileNotFoundError:
+                continue
+            except (pa.ArrowInvalid, OSError):
+                if not put_damaged_aside(self.folder.fs, self.files(), columns):
+                    raise
+        return self._scan(columns or self.schema.names)
+
+    def _scan(self, columns: list[str]) -> pa.Table:
+        files = self.files()
+        if not files:
+            return self.schema.append(pa.field(FILE, pa.string())).empty_table().select(columns)
+        return ds.dataset(files, filesystem=self.folder.fs, schema=self.schema).to_table(columns=columns)
 
     def ids(self) -> set[str]:
         """The ids that are committed."""
@@ -299,11 +334,6 @@ class Table:
         return sorted(name for name in names if posixpath.basename(name).startswith("part-"))
 
 
-def is_stale(info: pafs.FileInfo) -> bool:
-    """Whether nobody has written to a file or folder for a day, as far as the filesystem knows."""
-    return info.mtime_ns is not None and time.time() - info.mtime_ns / 1e9 > _DAY_S
-
-
 def first_of_each(rows: pa.Table, key: str) -> pa.Table:
     """`rows`, sorted by `key`, without the repetitions of a key."""
     keys = rows.column(key).combine_chunks()
@@ -311,25 +341,3 @@ def first_of_each(rows: pa.Table, key: str) -> pa.Table:
         return rows
     new = pc.not_equal(keys[1:], keys[:-1])
     return rows.filter(pa.concat_arrays([pa.array([True]), new]))
-
-
-def _hidden_name(path: str) -> str:
-    """A name beside `path` that dataset readers skip."""
-    head, tail = posixpath.split(path)
-    return posixpath.join(head, f".{tail}.{uuid.uuid4().hex}{_HIDDEN}")
-
-
-@contextmanager
-def _or_nothing(folder: RunFolder, hidden: str) -> Iterator[None]:
-    """Leave no half-written file behind. Raises FullDiskError where the disk is full."""
-    try:
-        yield
-    except BaseException as error:
-        if folder.fs.get_file_info(hidden).type == pafs.FileType.File:
-            folder.fs.delete_file(hidden)
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise FullDiskError(
-                f"the disk of {folder.path} is full; free some space there (older run folders, exports, tables of "
-                "settings that are no longer used) and run it again: what was committed stays"
-            ) from None
-        raise

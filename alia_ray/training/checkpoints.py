@@ -13,9 +13,10 @@ import pyarrow.fs as pafs
 import safetensors.torch
 import torch
 
+from alia_ray.store.damage import damage_of_tensors, put_aside
 from alia_ray.store.run_folder import RunFolder
 
-CHECKPOINTS, _STATE = "checkpoints", "state.json"
+CHECKPOINTS, _STATE, _TENSORS = "checkpoints", "state.json", ".safetensors"
 
 Tensors = dict[str, torch.Tensor]
 
@@ -42,6 +43,27 @@ def last_state(folder: RunFolder) -> dict[str, Any] | None:
     return folder.read_json(CHECKPOINTS, _STATE)
 
 
+def resumable_state(folder: RunFolder) -> dict[str, Any] | None:
+    """`last_state`, unless any tensors beside it are damaged: all is put aside then, to begin anew."""
+    state = last_state(folder)
+    if state is None:
+        return None
+    found = folder.fs.get_file_info(pafs.FileSelector(folder.file(CHECKPOINTS)))
+    paths = [
+        info.path
+        for info in found
+        if posixpath.basename(info.path)[0] not in "._" and info.path.endswith(_TENSORS)
+    ]
+    damage = {path: damage_of_tensors(folder.fs, path) for path in paths}
+    if not any(damage.values()):
+        return state
+    put_aside(folder.fs, folder.file(CHECKPOINTS, _STATE), "its tensors are")
+    for path, why in damage.items():
+        if why is not None:
+            put_aside(folder.fs, path, why)
+    return None
+
+
 def tensors_after(folder: RunFolder, epoch: int) -> Tensors:
     """The tensors of the last or the best epoch."""
     with folder.fs.open_input_stream(folder.file(CHECKPOINTS, _tensors_of(epoch))) as stream:
@@ -55,4 +77,4 @@ def drop_checkpoints(folder: RunFolder) -> None:
 
 
 def _tensors_of(epoch: int) -> str:
-    return f"{epoch:06d}.safetensors"
+    return f"{epoch:06d}{_TENSORS}"

@@ -6,16 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-
 from alia_ray.config import Pixels
+from alia_ray.store import rows
 from alia_ray.store.run_folder import filesystem
 
 if TYPE_CHECKING:
     import torch
-
-ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
 
 
 @dataclass(frozen=True)
@@ -92,20 +88,14 @@ def _load_table(examples: Examples, pixels: Pixels, threads: int, decoded: "torc
     def decode(place: int, encoded: bytes) -> None:
         decoded[place] = pixels_for_training(encoded, pixels)
 
-    fs, path = filesystem(examples.table)
-    batches = ds.dataset(path, filesystem=fs, format="parquet").to_batches(
-        columns=[examples.key, "image", "label", "group"],
-        filter=pc.field(examples.key).isin(list(places)),
-        batch_size=ROWS_AT_ONCE,
-    )
+    columns = ["image", "label", "group"]
     with ThreadPoolExecutor(threads) as pool:
-        for batch in batches:
+        for batch in rows.stream(examples.table, examples.key, examples.ids, columns):
             under_way = []
             for row in batch.to_pylist():
                 place = places[row[examples.key]]
-                if labels[place] is None:  # a table may hold an id twice; the first counts
-                    labels[place], groups[place] = row["label"], row["group"]
-                    under_way.append(pool.submit(decode, place, row["image"]))
+                labels[place], groups[place] = row["label"], row["group"]
+                under_way.append(pool.submit(decode, place, row["image"]))
             for done in under_way:
                 done.result()
     missing = [key for key, place in places.items() if labels[place] is None]

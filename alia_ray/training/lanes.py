@@ -34,7 +34,8 @@ from alia_ray.config import ConfigError, Train
 from alia_ray.config.arms import Augment
 from alia_ray.errors import StageError
 from alia_ray.progress import Progress, duration, number_of, say
-from alia_ray.store.run_folder import HISTORY, RunFolder, is_stale
+from alia_ray.store.run_folder import HISTORY, RunFolder
+from alia_ray.store.writing import is_stale
 from alia_ray.training.examples import Examples, count
 from alia_ray.training.failures import Failure, failure_of
 

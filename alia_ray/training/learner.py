@@ -17,7 +17,7 @@ from alia_ray.cluster.devices import worker_device
 from alia_ray.config import Train
 from alia_ray.models.classifier import build_classifier
 from alia_ray.store.run_folder import RunFolder
-from alia_ray.training.checkpoints import last_state, save_checkpoint, tensors_after
+from alia_ray.training.checkpoints import resumable_state, save_checkpoint, tensors_after
 
 _MODEL, _MOMENTUM = "model.", "momentum."  # prefixes of the tensors' names
 _BUFFER = "momentum_buffer"  # what torch's SGD calls it
@@ -110,7 +110,7 @@ def over_workers(values: torch.Tensor) -> torch.Tensor:
 
 def _read(learner: Learner, folder: RunFolder) -> History:
     """Load the last checkpoint, if any. Returns the history so far."""
-    state = last_state(folder)
+    state = resumable_state(folder)
     if state is None:
         return []
     tensors = tensors_after(folder, len(state["history"]))

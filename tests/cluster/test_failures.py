@@ -61,7 +61,7 @@ source.create()
 with folder.fs.open_output_stream(source.path + "/part-0.parquet") as file: pq.write_table(rows, file)
 target = folder.table("captions", "b")
 run = Run(folder=sys.argv[1])
-job = streaming.Pass(stage="caption", source=source.path, columns=["image_id"], prepare=lambda rows: rows,
+job = streaming.Pass(stage="caption", source=source.files(), columns=["image_id"], prepare=lambda rows: rows,
                      worker=Greedy, worker_args=(), target=target, key="image_id",
                      wanted=["a", "b"], batch_size=2, todo=2, run=run)
 try:

@@ -105,3 +105,26 @@ def test_what_was_ingested_whole_needs_its_source_no_more(folder, capsys):
     table.folder.write_json({"whole": False, "corrected": False}, "listing", table.fingerprint, "_ingest.json")
     with pytest.raises(ConfigError, match="cannot read"):
         ingest(settings(folder), CLUSTER)
+
+
+@pytest.mark.parametrize("damaged", ["images", "errors", "listing", "_ingest.json"])
+def test_what_a_power_loss_damaged_is_ingested_again(folder, capsys, damaged):
+    with (folder / "meta.csv").open("a") as table:
+        table.write("2.png,cat,dog,train\n")
+    (folder / "2.png").write_bytes(b"garbage")
+    config = settings(folder, max_error_rate=0.5)
+    table = ingest(config, CLUSTER)
+    before, errors = table.read(), table.errors("ingest").read()
+    found = sorted((folder / "run").glob(f"{damaged}/*/part*"))
+    path = found[0] if found else folder / "run" / "listing" / table.fingerprint / damaged
+    path.write_bytes(b"")
+    capsys.readouterr()
+    if damaged != "errors":
+        with pytest.raises(StageError, match=r"^ingest.*; run `alia-ray ingest` first$"):
+            State(config).ids_of("train")
+    assert ingest(config, CLUSTER).read().equals(before)
+    assert table.errors("ingest").read().equals(errors)
+    said = capsys.readouterr().err
+    assert said.count(f"{path} is damaged") == 1
+    assert "the source changed" not in said
+    assert State(config).ids_of("train")

@@ -67,13 +67,14 @@ def run(
     worker: type = Echo,
     retry: bool = False,
     wanted: int = ROWS,
+    first: int = 0,
 ) -> Table:
-    ids = write_source(folder)[:wanted]
+    ids = write_source(folder)[first:wanted]
     target = RunFolder(str(folder)).table("captions", "f")
     todo = left_to_do(ids, target, "caption", "image_id", retry)
     job = Pass(
         stage="caption",
-        source=str(folder / "source"),
+        source=[str(folder / "source" / "part-0.parquet")],
         columns=["image_id"],
         prepare=keep_ids("image_id", ray.put(pa.array(todo))),
         worker=worker,
@@ -222,6 +223,73 @@ def test_errors_of_other_passes_over_the_same_table_stay(without_ray, tmp_path):
     run(tmp_path, bad_digit="7", retry=True, wanted=20, limit=1)
     assert rows_of(errors) == before
     assert len(before) == 15
+
+
+def test_errors_that_sets_of_rows_share_go_as_each_is_tried_again(without_ray, tmp_path):
+    """As edits of several kinds, draws of several seeds, and what `judge` takes from several older tables."""
+    for first in (0, 50, 100):
+        errors = run(tmp_path, bad_digit="7", first=first, wanted=first + 50, limit=1).errors("caption")
+    of_set = {
+        first: [row for row in rows_of(errors) if first <= int(row[0][2:]) < first + 50] for first in (0, 50, 100)
+    }
+    assert [len(rows) for rows in of_set.values()] == [5, 5, 5]
+    run(tmp_path, first=50, wanted=100, retry=True)
+    assert rows_of(errors) == of_set[0] + of_set[100]
+    run(tmp_path, bad_digit="17", first=100, wanted=150, retry=True, limit=1)
+    assert rows_of(errors) == [*of_set[0], ("id0117", "no good", "model")]
+    target = run(tmp_path, first=0, wanted=50, retry=True)
+    assert rows_of(errors) == [("id0117", "no good", "model")]
+    assert len(target.ids()) == target.stored().num_rows == ROWS - 1
+
+
+def test_a_source_of_which_a_worker_cannot_read_a_part_is_told_and_put_aside(ray_cluster, tmp_path, monkeypatch):
+    write = write_source
+
+    def damaged(folder: Path) -> list[str]:
+        ids, path = write(folder), folder / "source" / "part-0.parquet"
+        content = path.read_bytes()
+        path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])  # where rows lie; the footer is whole
+        return ids
+
+    monkeypatch.setitem(globals(), "write_source", damaged)
+    with pytest.raises(StageError, match=r"^caption: some of what it reads was damaged; run it again$"):
+        run(tmp_path)
+    assert [path.name for path in (tmp_path / "source").iterdir()] == ["_damaged-part-0.parquet"]
+
+
+class Listing:
+    """Files of a folder as a network file system lists them: what is new is not there for some looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks, self.listed, self.waits = looks, Table.files, 0
+
+    def files(self, table: Table) -> list[str]:
+        found = self.listed(table)
+        return found if self.waits >= self.looks or table.name == "errors" else found[:1]
+
+    def sleep(self, seconds: float) -> None:
+        self.waits += seconds == 1  # the workers of these tests sleep too
+
+
+@pytest.mark.parametrize("looks", [0, 3])
+def test_a_pass_ends_when_what_its_workers_wrote_is_listed_here(without_ray, tmp_path, monkeypatch, looks):
+    listing = Listing(looks)
+    monkeypatch.setattr(Table, "files", lambda table: listing.files(table))
+    monkeypatch.setattr(streaming.time, "sleep", listing.sleep)
+    assert len(run(tmp_path).ids()) == ROWS
+    assert listing.waits == looks
+
+
+def test_what_is_never_listed_here_is_said(without_ray, tmp_path, monkeypatch):
+    listing = Listing(looks=10**9)
+    monkeypatch.setattr(Table, "files", lambda table: listing.files(table))
+    monkeypatch.setattr(streaming.time, "sleep", listing.sleep)
+    monkeypatch.setattr(streaming, "SEEN_WITHIN_S", 0.0)
+    with pytest.raises(
+        StageError, match=r"caption: \d+ of \d+ files that its workers wrote are not to be seen from"
+    ):
+        run(tmp_path)
+    assert listing.waits <= 1
 
 
 class Full(Table):

@@ -1,5 +1,4 @@
 import errno
-import os
 from pathlib import Path
 
 import fsspec
@@ -111,17 +110,6 @@ def test_rows_of_an_older_release_that_lack_a_column_can_be_discarded(tmp_path):
     pq.write_table(older, f"{images.path}/part-old.parquet")
     images.discard({"a"})
     assert images.ids() == {"b"}
-
-
-def test_what_a_killed_process_left_half_written_is_removed_after_a_day(captions, tmp_path):
-    captions.commit(rows("a"))
-    old, new = (tmp_path / "captions" / "f00" / f".part-{age}.parquet.0.tmp" for age in ("old", "new"))
-    for path in (old, new):
-        path.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    captions.sweep()
-    assert (old.exists(), new.exists()) == (False, True)
-    assert captions.ids() == {"a"}
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

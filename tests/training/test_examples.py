@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from alia_ray.config import Pixels
 from alia_ray.images import encode
+from alia_ray.store.tables import EDITS
 from alia_ray.training.examples import Examples, load, shard
 
 
@@ -43,3 +45,24 @@ def test_the_examples_of_several_tables_lie_one_after_the_other(tmp_path: Path):
     assert loaded.pixels[:, 0, 4, 4].tolist() == [10, 20, 30, 40]
     assert (loaded.labels, loaded.groups) == (["10", "20", "30", "40"], ["images"] * 3 + ["edits"])
     assert load(tables[2:], Pixels(image_size=8), threads=1).pixels.shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize("made_in", ["1", "2"])
+def test_an_edit_that_failed_once_is_trained_on_as_it_was_made_later(tmp_path, made_in):
+    picture = encode(Image.new("RGB", (8, 8), (255, 0, 0)))
+    made = {"edit_id": "a", "label": "cat", "group": "sea", "image": picture}
+    failed = {"edit_id": "a", "label": "an older label", "error": "one flat colour"}
+    for name in "12":
+        row = made if name == made_in else failed
+        pq.write_table(pa.Table.from_pylist([row], schema=EDITS), tmp_path / f"part-{name}.parquet")
+    found = load([Examples(str(tmp_path), "edit_id", ("a",))], Pixels(image_size=8), threads=1)
+    assert (found.labels, found.groups) == (["cat"], ["sea"])
+    assert found.pixels[0, :, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_an_edit_that_only_failed_is_named_and_not_decoded(tmp_path):
+    pq.write_table(
+        pa.Table.from_pylist([{"edit_id": "a", "error": "x"}], schema=EDITS), tmp_path / "part-1.parquet"
+    )
+    with pytest.raises(ValueError, match=r"1 of 1 ids are not in .*; the first is a"):
+        load([Examples(str(tmp_path), "edit_id", ("a",))], Pixels(image_size=8), threads=1)

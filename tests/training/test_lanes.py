@@ -73,7 +73,7 @@ def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPa
         from alia_ray.training import learner, loop
 
         if ray.train.get_context().get_world_rank():
-            learner.last_state = lambda folder: None
+            learner.resumable_state = lambda folder: None
         save, train_epoch = loop.save, loop._train_epoch
 
         def save_and_log(trained, folder, history, score):

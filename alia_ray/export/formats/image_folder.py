@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alia_ray.errors import StageError
 from alia_ray.export.formats.samples import SAMPLES, name_of
 from alia_ray.images import file_ending
 from alia_ray.store.run_folder import RunFolder
@@ -52,7 +53,10 @@ def finish(out: RunFolder, marks: Mapping[str, Sequence[str]]) -> None:
     for split, paths in marks.items():
         with out.writing(split, "metadata.parquet") as stream, pq.ParquetWriter(stream, _METADATA) as writer:
             for path in paths:
-                writer.write_table(pq.read_table(out.file(path), filesystem=out.fs))
+                rows = out.read_parquet(path)
+                if rows is None:
+                    raise StageError(f"export: {out.shown(path)} is not there any more; run it again")
+                writer.write_table(rows)
     out.fs.delete_dir(out.file(_PARTS))
 
 

@@ -1,0 +1,82 @@
+"""Committed files that cannot be read, as a power loss or a full disk of the storage's own may leave them.
+
+They are put aside: renamed beside their place, under a name that no reader takes, and told in one line. What they
+held then counts as missing, and whatever made it makes it again.
+"""
+
+import json
+import posixpath
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from alia_ray.errors import first_line
+from alia_ray.progress import say
+
+_ASIDE = "_damaged-"  # pyarrow and Ray Data skip such names in a folder of Parquet files
+_LENGTH_BYTES = 8  # at the beginning of a safetensors file, the length of its header
+
+
+def put_aside(fs: pafs.FileSystem, path: str, why: str) -> None:
+    """Rename a damaged file and say so."""
+    head, tail = posixpath.split(path)
+    with suppress(FileNotFoundError):  # another process has done so at this moment
+        fs.move(path, posixpath.join(head, _ASIDE + tail))
+    say(f"{path} is damaged ({why}); it lies beside as {_ASIDE}{tail} now, and what it held is made again")
+
+
+def damage_of_parquet(fs: pafs.FileSystem, path: str, columns: Sequence[str] | None = None) -> str | None:
+    """What is wrong with a Parquet file, looking at some of its columns; None where it can be read.
+
+    Raises OSError where the storage does not give it.
+    """
+    try:
+        return _parquet_error(fs.open_input_file(path), columns)
+    except OSError:  # of the storage, or of pyarrow, which does not know what it reads: the bytes tell
+        with fs.open_input_stream(path) as stream:
+            content = stream.read()
+    try:
+        return _parquet_error(pa.BufferReader(content), columns)
+    except OSError as error:
+        return first_line(error)
+
+
+def _parquet_error(file: pa.NativeFile, columns: Sequence[str] | None) -> str | None:
+    try:
+        with file, pq.ParquetFile(file) as parquet:
+            found = parquet.schema_arrow.names
+            parquet.read(None if columns is None else [name for name in columns if name in found])
+    except pa.ArrowInvalid as error:
+        return first_line(error)
+    return None
+
+
+def put_damaged_aside(fs: pafs.FileSystem, paths: Sequence[str], columns: Sequence[str] | None = None) -> bool:
+    """Put aside those of some Parquet files of which some columns cannot be read. Returns whether any are."""
+    damage = {path: damage_of_parquet(fs, path, columns) for path in paths}
+    for path, why in damage.items():
+        if why is not None:
+            put_aside(fs, path, why)
+    return any(damage.values())
+
+
+def damage_of_tensors(fs: pafs.FileSystem, path: str) -> str | None:
+    """What is wrong with a safetensors file by its header and its size; None where it is whole or not there."""
+    info = fs.get_file_info(path)
+    if info.type != pafs.FileType.File:
+        return None
+    with fs.open_input_file(path) as file:
+        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        if not 0 < length <= info.size - _LENGTH_BYTES:
+            return "its header is cut"
+        header = file.read(length)
+    try:
+        tensors = json.loads(header)
+        ends = [each["data_offsets"][1] for name, each in tensors.items() if name != "__metadata__"]
+    except (ValueError, AttributeError, LookupError, TypeError):
+        return "its header is no list of tensors"
+    held, wanted = info.size - _LENGTH_BYTES - length, max(ends, default=0)
+    return None if held == wanted else f"its tensors have {held} of {wanted} bytes"

@@ -1,0 +1,45 @@
+"""The rows of a table by id, for any process that is told its path: each id once, and as it was made.
+
+An id may lie in two files: an edit that failed and was made later, or what a killed process left. The row without
+an error counts; of several such that in the first file.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from alia_ray.store.run_folder import FILE, filesystem, first_of_each
+
+ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
+
+
+def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
+    """Which file holds each of some rows: columns `key`, sorted, and FILE. Ids that were not made are left out.
+
+    table: the path or URI of a folder of Parquet files, or of one of them.
+    """
+    fs, path = filesystem(table)
+    stored = ds.dataset(path, filesystem=fs, format="parquet")
+    is_made = pc.field("error").is_null() if "error" in stored.schema.names else None
+    rows = stored.to_table(columns=[key, FILE], filter=is_made)
+    rows = rows.filter(pc.is_in(rows.column(key), value_set=pa.array(ids, pa.string())))
+    return first_of_each(rows.sort_by([(key, "ascending"), (FILE, "ascending")]), key)
+
+
+def stream(table: str, key: str, ids: Sequence[str], columns: list[str]) -> Iterator[pa.Table]:
+    """Some rows, `key` and `columns`, a few at a time in the order of the files that hold them."""
+    of_rows = homes(table, key, ids)
+    if not of_rows.num_rows:
+        return
+    files = sorted(set(of_rows.column(FILE).to_pylist()))
+    keys, homes_of_keys = (of_rows.column(name).combine_chunks() for name in (key, FILE))
+    found = ds.dataset(files, filesystem=filesystem(table)[0], format="parquet")
+    wanted = pc.field(key).isin(keys)
+    for batch in found.to_batches(columns=[key, *columns, FILE], filter=wanted, batch_size=ROWS_AT_ONCE):
+        rows = pa.Table.from_batches([batch])
+        home = homes_of_keys.take(pc.index_in(rows.column(key), value_set=keys))
+        rows = rows.filter(pc.equal(rows.column(FILE), home)).drop_columns(FILE)
+        if rows.num_rows:
+            yield rows

@@ -1,6 +1,7 @@
 """What tests share: one small local Ray for the whole session, and passes that need none."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,16 @@ if TYPE_CHECKING:
     from alia_ray.cluster.placement import Placement
     from alia_ray.stages.streaming import Pass
 
+# Every Ray that a test starts asks for this token, wherever it listens; else Ray leaves one in the home folder.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
 
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory) -> Iterator[None]:
     """Ray on this machine, with three logical CPUs whatever it has, and whatever other Ray runs here."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a token into the home directory
-    os.environ["HF_DATASETS_CACHE"] = str(tmp_path_factory.mktemp("datasets"))  # of workers; else there as well
+    os.environ["HF_DATASETS_CACHE"] = str(
+        tmp_path_factory.mktemp("datasets")
+    )  # of workers; else in the home folder
     import ray
 
     from alia_ray.cluster import joining  # noqa: F401, what it sets for Ray

@@ -261,7 +261,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise ConfigError(f"--set {match[1]}: {parent} holds a value, not a section")
     try:
-        node[key] = yaml.safe_load(match[2])
+        node[key] = read_yaml(match[2])
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {match[1]}: {match[2]!r} is not valid YAML") from error
 

@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +36,7 @@ from alia_ray.progress import say
 _HIDE_GPUS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # the same where Ray runs already
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # where Ray looks before ~/.ray/auth_token
 _ANSWER_TIMEOUT_S = 5.0
+_LONGEST_FOLDER = 30  # bytes; the sockets in it have up to 75 more, of 107 that Linux takes
 _FOR_OBJECTS = 0.3  # of the memory that is free: Ray's own share for what it keeps between workers
 
 
@@ -71,6 +73,7 @@ def join(run: Run) -> Cluster:
         if free_memory() < machine_memory():  # a control group's limit, which Ray may not see
             options["object_store_memory"] = int(_FOR_OBJECTS * free_memory())
         _make_token()
+        options["_temp_dir"] = f"{_private_folder()}/ray"  # this itself Ray opens to everybody
         ray.init(address="local", num_cpus=usable_cpus() + 1, include_dashboard=False, **options)
     if run.gpus:
         wait_for_gpus(run.gpus, run.gpu_timeout_s if address else 0.0)
@@ -95,6 +98,15 @@ def _make_token() -> None:
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # which says so at every start
     if not any(os.environ.get(name) for name in _TOKENS):
         os.environ[_TOKENS[0]] = secrets.token_hex(32)
+
+
+def _private_folder() -> str:
+    """A new folder that only this user may enter, for Ray's sockets, logs and what does not fit its memory."""
+    folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR"))
+    if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+        return folder
+    os.rmdir(folder)
+    return tempfile.mkdtemp(prefix="ray-", dir="/tmp")
 
 
 def _connect(address: str, options: dict[str, object]) -> None:

@@ -144,6 +144,8 @@ with joined(Run(folder="x", address="local")):
     print("IN" in answer.stdout, "InvalidAuthToken" in answer.stderr, ray.get(ray.remote(lambda: 7).remote()))
     processes = subprocess.run(["ps", "-e", "-ww", "-o", "args"], capture_output=True, text=True).stdout
     print(os.environ["RAY_AUTH_TOKEN"] in processes)
+    above = os.path.dirname(ray.get_runtime_context().get_temp_dir())
+    print(oct(os.stat(above).st_mode & 0o777))
 """
 
 
@@ -153,6 +155,6 @@ def test_a_ray_that_a_run_starts_lets_no_stranger_in_and_leaves_no_token_behind(
     environment |= {"HOME": str(tmp_path), "RAY_gcs_rpc_server_reconnect_timeout_s": "2"}
     command = [sys.executable, "-c", TOKENS]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.stdout.split() == ["False", "True", "7", "False"], done.stderr
+    assert done.stdout.split() == ["False", "True", "7", "False", "0o700"], done.stderr
     assert "oken authentication" not in done.stderr
     assert not (tmp_path / ".ray").exists()

@@ -80,7 +80,8 @@ def test_whatever_is_said_reaches_no_terminal_as_it_came(monkeypatch):
 
 def test_why_a_row_failed_is_kept_short_and_clean(tmp_path):
     table = RunFolder(str(tmp_path)).table("captions", "a")
-    rows = pa.table({"image_id": ["1"], "caption": [None], "error": [CLEARS_THE_SCREEN + "x" * 10_000]})
+    texts = {"caption": None, "error": CLEARS_THE_SCREEN + "x" * 10_000, "made_with": "{}"}
+    rows = pa.table({name: [text] for name, text in {"image_id": "1", **texts}.items()})
     _commit(rows, "caption", table, "image_id")
     [row] = read_errors(table.errors("caption"))
     assert is_harmless(row["reason"])

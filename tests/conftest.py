@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from alia_ray.stages.streaming import Pass
 
 # Every Ray that a test starts asks for this token, wherever it listens; else Ray leaves one in the home folder.
-os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+SECRETS = {
+    name: secrets.token_hex(32)
+    for name in ("RAY_AUTH_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY")
+}
+"""What no run may keep."""
+os.environ |= {"RAY_AUTH_MODE": "token", **SECRETS}
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +34,12 @@ def ray_cluster(tmp_path_factory) -> Iterator[None]:
     ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level="WARNING")
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def secrets_of_the_environment() -> list[str]:
+    """The secrets that all processes of the tests have in their environment."""
+    return list(SECRETS.values())
 
 
 class InProcess:

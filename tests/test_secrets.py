@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from alia_ray.config import ConfigError, as_yaml, load_config
+from alia_ray.images import encode
 from alia_ray.miniature.recipes import DEMO
 
 CANARY = "canary7f3a91c4"
@@ -25,15 +27,6 @@ SECRETS = {
     **{"MLFLOW_TRACKING_PASSWORD": CANARY, "MLFLOW_TRACKING_TOKEN": CANARY, "RAY_AUTH_TOKEN": CANARY * 4},
     **{"http_proxy": NOWHERE, "https_proxy": NOWHERE, "HF_ENDPOINT": NOWHERE, "HF_HUB_OFFLINE": "0"},
 }
-SMALL = [
-    "source={kind: miniature, train: 16, val: 8, test: 8, bias: 1.0}",
-    "discover.prompts=['a photo of a {} bird in a forest']",
-    "edit.steps=2",
-    "edit.workers=1",
-    "train.arms=[original]",
-    "train.epochs=1",
-    "train.image_size=32",
-]
 
 
 def holding(place: Path) -> list[str]:
@@ -79,13 +72,25 @@ def suspicious_server() -> Iterator[str]:
         server.shutdown()
 
 
+def half_bad(place: Path) -> str:
+    """A folder of pictures of which every other one is none."""
+    for number in range(40):
+        file = place / "photos" / ("train", "val", "test")[number % 3] / f"class{number % 2}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode(Image.new("RGB", (8, 8), (number, 0, 0))) if number % 4 < 2 else b"no picture")
+    return str(place / "photos")
+
+
 @pytest.mark.slow
-def test_a_run_shows_and_keeps_no_secret_of_its_environment(place):
-    overrides = [word for item in (f"run.folder={place}/run", *SMALL) for word in ("--set", item)]
-    shown = said(place, "run", DEMO, *overrides)
+def test_a_run_that_fails_and_its_report_show_and_keep_no_secret(place):
+    source = f"source={{kind: imagefolder, path: {half_bad(place)}}}"
+    overrides = ["--set", f"run.folder={place}/run", "--set", source]
+    shown = said(place, "run", DEMO, *overrides) + said(place, "report", DEMO, *overrides)
+    assert "error: ingest: 20 of 40 rows failed" in shown
     assert "report: " in shown
     assert CANARY not in shown
-    assert list((place / "run" / "logs").iterdir())
+    [log] = (place / "run" / "logs").iterdir()
+    assert "Traceback" in log.read_text()
     assert holding(place) == []
 
 

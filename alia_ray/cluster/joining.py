@@ -102,7 +102,9 @@ def _make_token() -> None:
 
 def _private_folder() -> str:
     """A new folder that only this user may enter, for Ray's sockets, logs and what does not fit its memory."""
-    folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR"))
+    if chosen := os.environ.get("RAY_TMPDIR"):
+        os.makedirs(chosen, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="ray-", dir=chosen)
     if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
         return folder
     os.rmdir(folder)

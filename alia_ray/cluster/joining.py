@@ -120,7 +120,9 @@ def _connect(address: str, options: dict[str, object]) -> None:
         raise ConfigError(
             f"run.address: nothing answers at {address}; start a Ray cluster, or correct the address"
         )
-    at_start = {"env_vars": dict(_HIDE_GPUS), "worker_process_setup_hook": taking_it()}  # Ray writes into it
+    at_start: dict[str, object] = {"env_vars": dict(_HIDE_GPUS)}  # Ray writes into it
+    if not address.startswith("ray://"):  # Ray Client hands no function on
+        at_start["worker_process_setup_hook"] = taking_it()
     try:
         ray.init(address=address, runtime_env=at_start, **options)
     except (ConnectionError, AuthenticationError) as error:

@@ -131,6 +131,18 @@ def test_a_cluster_that_asks_for_a_token_is_named_with_what_to_set(monkeypatch):
         join(Run(folder="x", address="auto"))
 
 
+@pytest.mark.parametrize(("address", "handed_on"), [("auto", True), ("ray://head:10001", False)])
+def test_workers_of_a_cluster_that_is_joined_are_told_what_to_take(monkeypatch, address, handed_on):
+    started = []
+    monkeypatch.setattr(joining.ray, "init", lambda **options: started.append(options))
+    monkeypatch.setattr(joining, "available", lambda accelerator: None)
+    monkeypatch.setenv("HF_TOKEN", "a-secret")
+    join(Run(folder="x", address=address))
+    [options] = started
+    assert ("worker_process_setup_hook" in options["runtime_env"]) == handed_on  # Ray Client takes no function
+    assert "a-secret" not in str(options)
+
+
 TOKENS = """
 import os, subprocess, sys
 from alia_ray.cluster.joining import joined

@@ -16,6 +16,7 @@ import typer
 from alia_ray.config import Config, ConfigError, Run, load_config
 from alia_ray.errors import FULL, StageError
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.plain_text import plain
 from alia_ray.progress import note, say
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
 
         with _cluster(settings.run, None) as cluster:
             described = describe(settings, cluster, listing)
-        typer.echo(described)
+        typer.echo(plain(described))
 
 
 @app.command()
@@ -107,7 +108,7 @@ def doctor(
         with _cluster(_without_gpus(run), None):
             findings = list(examine(settings))
         for finding in findings:
-            typer.echo(finding)
+            typer.echo(plain(str(finding)))
         if any(finding.ok is False for finding in findings):
             raise typer.Exit(2)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
+from alia_ray.plain_text import plain
 from alia_ray.progress import speak_to
 from alia_ray.store.run_folder import LOGS, RunFolder
 
@@ -54,7 +55,7 @@ def noted(error: Exception) -> Exception:
     """The error with a note of where its traceback is, which is kept now where no log has it."""
     if not any(note.startswith(_LED_THERE) for note in getattr(error, "__notes__", [])):
         path = _beginning(None, "alia-ray.log")
-        path.write_text("".join(traceback.format_exception(error)))
+        path.write_text(plain("".join(traceback.format_exception(error))))
         error.add_note(f"{_LED_THERE}{path}")
     return error
 
@@ -106,7 +107,7 @@ def _led_to(path: Path) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, ConfigError | SystemExit):
             with suppress(OSError):  # the disk may be full
-                os.write(2, traceback.format_exc().encode())
+                os.write(2, plain(traceback.format_exc()).encode())
         raise
     finally:
         speak_to(None)

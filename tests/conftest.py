@@ -1,6 +1,7 @@
 """What tests share: one small local Ray for the whole session, and passes that need none."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,21 @@ if TYPE_CHECKING:
     from alia_ray.cluster.placement import Placement
     from alia_ray.stages.streaming import Pass
 
+# Every Ray that a test starts asks for this token, wherever it listens; else Ray leaves one in the home folder.
+SECRETS = {
+    name: secrets.token_hex(32)
+    for name in ("RAY_AUTH_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY")
+}
+"""What no run may keep."""
+os.environ |= {"RAY_AUTH_MODE": "token", **SECRETS}
+
 
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory) -> Iterator[None]:
     """Ray on this machine, with three logical CPUs whatever it has, and whatever other Ray runs here."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a token into the home directory
-    os.environ["HF_DATASETS_CACHE"] = str(tmp_path_factory.mktemp("datasets"))  # of workers; else there as well
+    os.environ["HF_DATASETS_CACHE"] = str(
+        tmp_path_factory.mktemp("datasets")
+    )  # of workers; else in the home folder
     import ray
 
     from alia_ray.cluster import joining  # noqa: F401, what it sets for Ray
@@ -24,6 +34,12 @@ def ray_cluster(tmp_path_factory) -> Iterator[None]:
     ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level="WARNING")
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def secrets_of_the_environment() -> list[str]:
+    """The secrets that all processes of the tests have in their environment."""
+    return list(SECRETS.values())
 
 
 class InProcess:

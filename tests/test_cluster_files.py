@@ -132,32 +132,51 @@ fi
 """
 
 
-def test_the_slurm_script_gives_every_task_its_cores_and_waits_until_all_nodes_are_there(tmp_path):
-    """The script, with stand-ins for Slurm, Ray and Python."""
+def slurm(folder: Path, srun: str = SRUN) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """The script with stand-ins for Slurm, Ray and Python: how it ended, and what it called."""
     programs = {
-        "srun": SRUN,
+        "srun": srun,
         "scontrol": "#!/bin/bash\nprintf 'n1\\nn2\\nn3\\n'\n",
         "python3": PYTHON3,
         "sleep": "#!/bin/bash\nexec /usr/bin/sleep 0.05\n",
     }
     for name, text in programs.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    calls = tmp_path / "calls"
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
     environment = {
-        "PATH": f"{tmp_path}:/usr/bin:/bin",
-        "CALLS": str(calls),
+        "PATH": f"{folder}:/usr/bin:/bin",
+        "CALLS": str(folder / "calls"),
+        "SLURM_JOB_ID": "17",
         "SLURM_JOB_NODELIST": "n[1-3]",
         "SLURM_CPUS_PER_TASK": "32",
         "SLURM_GPUS_ON_NODE": "4",
         "RAY_AUTH_TOKEN": "t",
     }
-    subprocess.run(["bash", ROOT / "jobs" / "slurm.sh", "x.yaml"], env=environment, check=True, timeout=60)
-    lines = calls.read_text().splitlines()
+    command = ["bash", ROOT / "jobs" / "slurm.sh", "x.yaml"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return done, (folder / "calls").read_text().splitlines()
+
+
+def test_the_slurm_script_gives_every_task_its_cores_and_waits_until_all_nodes_are_there(tmp_path):
+    done, lines = slurm(tmp_path)
+    assert done.returncode == 0, done.stderr
     starts = [line for line in lines if line.startswith("srun")]
     assert all("--cpus-per-task=32" in line for line in starts)
-    assert "--node-ip-address=10.0.0.7" in calls.read_text()
-    assert sorted(re.search(r"--nodelist=(\S+)", line)[1] for line in starts) == ["n1", "n1", "n2,n3"]
-    assert "--nodes=2 --ntasks=2" in next(line for line in starts if "n2,n3" in line)
+    assert "--node-ip-address=10.0.0.7" in next(line for line in starts if "--head" in line)
+    assert sorted(re.search(r"--nodelist=(\S+)", line)[1] for line in starts) == ["n1", "n1", "n1,n2,n3", "n2,n3"]
+    assert "--nodes=2 --ntasks=2" in next(line for line in starts if "=n2,n3" in line)
     assert sum("ray.init" in line for line in lines) >= 3  # the first was too early, then one node, then three
     assert lines[-1] == "python3 jobs/run.py x.yaml"
+
+
+def test_on_slurm_ray_lies_in_a_folder_that_only_its_user_may_enter(tmp_path):
+    _, lines = slurm(tmp_path)
+    assert "--nodelist=n1,n2,n3" in lines[0]
+    assert "mkdir --mode=700 /tmp/alia-ray-17 || test -O /tmp/alia-ray-17" in lines[0]
+    assert "--temp-dir=/tmp/alia-ray-17/ray" in next(line for line in lines if "--head" in line)
+
+
+def test_a_slurm_node_without_an_address_that_others_reach_is_named(tmp_path):
+    done, _ = slurm(tmp_path, SRUN.replace("10.0.0.7 172.17.0.1", ""))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: n1 has no IPv4 address that other nodes could reach, only: 127.0.1.1")

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from corpus import corpus
-from PIL import Image
 
+from alia_ray.decoding import opening
 from alia_ray.images import DecodeError, decode_rgb, plain_rgb
 
 SEED = 7
@@ -77,7 +77,7 @@ def decoded(count: int, seed: int) -> Counter[str]:
 @pytest.fixture
 def small_pictures(monkeypatch):
     """A smaller limit for bombs, so that no mutated width of a header takes a gigabyte to refuse."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    monkeypatch.setattr(opening, "MOST_PIXELS", 1_000_000)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -46,7 +46,6 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def head(tmp_path_factory) -> Iterator[str]:
     """A Ray head with a dashboard on loopback, taken down by its own process group alone."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"  # of the jobs' clients too
     ports = {name: free_port() for name in ("port", "dashboard-port", *AGENT_PORTS)}
     options = [f"--{name}={port}" for name, port in ports.items()]
     options += ["--num-cpus=3", f"--temp-dir={tmp_path_factory.mktemp('ray')}"]

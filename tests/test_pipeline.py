@@ -77,6 +77,12 @@ def finished(ray_cluster, tmp_path_factory) -> Path:
     return folder
 
 
+def test_a_run_keeps_no_secret_of_its_environment(finished, secrets_of_the_environment):
+    kept = [path.read_bytes() for path in finished.rglob("*") if path.is_file()]
+    assert len(kept) > 20
+    assert not any(secret.encode() in content for secret in secrets_of_the_environment for content in kept)
+
+
 def test_no_stage_before_evaluate_reads_the_test_split(finished):
     """The run came this far while its test pictures and labels were garbage; `evaluate` would not have."""
     state = State(small(finished))

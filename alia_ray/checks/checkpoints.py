@@ -39,6 +39,11 @@ def pipeline(files: Files, method: Method) -> Iterator[str]:
     index = files.read("model_index.json")
     parts = {name: part for name, part in index.items() if isinstance(part, list) and len(part) == 2}
     kinds = {name: kind for name, (_, kind) in parts.items() if kind}
+    if own := [
+        place for name, (module, _) in parts.items() for place in _code_of(name, module) if place in files.names
+    ]:
+        yield f"brings Python code of its own ({own[0]}), which is never run; name a checkpoint without"
+        return
     misfit = _no_editor(index.get("_class_name", "nameless pipeline"), kinds) or _other_method(files, method)
     if misfit:
         yield misfit
@@ -51,6 +56,11 @@ def pipeline(files: Files, method: Method) -> Iterator[str]:
         elif name in _CONFIGS and f"{name}/{_CONFIGS[name]}" not in files.names:
             yield f"lacks {name}/{_CONFIGS[name]}"
     yield from _mixed(files, [name for name in kinds if name in _NETWORKS])
+
+
+def _code_of(name: str, module: str | None) -> tuple[str, str]:
+    """Where diffusers would look for the code of a part, if it were allowed to run any."""
+    return f"{module}.py", f"{name}/{module}.py"
 
 
 def _no_pipeline(files: Files) -> str:

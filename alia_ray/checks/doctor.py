@@ -2,8 +2,9 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -11,8 +12,9 @@ import ray
 from huggingface_hub import constants
 
 from alia_ray.checks import servers
-from alia_ray.checks.inputs import look_at_inputs
-from alia_ray.checks.plan import check_fits
+from alia_ray.checks.inputs import look_at_inputs, refuse
+from alia_ray.checks.nodes import lacking
+from alia_ray.checks.plan import misfits
 from alia_ray.cluster.devices import LOGICAL_GPUS, Sight, logical_gpus, sights
 from alia_ray.cluster.joining import available
 from alia_ray.cluster.machine import free_memory, usable_cpus
@@ -50,7 +52,7 @@ def examine(settings: Config | None) -> Iterator[Finding]:
     folder = RunFolder(settings.run.folder) if settings else None
     if folder is not None and folder.fs.type_name == "local":
         yield _disk(folder)
-    yield from _nodes(nodes, folder)
+    yield from _nodes(nodes, folder, partial(lacking, settings) if settings and len(nodes) > 1 else list)
     yield from _gpus(nodes, settings.run.accelerator if settings else "auto")
     if settings is not None:
         services = list(_services(settings))
@@ -68,13 +70,15 @@ def _disk(folder: RunFolder) -> Finding:
     return Finding("disk", f"{free / GB:.0f} GB free for {folder.file()}{advice}", free > _LITTLE_DISK)
 
 
-def _nodes(nodes: dict[str, dict[str, float]], folder: RunFolder | None) -> Iterator[Finding]:
+def _nodes(
+    nodes: dict[str, dict[str, float]], folder: RunFolder | None, lacks: Callable[[], list[str]]
+) -> Iterator[Finding]:
     try:
-        visits = visit_all(list(nodes), folder)
+        visits = visit_all(list(nodes), folder, lacks)
     except OSError as error:
         says = f"{folder.path} cannot be written from here ({first_line(error)}); set another one"
         yield Finding("run.folder", says, False)
-        folder, visits = None, visit_all(list(nodes), None)
+        folder, visits = None, visit_all(list(nodes), None, lacks)
     for node, visit in visits.items():
         name = f"node {node[:8]}"
         if isinstance(visit, str):
@@ -82,6 +86,7 @@ def _nodes(nodes: dict[str, dict[str, float]], folder: RunFolder | None) -> Iter
             continue
         yield Finding(name, _described(visit, nodes[node]), True)
         yield from _differences(name, visit)
+        yield from (Finding(name, sentence, False) for sentence in visit.lacks)
         if folder:
             yield _of_folder(name, visit, folder)
 
@@ -149,7 +154,7 @@ def _configuration(settings: Config, told: set[str]) -> Iterator[Finding]:
     """All that a run would be refused for, but for what is told beside it."""
     listing, wrong = look_at_inputs(settings)
     try:
-        check_fits(settings, available(settings.run.accelerator), listing)
+        refuse([misfits(settings, available(settings.run.accelerator), listing)])
     except ConfigError as error:
         wrong += str(error).splitlines()
     yield from (Finding("configuration", sentence, False) for sentence in wrong if sentence not in told)

@@ -40,7 +40,7 @@ class Files:
             return {}
         try:
             content = json.loads(self.path(name).read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"has a broken {name} ({error}); download it again") from error
         if not isinstance(content, dict):
             raise ValueError(f"has a broken {name} (it holds no mapping); download it again")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from alia_ray.checks import names, resources, texts
+from alia_ray.checks import names, nodes, resources, texts
 from alia_ray.checks.inputs import listing_of, refuse
 from alia_ray.checks.splits import doubtful_things
 from alia_ray.cluster.memory import caption_needs, edit_needs, uncounted
@@ -20,8 +20,8 @@ BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 
 
 def check_fits(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
-    """Raise one ConfigError for all that the cluster could never schedule, before the first stage starts."""
-    refuse([misfits(settings, cluster, listing)])
+    """Raise one ConfigError for all that the cluster could never schedule or its nodes lack, before any stage."""
+    refuse([misfits(settings, cluster, listing), nodes.wrong_things(settings)])
 
 
 def misfits(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Iterator[str]:

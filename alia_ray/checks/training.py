@@ -1,8 +1,11 @@
 """Whether the classifiers can be built and their trainings be tracked: architecture, first weights, trackers."""
 
+import os
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
+from netrc import NetrcParseError, netrc
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from alia_ray.checks.models import unknown_names
@@ -13,6 +16,7 @@ from alia_ray.models.sizes import CLASSIFIERS
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
 
 _PATIENCE_S = 10.0  # for an answer of the server that has torchvision's weights
+_WITHOUT_KEY = ("offline", "disabled", "dryrun")  # what WANDB_MODE says then
 
 
 def wrong_things(train: Train, stages: Collection[str]) -> Iterator[str]:
@@ -21,9 +25,28 @@ def wrong_things(train: Train, stages: Collection[str]) -> Iterator[str]:
         return
     yield from _unknown_architecture(train)
     yield from _missing_weights(train)
+    yield from untracked(train)
+
+
+def untracked(train: Train) -> Iterator[str]:
+    """Trackers that are not installed where this is called, or could not write: the first worker asks them."""
     for tracker in train.trackers:
         if find_spec(tracker) is None:
             yield f"train.trackers: {tracker} is not installed; install it, or leave it out"
+        elif tracker == "wandb" and not _has_key_of_wandb():
+            yield "train.trackers: wandb has no key; set WANDB_API_KEY, or WANDB_MODE=offline"
+
+
+def _has_key_of_wandb() -> bool:
+    """Whether W&B finds a key where it looks for one, or needs none."""
+    told = os.environ.get
+    if told("WANDB_API_KEY") or told("WANDB_IDENTITY_TOKEN_FILE") or told("WANDB_MODE") in _WITHOUT_KEY:
+        return True
+    host = urlsplit(told("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc(told("NETRC")).authenticators(host) is not None
+    except (OSError, NetrcParseError):
+        return False
 
 
 def _unknown_architecture(train: Train) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""Joining Ray, and waiting for the GPUs of a cluster that scales."""
+"""Joining Ray, or starting it here."""
 
 import logging
 import os
+import secrets
 import socket
-import time
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,18 +22,21 @@ os.environ.setdefault("RAY_task_oom_retries", "3")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 import ray
 from ray._private.services import find_bootstrap_address
-from ray.autoscaler.sdk import request_resources
+from ray.exceptions import AuthenticationError
 
 from alia_ray.cluster.devices import logical_gpus, sights
+from alia_ray.cluster.environment import taking_it
+from alia_ray.cluster.gpus import wait_for_gpus
 from alia_ray.cluster.machine import free_memory, machine_memory, usable_cpus
 from alia_ray.cluster.placement import Cluster, Node
 from alia_ray.config import ConfigError, Run
-from alia_ray.errors import StageError, one_line
+from alia_ray.errors import one_line
 from alia_ray.progress import say
 
 _HIDE_GPUS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # the same where Ray runs already
-_GPU_POLL_S = 5.0
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # where Ray looks before ~/.ray/auth_token
 _ANSWER_TIMEOUT_S = 5.0
+_LONGEST_FOLDER = 30  # bytes; the sockets in it have up to 75 more, of 107 that Linux takes
 _FOR_OBJECTS = 0.3  # of the memory that is free: Ray's own share for what it keeps between workers
 
 
@@ -42,8 +46,6 @@ def joined(run: Run) -> Iterator[Cluster]:
     try:
         yield join(run)
     finally:
-        if run.gpus and ray.is_initialized():
-            request_resources(bundles=[])  # the autoscaler may let the GPUs go
         ray.shutdown()
 
 
@@ -59,8 +61,9 @@ def join(run: Run) -> Cluster:
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and timings; ours are shorter
     address = run.address or os.environ.get("RAY_ADDRESS")
     options = {"log_to_driver": True, "logging_level": "WARNING", "ignore_reinit_error": True}
-    if not address and not ray.is_initialized() and (address := _started_here()):
-        say(f"cluster: joining the Ray that runs here, at {address}")
+    if not address and not ray.is_initialized() and (found := _started_here()):
+        say(f"cluster: joining the Ray that runs here, at {found}")
+        address = "auto"  # then Ray takes the token that `ray start` took
     address = None if address == "local" else address
     if address:
         _connect(address, options)
@@ -69,9 +72,11 @@ def join(run: Run) -> Cluster:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         if free_memory() < machine_memory():  # a control group's limit, which Ray may not see
             options["object_store_memory"] = int(_FOR_OBJECTS * free_memory())
+        _make_token()
+        options["_temp_dir"] = f"{_private_folder()}/ray"  # this itself Ray opens to everybody
         ray.init(address="local", num_cpus=usable_cpus() + 1, include_dashboard=False, **options)
     if run.gpus:
-        _wait_for_gpus(run.gpus, run.gpu_timeout_s if address else 0.0)
+        wait_for_gpus(run.gpus, run.gpu_timeout_s if address else 0.0)
     return available(run.accelerator)
 
 
@@ -84,15 +89,47 @@ def _started_here() -> str | None:
     return address if address and _answers(address) else None
 
 
+def _make_token() -> None:
+    """A token of this process and what it starts, where the person has named none.
+
+    Ray asks for one where it starts by itself, all its ports included, and would leave one in the home folder.
+    It is in no file and on no command line. RAY_AUTH_MODE=disabled, in the person's environment, turns it off.
+    """
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # which says so at every start
+    if not any(os.environ.get(name) for name in _TOKENS):
+        os.environ[_TOKENS[0]] = secrets.token_hex(32)
+
+
+def _private_folder() -> str:
+    """A new folder that only this user may enter, for Ray's sockets, logs and what does not fit its memory."""
+    if chosen := os.environ.get("RAY_TMPDIR"):
+        os.makedirs(chosen, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="ray-", dir=chosen)
+    if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+        return folder
+    os.rmdir(folder)
+    return tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+
+
 def _connect(address: str, options: dict[str, object]) -> None:
-    """Join the cluster at an address. Raises ConfigError where none is, or one of another Ray or Python."""
-    nobody = ConfigError(f"run.address: no Ray cluster answers at {address}; start one, or correct the address")
+    """Join the cluster at an address; its workers get this process's keys and proxies.
+
+    Raises ConfigError where none is, or one of another Ray, Python or token.
+    """
     if ":" in address and "://" not in address and not _answers(address):
-        raise nobody
+        raise ConfigError(
+            f"run.address: nothing answers at {address}; start a Ray cluster, or correct the address"
+        )
+    at_start: dict[str, object] = {"env_vars": dict(_HIDE_GPUS)}  # Ray writes into it
+    if not address.startswith("ray://"):  # Ray Client hands no function on
+        at_start["worker_process_setup_hook"] = taking_it()
     try:
-        ray.init(address=address, runtime_env={"env_vars": _HIDE_GPUS}, **options)
-    except ConnectionError as error:
-        raise nobody from error
+        ray.init(address=address, runtime_env=at_start, **options)
+    except (ConnectionError, AuthenticationError) as error:
+        raise ConfigError(
+            f"run.address: no Ray cluster at {address} lets this process in; correct the address or, if it asks "
+            "for a token, set RAY_AUTH_MODE=token and bring that in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        ) from error
     except RuntimeError as error:  # "Version mismatch: …" of a driver, "… versions differ …" of a Ray Client
         if "version" not in str(error).lower():
             raise
@@ -110,23 +147,6 @@ def _answers(address: str) -> bool:
             return True
     except (OSError, ValueError, OverflowError):
         return False
-
-
-def _wait_for_gpus(wanted: int, timeout_s: float) -> None:
-    """Ask the cluster's autoscaler, if it has one, for GPUs to keep up, and wait for them.
-
-    A cluster that scales from none shows no GPU before one is asked for, and so nothing to size a pool by.
-    """
-    request_resources(bundles=[{"GPU": 1}] * wanted)
-    deadline = time.monotonic() + timeout_s
-    while (found := ray.cluster_resources().get("GPU", 0.0)) < wanted:
-        if time.monotonic() > deadline:
-            raise StageError(
-                f"run.gpus: {found:g} of {wanted} GPUs were there after {timeout_s:g} s; lower run.gpus, or raise "
-                "run.gpu_timeout_s and the cluster's max_workers"
-            )
-        say(f"cluster: {found:g} of {wanted} GPUs are up")
-        time.sleep(_GPU_POLL_S)
 
 
 def available(accelerator: str, try_gpus: bool = True) -> Cluster:

@@ -1,11 +1,12 @@
-"""A visit to every node: what is there, and whether the run folder there is the driver's."""
+"""A visit to every node: what is there, what it lacks, and whether the run folder there is the driver's."""
 
 import importlib.metadata
 import platform
 import socket
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pyarrow.fs as pafs
 import ray
@@ -31,6 +32,7 @@ class Visit:
     versions: tuple[str, ...]
     memory: int  # free bytes
     time: float  # of its clock, as it answered
+    lacks: tuple[str, ...] = ()  # what a run needs and is not there, a sentence each
     folder_error: str | None = None  # what went wrong with the run folder there
 
 
@@ -49,15 +51,18 @@ def version_of(package: str) -> str:
     return f"no {package}"
 
 
-def visit_all(nodes: list[str], folder: RunFolder | None) -> dict[str, Visit | str]:
+def visit_all(
+    nodes: list[str], folder: RunFolder | None, lacking: Callable[[], list[str]] = list
+) -> dict[str, Visit | str]:
     """Visit nodes, by Ray's ids, all at once: what was found, or why one did not answer.
 
-    Where a folder is given, the driver leaves a file in it that each node must read, and each node one that the
-    driver must see; nothing of it stays. Raises OSError where the driver itself cannot write there.
+    lacking: says there what the node lacks. Where a folder is given, the driver leaves a file in it that each node
+    must read, and each node one that the driver must see; nothing of it stays. Raises OSError where the driver
+    itself cannot write there.
     """
     place = _place(folder) if folder else None
     try:
-        tasks = {node: _task(node).remote(node, place) for node in nodes}
+        tasks = {node: _task(node).remote(node, place, lacking) for node in nodes}
         found = {node: _answer(task) for node, task in tasks.items()}
         return {node: _checked(node, visit, place) for node, visit in found.items()}
     finally:
@@ -70,7 +75,7 @@ def _task(node: str) -> ray.remote_function.RemoteFunction:
     return ray.remote(num_cpus=0, max_retries=0)(_visit).options(scheduling_strategy=there)
 
 
-def _visit(node: str, place: RunFolder | None) -> Visit:
+def _visit(node: str, place: RunFolder | None, lacking: Callable[[], list[str]]) -> Visit:
     """Runs on the node."""
     error = None
     try:
@@ -80,7 +85,8 @@ def _visit(node: str, place: RunFolder | None) -> Visit:
             place.write_bytes(node.encode(), node)
     except OSError as raised:
         error = first_line(raised)
-    return Visit(socket.gethostname(), versions(), free_memory(), time.time(), error)
+    lacks = tuple(lacking())
+    return Visit(socket.gethostname(), versions(), free_memory(), time.time(), lacks, error)
 
 
 def _answer(task: ray.ObjectRef) -> Visit | str:
@@ -108,8 +114,7 @@ def _checked(node: str, visit: Visit | str, place: RunFolder | None) -> Visit | 
         return visit
     if place.has_file(node):
         return visit
-    unseen = "what it writes is not seen from here"
-    return Visit(visit.host, visit.versions, visit.memory, visit.time, unseen)
+    return replace(visit, folder_error="what it writes is not seen from here")
 
 
 def _clear(folder: RunFolder, place: RunFolder) -> None:

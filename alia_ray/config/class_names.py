@@ -16,8 +16,10 @@ from pydantic import BeforeValidator, Field
 
 from alia_ray.config.reading import read_yaml
 from alia_ray.errors import one_line
+from alia_ray.plain_text import LONGEST_NAME, plain
 
 _HEADER = ("label", "name")
+_MOST_CHARACTERS = 10_000_000  # of a file
 _FORM = "give a mapping of labels to names, {tabby: tabby cat}, or the path of a file with one"
 
 
@@ -25,7 +27,7 @@ def _read(given: Any) -> dict[str, str]:
     """The mapping, from wherever it comes. Raises ValueError with what to change."""
     if isinstance(given, str):
         if "://" in given:
-            raise ValueError(f"the file {given} must lie on this machine; bring it here and give its path")
+            raise ValueError("the file must lie on this machine; bring it here and give its path")
         given = _from_file(Path(given).expanduser())
     if not isinstance(given, dict):
         raise ValueError(_FORM)
@@ -51,9 +53,11 @@ def _label(key: Any) -> str:
 def _name(label: Any, name: Any) -> str:
     if isinstance(name, bool):
         raise ValueError(f"the name of {label!r} is {name}; put it in quotes")
-    text = " ".join(str(name).split()) if isinstance(name, str | int | float) else ""
+    text = plain(" ".join(str(name).split())) if isinstance(name, str | int | float) else ""
     if not text:
         raise ValueError(f"the label {label!r} has no name; write a text, or leave the label out")
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"the name of {label!r} has {len(text)} characters; write at most {LONGEST_NAME}")
     if "{}" in text:
         raise ValueError(
             f"the name {text!r} of {label!r} holds {{}}, the place that it is to fill; leave that out"
@@ -63,10 +67,15 @@ def _name(label: Any, name: Any) -> str:
 
 def _from_file(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_MOST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"cannot read the file {path}: {reason}; {_FORM}") from error
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(
+            f"the file {path} has more than {_MOST_CHARACTERS} characters, too many for names; {_FORM}"
+        )
     kind = path.suffix.lower()
     try:
         if kind in (".yaml", ".yml"):
@@ -74,7 +83,7 @@ def _from_file(path: Path) -> Any:
         if kind == ".json":
             return json.loads(text)
         return _from_rows(path, _rows(kind, text))
-    except (yaml.YAMLError, json.JSONDecodeError, csv.Error) as error:
+    except (yaml.YAMLError, json.JSONDecodeError, csv.Error, RecursionError) as error:
         raise ValueError(f"the file {path} cannot be parsed: {one_line(error)}") from error
 
 

@@ -112,7 +112,7 @@ def as_given(text: Any) -> Any:
 
 def _place_or_name(text: str) -> str:
     """A model or dataset by its name, or the folder that is meant: one that is there comes before a hub's name."""
-    text = str(text)
+    text = check_no_secrets(str(text))
     if text.startswith(_NAMES) or not (text.startswith((".", "/", "~")) or os.path.isdir(text)):
         return text
     return Place.of(text)

@@ -4,6 +4,10 @@ from typing import Any
 
 import yaml
 
+from alia_ray.errors import one_line
+
+_MOST_VALUES = 1_000_000
+
 
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -18,9 +22,34 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML text. Raises yaml.YAMLError, also for a key that a mapping has twice."""
+    """The value of a YAML text.
+
+    Raises yaml.YAMLError, also for a key that a mapping has twice, for a text that grows out of bounds by naming
+    its parts again and again, and for a number or a date that is none.
+    """
     loader = _Loader(text)
     try:
-        return loader.get_single_data()
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _size(node, {}) > _MOST_VALUES:
+            raise yaml.YAMLError(f"it holds more than {_MOST_VALUES} values")
+        return loader.construct_document(node)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else one_line(error)
+        raise yaml.YAMLError(reason) from error
     finally:
         loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for, each alias written out. A node within itself counts to no end."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = _MOST_VALUES + 1  # as long as its parts are counted
+        parts = (
+            node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        )
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]

@@ -15,7 +15,7 @@ from alia_ray.config.arms import ARMS
 from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.config.llm import Llm
-from alia_ray.config.places import Place
+from alia_ray.config.places import Place, check_no_secrets
 from alia_ray.config.reading import read_yaml
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.config.source import Source
@@ -38,7 +38,7 @@ class Run(Section):
 
     folder: Place = Field(description="the run folder; a path, or a URI that pyarrow's filesystems know")
     seed: int = 0
-    address: str | None = Field(
+    address: Annotated[str, AfterValidator(check_no_secrets)] | None = Field(
         None,
         description="Ray address; none joins a running cluster or starts Ray here, local starts it in any case",
     )
@@ -261,7 +261,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise ConfigError(f"--set {match[1]}: {parent} holds a value, not a section")
     try:
-        node[key] = yaml.safe_load(match[2])
+        node[key] = read_yaml(match[2])
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {match[1]}: {match[2]!r} is not valid YAML") from error
 

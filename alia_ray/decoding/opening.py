@@ -10,6 +10,10 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 """What is tried, whatever a file is called; no other of Pillow's parsers, one of which starts Ghostscript."""
+MOST_PIXELS = 2**28 // 3
+"""Of a picture, before any are allocated; Pillow's own limit is half as strict, and any library may lift it."""
+MOST_BYTES = 2**28
+"""Of an encoded picture: what its pixels have without compression."""
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _NEW_SUBFILE_TYPE = 254  # of TIFF; its last bit: the page is a smaller version of another
 _NEEDED_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # of a PNG's pixels
@@ -37,6 +41,8 @@ def load(encoded: bytes) -> Opened:
 
     A viewer does not care for such metadata. Raises DecodeError, or whatever Pillow raises.
     """
+    if len(encoded) > MOST_BYTES:
+        raise DecodeError(f"cannot be decoded: {len(encoded)} bytes are more than {MOST_BYTES}")
     failed: Exception | None = None
     for candidate in _candidates(encoded):
         try:
@@ -85,8 +91,8 @@ def _candidates(encoded: bytes) -> Iterator[bytes]:
 def _load(encoded: bytes) -> ImageFile.ImageFile:
     picture = _open(encoded)
     pixels = picture.width * picture.height
-    if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
-        raise DecodeError(f"cannot be decoded: {pixels} pixels are more than {Image.MAX_IMAGE_PIXELS}")
+    if pixels > MOST_PIXELS:
+        raise DecodeError(f"cannot be decoded: {pixels} pixels are more than {MOST_PIXELS}")
     if not pixels:
         raise DecodeError("cannot be decoded: it has no pixels")
     if picture.format == "PNG":
@@ -111,7 +117,7 @@ def _open(encoded: bytes) -> ImageFile.ImageFile:
         import pillow_heif
     except ImportError as error:
         raise DecodeError(
-            "cannot be decoded: it is HEIC, which needs `pip install pillow-heif` on every node"
+            'cannot be decoded: it is HEIC, which needs `pip install "pillow-heif>=1.3"` on every node'
         ) from error
     pillow_heif.register_heif_opener()
     return Image.open(io.BytesIO(encoded), formats=("HEIF",))

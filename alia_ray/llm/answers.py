@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from alia_ray.plain_text import plain
+
 MOST_CHARACTERS = 100_000  # of an answer that are looked at: its end, where the last word stands
 THOUGHTS_END = re.compile(
     r"</(?:think(?:ing)?|thought|reasoning)>|\[/THINK\]|◁/think▷|<\|channel\|>final[^{\[]*?<\|message\|>",
@@ -41,11 +43,6 @@ def is_plain(text: str, key: str) -> bool:
     return isinstance(value, dict) and list(value) == [key]
 
 
-def writable(text: str) -> str:
-    """A text without halves of surrogate pairs, which JSON can hold and no file can."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _json_values(text: str) -> Iterator[Any]:
     """The objects and lists that stand in a text, in their order."""
     decoder = json.JSONDecoder()
@@ -71,7 +68,7 @@ def _strings(value: Any, key: str) -> list[str] | None:
     if any(string is None for string in strings):
         return None
     # A thought may quote the form that was asked for: ["...", "..."].
-    return [writable(string) for string in strings if string and re.search(r"\w", string)] or None
+    return [plain(string) for string in strings if string and re.search(r"\w", string)] or None
 
 
 def _string(item: Any, key: str) -> str | None:

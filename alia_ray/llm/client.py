@@ -10,11 +10,12 @@ import httpx2
 
 from alia_ray.errors import StageError
 from alia_ray.llm import dialects
-from alia_ray.llm.answers import find_strings, is_plain, writable
+from alia_ray.llm.answers import MOST_CHARACTERS, find_strings, is_plain
 from alia_ray.llm.connection import (
     NO_SUCH_ROUTE,
     Endpoint,
     ServerFailure,
+    answer_of,
     as_json,
     no_api,
     open_client,
@@ -23,6 +24,7 @@ from alia_ray.llm.connection import (
     served_models,
 )
 from alia_ray.llm.prompts import Message
+from alia_ray.plain_text import plain
 
 ATTEMPTS = 3  # at an answer that is JSON of the right form: a server that ignores schemas may need them
 RETRY_TEMPERATURE = 0.5  # at 0 a second attempt would only repeat the first
@@ -143,7 +145,7 @@ class Client:
     def _post_once(self, body: dict[str, Any]) -> httpx2.Response:
         url = f"{self.endpoint.base_url}/chat/completions"
         try:
-            return self._http.post(url, json=body, headers=self.endpoint.headers)
+            return answer_of(self._http, "POST", url, json=body, headers=self.endpoint.headers)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise self.endpoint.unreachable(error) from error
         except httpx2.TimeoutException as error:
@@ -154,20 +156,21 @@ class Client:
 
     def _refusal(self, response: httpx2.Response, said: str) -> ServerFailure:
         """What to raise for a request that was refused for good."""
-        plain = refusal(self.endpoint, response)
+        refused = refusal(self.endpoint, response)
         if TOO_LONG.search(said):
-            return ServerFailure(f"{plain}; lower llm.max_model_len to the context that this server has")
+            return ServerFailure(f"{refused}; lower llm.max_model_len to the context that this server has")
         if response.status_code != 404 and not NO_SUCH_MODEL.search(said):
-            return plain
+            return refused
         try:
             names = [model["id"] for model in served_models(self._http, self.endpoint)]
         except ServerFailure:
             names = []
         if names and self.model not in names:
             return ServerFailure(
-                f"{plain}; it has no model {self.model!r} but {', '.join(names[:20])}; set llm.model.name"
+                f"{refused}; it has no model {self.model!r} but {plain(', '.join(names[:20]), 500)}; set "
+                "llm.model.name"
             )
-        return ServerFailure(f"{plain}; check llm.model.name, and llm.base_url, which mostly ends in /v1")
+        return ServerFailure(f"{refused}; check llm.model.name, and llm.base_url, which mostly ends in /v1")
 
     def _server_count(self, request: dict[str, Any]) -> int | None:
         """The count of vLLM's /tokenize, which lies at the server's root; None from any other server."""
@@ -176,7 +179,7 @@ class Client:
         url = f"{self.endpoint.base_url.removesuffix('/v1')}/tokenize"
         try:
             # Without the key: the root is not the API, and behind a gateway something else may be there.
-            response = self._http.post(url, json={"model": self.model, **request})
+            response = answer_of(self._http, "POST", url, json={"model": self.model, **request})
         except httpx2.TransportError as error:
             raise self.endpoint.unreachable(error) from error
         value = as_json(response) if response.is_success else None
@@ -224,7 +227,7 @@ def _text(choice: dict[str, Any], endpoint: Endpoint, max_tokens: int) -> str:
     """What was written: the content, else the thoughts, where some servers put the whole answer."""
     message = choice["message"]
     said = (_joined(message.get(part)) for part in ("content", "reasoning_content", "reasoning", "refusal"))
-    text = writable(next((words for words in said if words.strip()), ""))
+    text = plain(next((words for words in said if words.strip()), "")[-MOST_CHARACTERS:])
     if choice.get("finish_reason") == "content_filter":
         raise StageError(
             f"the content filter of {endpoint.name} stopped the answer; choose another llm.model, or give "

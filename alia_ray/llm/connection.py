@@ -11,9 +11,12 @@ import httpx2
 
 from alia_ray.config import ConfigError
 from alia_ray.errors import StageError
+from alia_ray.plain_text import plain
 
 KEY = "OPENAI_API_KEY"
 NO_SUCH_ROUTE = (404, 405, 501)
+MOST_BYTES = 2**24
+_OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")  # what has been undone
 
 
 class ServerFailure(StageError):
@@ -90,7 +93,7 @@ def open_client(endpoint: Endpoint, timeout_s: float) -> httpx2.Client:
 def served_models(client: httpx2.Client, endpoint: Endpoint) -> list[dict[str, Any]]:
     """What `/models` lists; nothing from a server that keeps no list. Raises ServerFailure for no answer."""
     try:
-        response = client.get(f"{endpoint.base_url}/models", headers=endpoint.headers)
+        response = answer_of(client, "GET", f"{endpoint.base_url}/models", headers=endpoint.headers)
     except httpx2.TransportError as error:
         raise endpoint.unreachable(error) from error
     if response.status_code in NO_SUCH_ROUTE:
@@ -104,6 +107,23 @@ def served_models(client: httpx2.Client, endpoint: Endpoint) -> list[dict[str, A
     return [model for model in listed if isinstance(model, dict) and isinstance(model.get("id"), str)]
 
 
+def answer_of(client: httpx2.Client, method: str, url: str, **request: Any) -> httpx2.Response:
+    """The answer to a request, which is read no further than it can be of use.
+
+    Raises ServerFailure for a longer one, and httpx2.TransportError.
+    """
+    with client.stream(method, url, **request) as response:
+        content = bytearray()
+        for part in response.iter_bytes():
+            content += part
+            if len(content) > MOST_BYTES:
+                raise ServerFailure(f"{url} answers with more than {MOST_BYTES} bytes; check llm.base_url")
+        headers = {name: text for name, text in response.headers.items() if name not in _OF_THE_TRANSFER}
+        return httpx2.Response(
+            response.status_code, headers=headers, content=bytes(content), request=response.request
+        )
+
+
 def refusal(endpoint: Endpoint, response: httpx2.Response) -> ServerFailure:
     """What to raise for a status that is no success."""
     status = response.status_code
@@ -112,7 +132,7 @@ def refusal(endpoint: Endpoint, response: httpx2.Response) -> ServerFailure:
         return ServerFailure(f"{endpoint.name} does not take the key ({status}): {said_in(response)}; {advice}")
     if response.is_redirect:
         return ServerFailure(
-            f"{endpoint.name} is at {response.headers['location'][:200]} now; correct llm.base_url"
+            f"{endpoint.name} is at {plain(response.headers['location'], 200)} now; correct llm.base_url"
         )
     hint = endpoint.proxy_hint() if status in (403, 407, 502, 503, 504) else ""
     return ServerFailure(f"{endpoint.name} refused ({status}): {said_in(response)}{hint}")
@@ -131,7 +151,10 @@ def said_in(response: httpx2.Response) -> str:
     value = as_json(response)
     error = value.get("error", value) if isinstance(value, dict) else value
     text = error.get("message") or error.get("detail") if isinstance(error, dict) else error
-    return " ".join(str(text or response.text or response.reason_phrase).split())[:500]
+    said = " ".join(str(text or response.text or response.reason_phrase).split())
+    return plain(
+        said.replace(os.environ.get(KEY) or "\0", "…"), 500
+    )  # some servers repeat the key that they refuse
 
 
 def as_json(response: httpx2.Response) -> Any:

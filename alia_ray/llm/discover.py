@@ -202,7 +202,7 @@ def longest_prompt(prefix: str) -> int:
 def _fault(prompt: str, classes: Iterable[list[str]], prefix: str) -> str | None:
     if len(prompt) > longest_prompt(prefix):
         return f"is longer than {longest_prompt(prefix)} characters"
-    if not prompt.isprintable():
+    if not prompt.isprintable() or "�" in prompt:
         return "has characters that cannot be printed"
     if prompt.count("{}") != 1 or re.search(r"[{}]", prompt.replace("{}", "")):
         return "does not have exactly one {}"

@@ -27,7 +27,7 @@ NOT_HANDED_ON = frozenset(
     | {"OMP_NUM_THREADS"}  # Ray's, for its own worker
     | {"OPENAI_API_KEY"}  # for llm.base_url alone
 )
-NOT_HANDED_ON_BEGINNINGS = ("VLLM_DP_", "VLLM_RAY_", "TORCHELASTIC_", "RAY_TRAIN_")
+NOT_HANDED_ON_BEGINNINGS = ("VLLM_DP_", "VLLM_RAY_", "TORCHELASTIC_", "RAY_TRAIN_", "RAY_AUTH_")
 """Variables of the node that must not reach vLLM. All others do, such as HF_TOKEN and VLLM_CACHE_ROOT."""
 
 REASONS = (

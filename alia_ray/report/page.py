@@ -5,7 +5,9 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from alia_ray.plain_text import plain
 from alia_ray.report import charts, comparison, samples, sections
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.store.run_folder import RunFolder
@@ -82,11 +84,17 @@ def _environment() -> Environment:
         loader=PackageLoader("alia_ray.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_harmless,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "number": number, "duration": duration}
     return environment
+
+
+def _harmless(value: Any) -> Any:
+    """What a template shows, if it is text that is not ours: older tables hold it as it came."""
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 # ------------------------------------------------------------------ how numbers are written

@@ -12,6 +12,7 @@ import pyarrow as pa
 from alia_ray.config.sections import ConfigError
 from alia_ray.config.source import Source, WebDataset
 from alia_ray.errors import one_line
+from alia_ray.plain_text import LONGEST_NAME
 from alia_ray.sources import (
     csv_table,
     cub,
@@ -45,7 +46,7 @@ def list_images(source: Source) -> pa.Table:
     """Every image of a source: a table of schema LISTING; an image without a label has a null there.
 
     `notes` gives what a person should know of it. Raises ConfigError when there is nothing to read, when the
-    source's storage does not answer, and for an image that is listed twice.
+    source's storage does not answer, for an image that is listed twice, and for a label or group that is no name.
     """
     try:
         rows = _SOURCES[source.kind][0](source)
@@ -59,6 +60,13 @@ def list_images(source: Source) -> pa.Table:
     origin, count = Counter(rows.column("origin").to_pylist()).most_common(1)[0]
     if count > 1:
         raise ConfigError(f"source: {origin!r} is listed {count} times; keep one row for each image")
+    for column in ("label", "group"):
+        longest = max(filter(None, rows.column(column).unique().to_pylist()), key=len, default="")
+        if len(longest) > LONGEST_NAME:
+            raise ConfigError(
+                f"source: a {column} has {len(longest)} characters, which no name has ({longest[:60]!r}…); choose "
+                f"the column or key that holds each image's {column}"
+            )
     return rows
 
 

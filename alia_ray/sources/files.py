@@ -13,8 +13,12 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
+from alia_ray.decoding.opening import MOST_BYTES
 from alia_ray.store.patience import may_pass, patiently
 from alia_ray.store.run_folder import filesystem, without_query
+
+MOST_OF_A_LIST = 2**30  # bytes of a CSV or another list, as it is unpacked
+_PART = 2**20
 
 Content = bytes | OSError
 """An image's encoded bytes, or why they cannot be read: now, or at all, which is a NoPictureError."""
@@ -39,7 +43,7 @@ def read_files(root: str, relative_paths: list[str]) -> list[Content]:
 
     def read(relative: str) -> Content:
         try:
-            return patiently(lambda: _bytes(fs, posixpath.join(base, relative)))
+            return patiently(lambda: _picture(fs, posixpath.join(base, relative)))
         except OSError as error:
             return error
 
@@ -47,9 +51,26 @@ def read_files(root: str, relative_paths: list[str]) -> list[Content]:
         return list(threads.map(read, relative_paths))
 
 
-def _bytes(fs: pafs.FileSystem, path: str) -> bytes:
+def _picture(fs: pafs.FileSystem, path: str) -> Content:
+    """A file as it is: pyarrow's streams unpack whatever is called .gz or .zst."""
+    with fs.open_input_file(path) as file:
+        return too_large(file.size()) or file.read()
+
+
+def too_large(size: int) -> NoPictureError | None:
+    """Why so many bytes are no picture, before any of them is read."""
+    if size <= MOST_BYTES:
+        return None
+    return NoPictureError(f"its {size} bytes are more than the {MOST_BYTES} that a picture may have")
+
+
+def _unpacked(fs: pafs.FileSystem, path: str) -> bytes:
+    """The bytes of a list, which may be called .gz and alike; not many more than a list may have."""
+    content = bytearray()
     with fs.open_input_stream(path) as stream:
-        return stream.read()
+        while len(content) <= MOST_OF_A_LIST and (part := stream.read(_PART)):
+            content += part
+    return bytes(content)
 
 
 Part, Within = TypeVar("Part"), TypeVar("Within")
@@ -118,9 +139,14 @@ def read_list(key: str, root: str, *name: str) -> bytes:
     """
     fs, base = filesystem(root)
     try:
-        return patiently(lambda: _bytes(fs, posixpath.join(base, *name)))
+        content = patiently(lambda: _unpacked(fs, posixpath.join(base, *name)))
     except OSError as error:
         raise ConfigError(f"source.{key}: cannot read {posixpath.join(root, *name)}: {error}") from error
+    if len(content) > MOST_OF_A_LIST:
+        raise ConfigError(
+            f"source.{key}: {posixpath.join(root, *name)} has more than {MOST_OF_A_LIST} bytes; split it"
+        )
+    return content
 
 
 def read_text(key: str, root: str, *name: str) -> str:

@@ -18,7 +18,7 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import WebDataset
-from alia_ray.sources.files import Content, NoPictureError, read_by_part, version_of
+from alia_ray.sources.files import Content, NoPictureError, read_by_part, too_large, version_of
 from alia_ray.sources.folders import PICTURES, ending, hidden_part, passed_over, visible
 from alia_ray.sources.listing import SPLIT_NAMES, make_listing
 from alia_ray.store.run_folder import filesystem, without_query
@@ -190,4 +190,4 @@ def _read(file: pa.NativeFile, offset: int, size: int) -> Content:
         return NoPictureError("the sample has no picture")
     if offset + size > file.size():
         return NoPictureError("the shard ends before the picture does; it was cut or written anew")
-    return file.read_at(size, offset)
+    return too_large(size) or file.read_at(size, offset)

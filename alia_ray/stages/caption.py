@@ -10,6 +10,7 @@ from alia_ray.cluster.memory import caption_needs
 from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Caption, Config
 from alia_ray.images import decode_rgb
+from alia_ray.plain_text import plain
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
@@ -61,6 +62,7 @@ class _Captions:
         self.captioner = Captioner(settings.model, worker_device(), settings.prefix, settings.max_new_tokens)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        captions = self.captioner.caption(map(decode_rgb, rows.column("image").to_pylist()))
+        pictures = map(decode_rgb, rows.column("image").to_pylist())
+        captions = [plain(caption) for caption in self.captioner.caption(pictures)]
         errors = [None if caption.strip() else "the captioner said nothing" for caption in captions]
         return pa.table([rows.column("image_id"), captions, errors], schema=_ROW)

@@ -89,6 +89,16 @@ def test_a_file_that_a_model_lacks_is_named(tmp_path, model, key, file):
     assert file in sentence
 
 
+@pytest.mark.parametrize("place", ["mine.py", "unet/mine.py"])
+def test_a_checkpoint_that_brings_code_is_refused(tmp_path, place):
+    folder = copy("instruct_pix2pix", tmp_path)
+    (folder / place).write_text("raise SystemExit('run')")
+    assert said(f"edit.model.name={folder}") == []  # which nothing names
+    change(folder / "model_index.json", unet=["mine", "Network"])
+    [sentence] = said(f"edit.model.name={folder}")
+    assert f"brings Python code of its own ({place}), which is never run" in sentence
+
+
 def half_precision_alone(tmp_path: Path) -> Path:
     folder = copy("instruct_pix2pix", tmp_path)
     for weights in folder.rglob("*.safetensors"):

@@ -6,7 +6,7 @@ from urllib.error import URLError
 import pytest
 
 from alia_ray.checks import training
-from alia_ray.config import load_config
+from alia_ray.config import Train, load_config
 from alia_ray.miniature.recipes import DEMO
 
 
@@ -56,6 +56,34 @@ def test_a_classifier_that_takes_no_pictures_of_the_size_is_refused(architecture
 
 def test_a_classifier_that_cannot_be_tried_by_shapes_is_left_alone():
     assert said("train.architecture=regnet_y_400mf", "train.weights=none", "train.image_size=48") == []
+
+
+@pytest.fixture
+def wandb_is_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "find_spec", lambda name: name)
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    return tmp_path / "netrc"
+
+
+def test_wandb_without_a_key_is_refused_before_the_edits_are_made(wandb_is_there):
+    [sentence] = training.untracked(Train(trackers=["wandb", "mlflow"]))
+    assert sentence == "train.trackers: wandb has no key; set WANDB_API_KEY, or WANDB_MODE=offline"
+
+
+@pytest.mark.parametrize("variable", [("WANDB_API_KEY", "k"), ("WANDB_MODE", "offline")])
+def test_wandb_with_a_key_or_offline_is_taken(wandb_is_there, monkeypatch, variable):
+    monkeypatch.setenv(*variable)
+    assert list(training.untracked(Train(trackers=["wandb"]))) == []
+
+
+def test_the_key_that_wandb_login_left_counts_for_its_server_alone(wandb_is_there, monkeypatch):
+    wandb_is_there.write_text("machine api.wandb.ai login user password k\n")
+    wandb_is_there.chmod(0o600)
+    assert list(training.untracked(Train(trackers=["wandb"]))) == []
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert len(list(training.untracked(Train(trackers=["wandb"])))) == 1
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no JSON"])

@@ -25,8 +25,6 @@ def test_another_failure_says_what_the_worker_raised():
 
 
 POOL = """
-import os
-os.environ["RAY_AUTH_MODE"] = "disabled"
 from alia_ray.cluster import joining
 import pyarrow as pa, pyarrow.parquet as pq, ray, sys, time
 from alia_ray.cluster.placement import Placement

@@ -20,7 +20,6 @@ def test_workers_in_another_folder_read_and_write_what_the_driver_means(tmp_path
     elsewhere.mkdir()
     subprocess.run(  # a process of its own, since the other tests share a Ray
         [sys.executable, __file__, here, elsewhere],
-        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
         check=True,
         timeout=300,
     )

@@ -60,5 +60,13 @@ def test_the_doctor_looks_at_every_node(found):
     assert all(line.startswith("ok") for line in folders)
 
 
+def test_what_another_node_lacks_is_said_before_the_first_stage(found):
+    weights, missing, server = sorted(found["lacks"], key=lambda sentence: ("mlflow" in sentence, sentence))
+    assert weights.startswith("train.weights: there is no ")
+    assert missing.startswith("train.trackers: mlflow has no server")
+    assert server.startswith("train.trackers: mlflow is not installed")
+    assert all("(so it is on node " in sentence for sentence in found["lacks"])
+
+
 def test_the_doctor_leaves_nothing_behind(found):
     assert found["left"] == []

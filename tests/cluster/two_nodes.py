@@ -10,9 +10,9 @@ import os
 import sys
 from typing import Any
 
-os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["CUDA_VISIBLE_DEVICES"] = "0,1,2,3"  # what a worker without a GPU must not inherit
 
+from alia_ray.checks import nodes
 from alia_ray.checks.doctor import examine
 from alia_ray.checks.plan import check_fits
 from alia_ray.cluster import devices
@@ -51,6 +51,10 @@ def main(folder: str) -> None:
     found["without_a_gpu"] = ray.get(ray.remote(num_gpus=0)(seen).remote())
     found["with_a_gpu"] = ray.get(ray.remote(num_gpus=1)(seen).remote())
     found["doctor"] = [str(each) for each in examine(load_config(DEMO, [f"run.folder={folder}/run"]))]
+    missing = load_config(
+        DEMO, [f"run.folder={folder}/run", f"train.weights={folder}/gone", "train.trackers=[mlflow]"]
+    )
+    found["lacks"] = list(nodes.wrong_things(missing))
     found["left"] = os.listdir(folder)
     os.environ[devices.LOGICAL_GPUS] = "1"
     logical = joined("gpu")

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from alia_ray.llm.answers import find_strings, is_plain, writable
+from alia_ray.llm.answers import find_strings, is_plain
+from alia_ray.plain_text import plain
 
 OBJECT = '{"prompts": ["a {} at sea", "a {} at night"]}'
 FOUND = ["a {} at sea", "a {} at night"]
@@ -72,4 +73,4 @@ def test_only_the_bare_object_is_plain():
 def test_halves_of_surrogate_pairs_become_writable():
     [found] = find_strings(r'{"prompts": ["a {} \ud83d at sea"]}', "prompts")
     found.encode()
-    writable("\ud83d").encode()
+    plain("\ud83d").encode()

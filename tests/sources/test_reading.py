@@ -1,6 +1,8 @@
 """A store that fails now and then: every layout reads from it in the end, or says that it cannot be read now."""
 
+import gzip
 import io
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
+from alia_ray.config import ConfigError
 from alia_ray.config.source import CsvTable, ImageFolder, ParquetTable, Source, WebDataset
 from alia_ray.sources import files, list_images, parquet_table, read_images, webdataset
 from alia_ray.sources import image_folder as image_folder_source
@@ -127,3 +130,39 @@ def test_a_row_without_a_picture_is_not_worth_another_try(tmp_path):
     source = ParquetTable(kind="parquet", path=str(tmp_path))
     (content,) = read_images(source, list_images(source))
     assert isinstance(content, NoPictureError)
+
+
+def test_a_file_that_would_unpack_itself_is_read_as_it_lies_there(tmp_path):
+    (tmp_path / "cat").mkdir()
+    packed = gzip.compress(bytes(10**6))
+    for name in ("1.gz", "1.zst", "1.lz4"):
+        (tmp_path / "cat" / name).write_bytes(packed)
+    (tmp_path / "meta.csv").write_text("path,label\ncat/1.gz,cat\ncat/1.zst,cat\ncat/1.lz4,cat\n")
+    source = CsvTable(kind="csv", path=str(tmp_path / "meta.csv"), root=str(tmp_path))
+    assert read_images(source, list_images(source)) == [packed] * 3
+
+
+def test_a_file_that_is_larger_than_any_picture_is_not_read(tmp_path, monkeypatch):
+    source = image_folder(tmp_path, b"")
+    listing = list_images(source)
+    os.truncate(tmp_path / "cat" / "1.png", 2**40)  # sparse: it takes no room, but memory
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: pytest.fail("it is tried again"))
+    [content] = read_images(source, listing)
+    assert isinstance(content, NoPictureError)
+    assert "bytes are more than the 268435456 that a picture may have" in str(content)
+
+
+def test_a_member_of_a_shard_that_is_larger_than_any_picture_is_not_read(tmp_path, monkeypatch):
+    source = shard(tmp_path, b"picture")
+    monkeypatch.setattr(files, "MOST_BYTES", 6)
+    [content] = read_images(source, list_images(source))
+    assert isinstance(content, NoPictureError)
+
+
+def test_a_list_that_unpacks_to_no_end_is_refused(tmp_path, monkeypatch):
+    source = csv(tmp_path, b"")
+    (tmp_path / "meta.csv.gz").write_bytes(gzip.compress(b"path,label\n" + b"cat/1.png,cat\n" * 200_000))
+    packed = source.model_copy(update={"path": str(tmp_path / "meta.csv.gz")})
+    monkeypatch.setattr(files, "MOST_OF_A_LIST", 2**20)
+    with pytest.raises(ConfigError, match=r"source\.path: .*meta\.csv\.gz has more than 1048576 bytes"):
+        list_images(packed)

@@ -316,7 +316,7 @@ def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
     """)
     driver = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],
-        env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
         start_new_session=True,
     )
     target = table_of(tmp_path)

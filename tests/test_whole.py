@@ -102,7 +102,21 @@ LATER: dict[str, Callable[[State], object]] = {
 }
 
 
-@pytest.mark.parametrize("command", LATER)
+OF_IMAGES: dict[str, Callable[[State], object]] = {
+    "caption": lambda found: pipeline.run_caption(asking(found), CLUSTER),
+    "train_base": lambda found: pipeline.run_train_base(found, CLUSTER),
+    "judge": lambda found: pipeline.run_judge(found, CLUSTER),
+    **LATER,
+}
+
+
+def asking(found: State) -> State:
+    """The same without prompts that are given."""
+    discover = found.settings.discover.model_copy(update={"prompts": None})
+    return State(found.settings.model_copy(update={"discover": discover}))
+
+
+@pytest.mark.parametrize("command", OF_IMAGES)
 @pytest.mark.parametrize("lost", ["part", "listing", "mark"])
 def test_images_of_which_some_are_missing_are_refused_by_every_command(found, command, lost):
     folder = Path(found.folder.file("listing", found.images.fingerprint))
@@ -113,7 +127,7 @@ def test_images_of_which_some_are_missing_are_refused_by_every_command(found, co
     }
     broken[lost].write_bytes(b"")
     with pytest.raises(StageError, match=r"^ingest.*; run `alia-ray ingest` first$"):
-        LATER[command](forget(found))
+        OF_IMAGES[command](forget(found))
 
 
 def test_a_picture_that_failed_is_an_answer(found):
@@ -126,11 +140,7 @@ def test_a_picture_that_failed_is_an_answer(found):
 
 
 def captioned(found: State, folder: Path, number: int, failed: int = 0, **run: object) -> State:
-    asks = State(
-        state(folder, run=run).settings.model_copy(
-            update={"discover": found.settings.discover.model_copy(update={"prompts": None})}
-        )
-    )
+    asks = asking(state(folder, run=run))
     table, ids = captions_table(asks.settings), asks.ids_of("train")
     rows = [{"image_id": each, "caption": "a cat"} for each in ids[:number]]
     table.commit(pa.Table.from_pylist(rows, schema=table.schema))

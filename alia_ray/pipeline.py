@@ -33,6 +33,7 @@ from alia_ray.stages.edit import edit
 from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge, left_to_judge
 from alia_ray.state import State
+from alia_ray.store.patience import still_unseen
 from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
 from alia_ray.training.evaluation import evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, train_classifiers
@@ -208,6 +209,12 @@ def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
         made_with.tell_of_training(training.name, record, made_with.records(place))
         made_with.keep(place, record)
     train_classifiers(trainings, cluster)
+    outs = [each.out for each in trainings]
+    if unseen := still_unseen(lambda: [out for out in outs if not RunFolder(out).has_file(HISTORY)]):
+        raise StageError(
+            f"train: {len(unseen)} of {len(outs)} classifiers that were trained are not to be seen from here, "
+            f"such as {unseen[0]}; is the run folder the same on every node? Run it again"
+        )
 
 
 def _training(state: State, arm: Arm) -> Training:

@@ -17,6 +17,7 @@ from alia_ray.report.missing import missing_things
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import wanted_requests
 from alia_ray.state import State
+from alia_ray.store import patience
 from alia_ray.store.run_folder import CLASSIFIER, HISTORY, TENSORS
 from alia_ray.store.tables import EDITS, ERRORS, IMAGES
 
@@ -101,7 +102,21 @@ LATER: dict[str, Callable[[State], object]] = {
 }
 
 
-@pytest.mark.parametrize("command", LATER)
+OF_IMAGES: dict[str, Callable[[State], object]] = {
+    "caption": lambda found: pipeline.run_caption(asking(found), CLUSTER),
+    "train_base": lambda found: pipeline.run_train_base(found, CLUSTER),
+    "judge": lambda found: pipeline.run_judge(found, CLUSTER),
+    **LATER,
+}
+
+
+def asking(found: State) -> State:
+    """The same without prompts that are given."""
+    discover = found.settings.discover.model_copy(update={"prompts": None})
+    return State(found.settings.model_copy(update={"discover": discover}))
+
+
+@pytest.mark.parametrize("command", OF_IMAGES)
 @pytest.mark.parametrize("lost", ["part", "listing", "mark"])
 def test_images_of_which_some_are_missing_are_refused_by_every_command(found, command, lost):
     folder = Path(found.folder.file("listing", found.images.fingerprint))
@@ -112,7 +127,7 @@ def test_images_of_which_some_are_missing_are_refused_by_every_command(found, co
     }
     broken[lost].write_bytes(b"")
     with pytest.raises(StageError, match=r"^ingest.*; run `alia-ray ingest` first$"):
-        LATER[command](forget(found))
+        OF_IMAGES[command](forget(found))
 
 
 def test_a_picture_that_failed_is_an_answer(found):
@@ -125,11 +140,7 @@ def test_a_picture_that_failed_is_an_answer(found):
 
 
 def captioned(found: State, folder: Path, number: int, failed: int = 0, **run: object) -> State:
-    asks = State(
-        state(folder, run=run).settings.model_copy(
-            update={"discover": found.settings.discover.model_copy(update={"prompts": None})}
-        )
-    )
+    asks = asking(state(folder, run=run))
     table, ids = captions_table(asks.settings), asks.ids_of("train")
     rows = [{"image_id": each, "caption": "a cat"} for each in ids[:number]]
     table.commit(pa.Table.from_pylist(rows, schema=table.schema))
@@ -248,3 +259,25 @@ def test_a_picture_that_another_split_holds_is_read_by_nobody_even_when_it_comes
         for request in wanted_requests(later.edit_settings("discovered"), later.images, later.domains())
     }
     assert "late" in set(later.images.stored(["image_id"]).column(0).to_pylist())
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_training_has_ended_when_this_machine_sees_what_it_left(found, monkeypatch, seen):
+    path, waits = found.arm_path(BASE), []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if seen and len(waits) == 3:
+            found.folder.write_json({"epochs": []}, *path, HISTORY)
+
+    monkeypatch.setattr(pipeline, "train_classifiers", lambda trainings, cluster: None)
+    monkeypatch.setattr(patience, "SEEN_WITHIN_S", 60.0 if seen else 0.0)
+    monkeypatch.setattr(patience.time, "sleep", sleep)
+    if seen:
+        pipeline.train_arms([(found, BASE)], CLUSTER)
+        assert len(waits) == 3
+    else:
+        with pytest.raises(
+            StageError, match=r"^train: 1 of 1 classifiers that were trained are not to be seen from"
+        ):
+            pipeline.train_arms([(found, BASE)], CLUSTER)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from alia_ray.images import decode_rgb
 from alia_ray.store import tables
-from alia_ray.store.rows import stream
+from alia_ray.store.rows import homes, stream
 from alia_ray.store.run_folder import Table
 
 LARGEST = 192  # pixels of a thumbnail's longer side
@@ -35,7 +35,7 @@ def read_images(table: Table, ids: Iterable[str]) -> dict[str, bytes]:
         return {}
     key = tables.KEYS[table.name]
     found: dict[str, bytes] = {}
-    for rows in stream(table.uri, key, sorted(set(ids)), ["image"]):
+    for rows in stream(table.uri, homes(table.uri, key, sorted(set(ids))), ["image"]):
         found |= {row[key]: row["image"] for row in rows.to_pylist() if row["image"] is not None}
     return found
 

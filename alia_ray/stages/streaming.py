@@ -8,7 +8,6 @@ of an earlier run stays until the outcome of trying it again is committed.
 """
 
 import json
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +28,7 @@ from alia_ray.progress import Progress, number_of, say
 from alia_ray.stages import made_with
 from alia_ray.store.damage import put_damaged_aside
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
+from alia_ray.store.patience import still_unseen
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import ERROR_KINDS, ERRORS
 
@@ -38,7 +38,6 @@ SAID = "said"  # a sentence of the worker's for the person, or null
 RESTARTS = 5  # of a lost worker, and of what it was at; Ray Data's own number has no end
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
 ROWS_BEFORE_REFUSING = 200  # before so many rows no share of errors stops a pass that has not come to its end
-SEEN_WITHIN_S = 90.0  # NFS may list a folder as it was up to a minute ago
 BLOCKS = 24  # a small pass has about so many, as far as its batches allow, for progress that moves
 
 
@@ -144,14 +143,11 @@ def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
 
 def _wait_until_seen(job: Pass, files: set[str]) -> None:
     """Wait until the files that were counted are listed here too. Raises StageError where they never are."""
-    waited_since = time.monotonic()
-    while unseen := files - {*job.target.files(), *job.errors.files()}:
-        if time.monotonic() - waited_since > SEEN_WITHIN_S:
-            raise StageError(
-                f"{job.stage}: {len(unseen)} of {len(files)} files that its workers wrote are not to be seen from "
-                f"this machine, such as {min(unseen)}; is the run folder the same on every node? Run it again"
-            )
-        time.sleep(1)
+    if unseen := still_unseen(lambda: files - {*job.target.files(), *job.errors.files()}):
+        raise StageError(
+            f"{job.stage}: {len(unseen)} of {len(files)} files that its workers wrote are not to be seen from "
+            f"here, such as {min(unseen)}; is the run folder the same on every node? Run it again"
+        )
 
 
 def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:

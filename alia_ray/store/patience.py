@@ -1,15 +1,16 @@
-"""Reading and writing that fails for a moment is tried again, after pauses that grow."""
+"""Reading and writing that fails for a moment is tried again, and what other machines wrote is waited for."""
 
 import errno
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from alia_ray.errors import FULL, FullDiskError
 
 TRIES = 5
+SEEN_WITHIN_S = 90.0  # NFS may show a folder as it was up to a minute ago
 FIRST_PAUSE_S = 0.5  # doubled from try to try: with the jitter between 4 and 8 seconds in all
 
 _LASTING = (
@@ -44,3 +45,11 @@ def patiently(act: Callable[[], T]) -> T:
         time.sleep(pause * random.uniform(0.5, 1))
         pause *= 2
     return act()
+
+
+def still_unseen(look: Callable[[], Collection[str]]) -> Collection[str]:
+    """The files that `look` misses: none, or those that it still misses after SEEN_WITHIN_S."""
+    began = time.monotonic()
+    while (unseen := look()) and time.monotonic() - began <= SEEN_WITHIN_S:
+        time.sleep(1)
+    return unseen

@@ -28,13 +28,13 @@ def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
     return first_of_each(rows.sort_by([(key, "ascending"), (FILE, "ascending")]), key)
 
 
-def stream(table: str, key: str, ids: Sequence[str], columns: list[str]) -> Iterator[pa.Table]:
-    """Some rows, `key` and `columns`, a few at a time in the order of the files that hold them."""
-    of_rows = homes(table, key, ids)
+def stream(table: str, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Table]:
+    """The rows of which `of_rows` are the homes: their key and `columns`, a few at a time, file after file."""
     if not of_rows.num_rows:
         return
-    files = sorted(set(of_rows.column(FILE).to_pylist()))
+    key = of_rows.column_names[0]
     keys, homes_of_keys = (of_rows.column(name).combine_chunks() for name in (key, FILE))
+    files = sorted(homes_of_keys.unique().to_pylist())
     found = ds.dataset(files, filesystem=filesystem(table)[0], format="parquet")
     wanted = pc.field(key).isin(keys)
     for batch in found.to_batches(columns=[key, *columns, FILE], filter=wanted, batch_size=ROWS_AT_ONCE):

@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from alia_ray.config import Pixels
 from alia_ray.store import rows
+from alia_ray.store.patience import still_unseen
 from alia_ray.store.run_folder import filesystem
 
 if TYPE_CHECKING:
@@ -90,7 +93,7 @@ def _load_table(examples: Examples, pixels: Pixels, threads: int, decoded: "torc
 
     columns = ["image", "label", "group"]
     with ThreadPoolExecutor(threads) as pool:
-        for batch in rows.stream(examples.table, examples.key, examples.ids, columns):
+        for batch in rows.stream(examples.table, _homes(examples), columns):
             under_way = []
             for row in batch.to_pylist():
                 place = places[row[examples.key]]
@@ -98,12 +101,22 @@ def _load_table(examples: Examples, pixels: Pixels, threads: int, decoded: "torc
                 under_way.append(pool.submit(decode, place, row["image"]))
             for done in under_way:
                 done.result()
-    missing = [key for key, place in places.items() if labels[place] is None]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(places)} ids are not in {examples.table}; the first is {missing[0]}"
-        )
     return Loaded(decoded, labels, groups)
+
+
+def _homes(examples: Examples) -> pa.Table:
+    """Which file holds each example. Waits for what another machine has just written. Raises ValueError."""
+    found: list[pa.Table] = []
+
+    def missing() -> set[str]:
+        found[:] = [rows.homes(examples.table, examples.key, examples.ids)]
+        return set(examples.ids) - set(found[0].column(examples.key).to_pylist())
+
+    if unseen := still_unseen(missing):
+        raise ValueError(
+            f"{len(unseen)} of {len(examples.ids)} ids are not in {examples.table}; the first is {min(unseen)}"
+        )
+    return found[0]
 
 
 def class_indices(labels: Sequence[str], classes: Sequence[str]) -> list[int]:

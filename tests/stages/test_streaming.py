@@ -19,6 +19,7 @@ from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
 from alia_ray.stages import made_with, streaming
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
+from alia_ray.store import patience
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import CAPTIONS
 
@@ -275,7 +276,7 @@ class Listing:
 def test_a_pass_ends_when_what_its_workers_wrote_is_listed_here(without_ray, tmp_path, monkeypatch, looks):
     listing = Listing(looks)
     monkeypatch.setattr(Table, "files", lambda table: listing.files(table))
-    monkeypatch.setattr(streaming.time, "sleep", listing.sleep)
+    monkeypatch.setattr(patience.time, "sleep", listing.sleep)
     assert len(run(tmp_path).ids()) == ROWS
     assert listing.waits == looks
 
@@ -283,8 +284,8 @@ def test_a_pass_ends_when_what_its_workers_wrote_is_listed_here(without_ray, tmp
 def test_what_is_never_listed_here_is_said(without_ray, tmp_path, monkeypatch):
     listing = Listing(looks=10**9)
     monkeypatch.setattr(Table, "files", lambda table: listing.files(table))
-    monkeypatch.setattr(streaming.time, "sleep", listing.sleep)
-    monkeypatch.setattr(streaming, "SEEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(patience.time, "sleep", listing.sleep)
+    monkeypatch.setattr(patience, "SEEN_WITHIN_S", 0.0)
     with pytest.raises(
         StageError, match=r"caption: \d+ of \d+ files that its workers wrote are not to be seen from"
     ):

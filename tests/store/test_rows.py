@@ -27,7 +27,9 @@ def failed(key: str) -> dict:
 
 def found(table: str, ids: list[str], key: str = "edit_id") -> list[tuple[str, bytes]]:
     return sorted(
-        (row[key], row["image"]) for rows in stream(table, key, ids, ["image"]) for row in rows.to_pylist()
+        (row[key], row["image"])
+        for rows in stream(table, homes(table, key, ids), ["image"])
+        for row in rows.to_pylist()
     )
 
 
@@ -56,6 +58,8 @@ def test_rows_come_a_few_at_a_time_and_nothing_comes_of_nothing(tmp_path):
     table = RunFolder(str(tmp_path)).table("images", "f")
     table.commit(pa.Table.from_pylist(rows, schema=IMAGES))
     ids = [row["image_id"] for row in rows]
-    assert [len(batch) for batch in stream(table.uri, "image_id", ids, ["image"])] == [ROWS_AT_ONCE] * 3
-    assert list(stream(table.uri, "image_id", [], ["image"])) == []
-    assert list(stream(table.uri, "image_id", ["z"], ["image"])) == []
+    assert [len(batch) for batch in stream(table.uri, homes(table.uri, "image_id", ids), ["image"])] == [
+        ROWS_AT_ONCE
+    ] * 3
+    assert list(stream(table.uri, homes(table.uri, "image_id", []), ["image"])) == []
+    assert list(stream(table.uri, homes(table.uri, "image_id", ["z"]), ["image"])) == []

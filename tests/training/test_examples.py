@@ -9,6 +9,7 @@ from PIL import Image
 
 from alia_ray.config import Pixels
 from alia_ray.images import encode
+from alia_ray.store import patience
 from alia_ray.store.tables import EDITS
 from alia_ray.training.examples import Examples, load, shard
 
@@ -60,9 +61,30 @@ def test_an_edit_that_failed_once_is_trained_on_as_it_was_made_later(tmp_path, m
     assert found.pixels[0, :, 0, 0].tolist() == [255, 0, 0]
 
 
-def test_an_edit_that_only_failed_is_named_and_not_decoded(tmp_path):
+def test_an_edit_that_only_failed_is_named_and_not_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(patience, "SEEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
     pq.write_table(
         pa.Table.from_pylist([{"edit_id": "a", "error": "x"}], schema=EDITS), tmp_path / "part-1.parquet"
     )
     with pytest.raises(ValueError, match=r"1 of 1 ids are not in .*; the first is a"):
         load([Examples(str(tmp_path), "edit_id", ("a",))], Pixels(image_size=8), threads=1)
+
+
+def test_what_another_machine_has_just_written_is_waited_for(tmp_path, monkeypatch):
+    picture = encode(Image.new("RGB", (8, 8)))
+    waits: list[float] = []
+
+    def write(seconds: float) -> None:
+        waits.append(seconds)
+        row = {"edit_id": "b", "label": "dog", "image": picture}
+        pq.write_table(pa.Table.from_pylist([row], schema=EDITS), tmp_path / "part-2.parquet")
+
+    first = {"edit_id": "a", "label": "cat", "image": picture}
+    pq.write_table(pa.Table.from_pylist([first], schema=EDITS), tmp_path / "part-1.parquet")
+    monkeypatch.setattr(patience.time, "sleep", write)
+    assert load([Examples(str(tmp_path), "edit_id", ("a", "b"))], Pixels(image_size=8), threads=1).labels == [
+        "cat",
+        "dog",
+    ]
+    assert waits == [1]

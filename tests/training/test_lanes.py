@@ -23,6 +23,7 @@ from alia_ray.images import encode
 from alia_ray.miniature import dataset
 from alia_ray.models.classifier import load_classifier
 from alia_ray.models.naming import resolve
+from alia_ray.store import patience
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.training import lanes, loop
 from alia_ray.training.examples import Examples, load
@@ -375,7 +376,8 @@ def test_what_cannot_be_trained_is_refused_before_anything_starts():
     check_trainable(training(9, 9), Cluster(2, 0))  # all CPUs may be the workers'
 
 
-def test_examples_are_read_in_their_order_and_missing_ones_are_named(tmp_path):
+def test_examples_are_read_in_their_order_and_missing_ones_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(patience, "SEEN_WITHIN_S", 0.0)
     painted = paint(tmp_path, "val", 6)
     wanted = Examples(painted.table, "image_id", (painted.ids[4], painted.ids[1]))
     loaded = load([wanted], Pixels(image_size=48), threads=2)

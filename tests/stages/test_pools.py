@@ -16,7 +16,7 @@ from alia_ray.stages import caption, judge
 from alia_ray.stages import edit as editing
 from alia_ray.stages.ingest import images_table
 from alia_ray.store.tables import DOMAINS, EDITS, IMAGES
-from alia_ray.training import evaluation, loop
+from alia_ray.training import evaluation, learner
 
 NODE = Cluster.of((Node(cpus=16, memory=12 * GB),))
 REAL = ["caption.model.name=random:blip-large", "edit.model.name=random:sd15", "judge.model.name=random:ViT-L-14"]
@@ -71,7 +71,7 @@ def test_a_pool_has_no_more_workers_than_the_memory_holds(
         (caption, lambda settings: caption._Captions(settings.caption)),
         (editing, lambda settings: editing.EditAndJudge(settings.edit, settings.judge, None, "base", {})),
         (judge, lambda settings: judge._Judge(settings.judge, "base", {})),
-        (loop, lambda settings: loop._learner(None)),
+        (learner, lambda settings: learner.new_learner(settings.train, 2, b"")),
         (evaluation, lambda settings: evaluation._predict("base", [], 1)),
     ],
 )

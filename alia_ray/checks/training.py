@@ -88,7 +88,7 @@ def _missing_weights(train: Train) -> Iterator[str]:
             return
         folder = place_of(folder)
     try:
-        description = RunFolder(folder).read_json(CLASSIFIER)
+        description = RunFolder(folder).read_foreign_json(CLASSIFIER)
         architecture = None if description is None else description["architecture"]
     except (OSError, ValueError, LookupError, TypeError) as error:  # storage, or what is no JSON of ours
         reason = one_line(error)

@@ -109,7 +109,12 @@ def _check_free(export: Export) -> None:
     found = out.fs.get_file_info(out.file())
     if found.type == pafs.FileType.File:
         raise ConfigError(f"OUT: {out.path} is a file; name a folder")
-    about = out.read_json(_ABOUT)
+    try:
+        about = out.read_foreign_json(_ABOUT)
+    except ValueError as error:
+        raise ConfigError(
+            f"OUT: {out.path} holds a damaged {_ABOUT}; name another folder, or delete it"
+        ) from error
     if about is not None:
         if {**export.about, **about, "finished": False} != export.about:  # older ones say less
             raise ConfigError(

@@ -129,7 +129,7 @@ def load_classifier(folder: str, device: torch.device | None = None) -> Classifi
 
 def _description(source: RunFolder) -> dict[str, Any]:
     """What a saved classifier is. Raises FileNotFoundError when the folder holds none."""
-    description = source.read_json(CLASSIFIER)
+    description = source.read_foreign_json(CLASSIFIER)
     if description is None:
         raise FileNotFoundError(f"there is no classifier in {source.file()}")
     return description

@@ -114,16 +114,19 @@ class RunFolder:
         A damaged one is put aside; `if_damaged` is then written in its place, if that is not None.
         """
         try:
-            content = patiently(lambda: self._bytes(*parts))
-        except FileNotFoundError:
-            return None
-        try:
-            return json.loads(content)
+            return self.read_foreign_json(*parts)
         except ValueError as error:
             put_aside(self.fs, self.file(*parts), str(error))
         if if_damaged is not None:
             self.write_json(if_damaged, *parts)
         return if_damaged
+
+    def read_foreign_json(self, *parts: str) -> Any:
+        """The same in a folder that is not the run's own, and is left as it is. Raises ValueError for no JSON."""
+        try:
+            return json.loads(patiently(lambda: self._bytes(*parts)))
+        except FileNotFoundError:
+            return None
 
     def _bytes(self, *parts: str) -> bytes:
         with self.fs.open_input_stream(self.file(*parts)) as stream:

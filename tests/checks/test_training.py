@@ -91,3 +91,4 @@ def test_a_classifier_to_start_from_that_is_none_of_ours_is_refused(tmp_path, te
     (tmp_path / "classifier.json").write_text(text)
     [sentence] = said(f"train.weights={tmp_path}")
     assert sentence.startswith(f"train.weights: classifier.json in {tmp_path} cannot be read")
+    assert (tmp_path / "classifier.json").read_text() == text  # it is not the run's own

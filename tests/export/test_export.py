@@ -247,6 +247,15 @@ def test_an_export_repeats_no_part_that_is_whole(ray_cluster, state, tmp_path):
 # -------------------------------------------------------------------- refusals; nothing below starts Ray
 
 
+def test_a_damaged_note_of_an_export_is_refused_and_stays(state, tmp_path):
+    (tmp_path / "out").mkdir()
+    note = tmp_path / "out" / "export.json"
+    note.write_text("{")
+    with pytest.raises(ConfigError, match=r"holds a damaged .*; name another folder, or delete it"):
+        plan_export(state, str(tmp_path / "out"), "imagefolder")
+    assert note.read_text() == "{"
+
+
 def test_a_folder_with_something_else_in_it_is_refused(state, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="holds something else; name a new or an empty folder"):

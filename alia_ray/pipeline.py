@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -175,7 +174,7 @@ def run_evaluate(state: State, cluster: Cluster) -> None:
 def run_report(state: State, cluster: Cluster | None = None, missing: Sequence[str] = ()) -> None:
     """the run folder -> report.html and metrics.json; `missing` is what the page is to say that it lacks"""
     metrics = write_metrics(state)
-    page = build_report(state.folder, replace(_report_inputs(state, metrics), missing=list(missing)))
+    page = build_report(state.folder, _report_inputs(state, metrics, missing))
     state.folder.write_bytes(page.encode(), "report.html")
     say(f"report: {state.folder.shown('report.html')}")
 
@@ -350,7 +349,7 @@ def _so_far(read: Callable[[], T]) -> T | None:
         return None
 
 
-def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
+def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]) -> ReportInputs:
     settings = state.settings
     edits = _so_far(state.wanted_edits)
     histories = _of_arms(state, lambda arm: state.arm_json(arm, HISTORY))
@@ -371,6 +370,7 @@ def _report_inputs(state: State, metrics: dict[str, Any]) -> ReportInputs:
         history=history,
         prefix=settings.discover.prefix,
         made_with=_made_with(state),
+        missing=list(missing),
         seed=settings.run.seed,
         config_yaml=as_yaml(settings),
     )

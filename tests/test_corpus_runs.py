@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from corpus.layouts import LAYOUTS, SAMPLES, as_imagefolder, as_iwildcam, as_saved_to_disk, problem
+from corpus.layouts import LAYOUTS, SAMPLES, as_imagefolder, as_saved_to_disk, problem
 
 from alia_ray.config import load_config
 from alia_ray.config.arms import ARMS
@@ -26,7 +26,7 @@ from alia_ray.miniature.recipes import DEMO
 from alia_ray.state import State
 
 pytestmark = pytest.mark.slow
-DIFFERENT = (as_imagefolder, as_saved_to_disk, as_iwildcam)
+DIFFERENT = (as_imagefolder, as_saved_to_disk)
 """Files by their folders; a library's table; lists with groups, the split `extra` and seven classes."""
 CHOSEN = LAYOUTS if os.environ.get("ALIA_RAY_CORPUS") == "all" else DIFFERENT
 CAPTIONED = as_imagefolder

@@ -27,7 +27,7 @@ from alia_ray.state import State
 
 pytestmark = pytest.mark.slow
 DIFFERENT = (as_imagefolder, as_saved_to_disk)
-"""Files by their folders; a library's table; lists with groups, the split `extra` and seven classes."""
+"""Files by their folders, and a library's table."""
 CHOSEN = LAYOUTS if os.environ.get("ALIA_RAY_CORPUS") == "all" else DIFFERENT
 CAPTIONED = as_imagefolder
 """The layout whose pictures are captioned, and whose prompts a language model makes of that."""

@@ -44,7 +44,7 @@ def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
     `listing`: the source's, where it was listed before.
     """
     check_fits(settings, cluster, listing)
-    for doubt in doubtful_things(settings, listing_of(settings) if listing is None else listing):
+    for doubt in doubtful_things(settings, listing_of(settings, listing)):
         say(doubt)
     state = State(settings, listing)
     state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")

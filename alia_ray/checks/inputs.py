@@ -61,13 +61,14 @@ def check_ingested(settings: Config) -> None:
         refuse([splits.wrong_things(settings, images, STAGES)])
 
 
-def listing_of(settings: Config) -> pa.Table:
+def listing_of(settings: Config, listing: pa.Table | None = None) -> pa.Table:
     """The images of the source, or of the run folder where it cannot be listed any more.
 
-    A table of origin, label, split and group at least. Raises ConfigError where there are neither.
+    A table of origin, label, split and group at least. listing: the source's, where it was listed before.
+    Raises ConfigError where there are neither.
     """
     try:
-        return list_images(settings.source)
+        return list_images(settings.source) if listing is None else listing
     except ConfigError:
         images = _ingested(settings)
         if images is None:

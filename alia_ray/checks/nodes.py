@@ -24,6 +24,8 @@ def wrong_things(settings: Config) -> Iterator[str]:
 
     One that is slow to answer is passed over, and those that come later are not asked.
     """
+    if not ray.is_initialized():  # asking would start or join one
+        return
     own = ray.get_runtime_context().get_node_id()
     others = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != own]
     if not others:

@@ -38,8 +38,7 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
 
     Raises ConfigError when a stage cannot be scheduled.
     """
-    if listing is None:
-        listing = listing_of(settings)
+    listing = listing_of(settings, listing)
     check_fits(settings, cluster, listing)
     splits = Counter(listing.column("split").to_pylist())
     prompts = settings.discover.prompts
@@ -83,8 +82,7 @@ def arms_of(settings: Config, listing: pa.Table | None = None) -> list[Arm]:
     `listing`: the source's, where it was listed before.
     """
     chosen = settings.experiment or Experiment()
-    if listing is None:
-        listing = listing_of(settings)
+    listing = listing_of(settings, listing)
     has_extra = "extra" in listing.column("split").unique().to_pylist()
     names = chosen.arms or [name for name, arm in ARMS.items() if has_extra or not arm.real]
     named = [BASE, *(ARMS[name] for name in names if name != BASE.name)]

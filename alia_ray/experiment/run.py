@@ -30,7 +30,7 @@ def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None 
     arms = arms_of(settings, listing)
     states = draws(settings, arms, listing)
     check_fits(states[0].settings, cluster, listing)
-    for doubt in doubtful_things(settings, listing_of(settings) if listing is None else listing):
+    for doubt in doubtful_things(settings, listing_of(settings, listing)):
         say(doubt)
     states[0].folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
     _make_edits(states, arms, cluster)

@@ -3,9 +3,7 @@
 import posixpath
 from collections.abc import Sequence
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
 from alia_ray.checks import paths
@@ -17,7 +15,8 @@ from alia_ray.errors import StageError
 from alia_ray.export.parts import Export, Part, parts_of, write_parts
 from alia_ray.progress import say
 from alia_ray.state import State
-from alia_ray.store.run_folder import RunFolder, filesystem, without_query
+from alia_ray.store.rows import homes, stream
+from alia_ray.store.run_folder import RunFolder, without_query
 from alia_ray.store.tables import content_id
 from alia_ray.training.examples import Examples, count
 
@@ -83,12 +82,9 @@ def _described(splits: dict[str, list[Examples]]) -> str:
     """Of the labels and groups of what is exported, which are corrected where they lie."""
     found = []
     for examples in (examples for of_split in splits.values() for examples in of_split):
-        fs, folder = filesystem(examples.resolved().table)
-        rows = ds.dataset(folder, filesystem=fs, format="parquet").to_table(
-            columns=[examples.key, "label", "group"]
-        )
-        rows = rows.filter(pc.is_in(rows.column(examples.key), value_set=pa.array(examples.ids, pa.string())))
-        found += [tuple(map(str, row.values())) for row in rows.to_pylist()]
+        table = examples.resolved().table
+        for rows in stream(table, homes(table, examples.key, examples.ids), ["label", "group"]):
+            found += [tuple(map(str, row.values())) for row in rows.to_pylist()]
     return content_id(*(text for row in sorted(set(found)) for text in row))
 
 

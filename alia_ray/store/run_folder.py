@@ -138,12 +138,7 @@ class RunFolder:
 
     def write_parquet(self, rows: pa.Table, *parts: str) -> None:
         """Write rows beside the tables in one step."""
-
-        def write() -> None:
-            with self.writing(*parts) as stream:
-                pq.write_table(rows, stream)
-
-        patiently(write)
+        self._fill(lambda stream: pq.write_table(rows, stream), *parts)
 
     def read_parquet(self, *parts: str, columns: list[str] | None = None) -> pa.Table | None:
         """The rows of a file, or None where there is none. A damaged one is put aside."""
@@ -161,10 +156,14 @@ class RunFolder:
 
     def write_bytes(self, content: bytes, *parts: str) -> None:
         """Write a file in one step."""
+        self._fill(lambda stream: stream.write(content), *parts)
+
+    def _fill(self, fill: Callable[[pa.NativeFile], object], *parts: str) -> None:
+        """Write a file by what `fill` does to its stream, again where that fails for a moment."""
 
         def write() -> None:
             with self.writing(*parts) as stream:
-                stream.write(content)
+                fill(stream)
 
         patiently(write)
 

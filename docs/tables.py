@@ -14,22 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from alia_ray.experiment.intervals import FEW, around
-from alia_ray.experiment.statistics import WITH_INTERVAL
 from alia_ray.report.comparison import as_markdown, points, spread
 
 HERE = Path(__file__).parent
 PAGES = ("results.md", "filters.md", "experiment.md")
 MARKED = re.compile(r"(<!-- (\w+)((?: [^\s>]+)*) -->)(.*?)(<!-- end -->)", re.DOTALL)
 METRICS = {"accuracy": "accuracy", "worst": "worst_group_accuracy"}
-WITHOUT_IMAGES = """
-
-This run is of before 2026-11-27, and its file does not hold its test images. So its intervals are Student's t on
-its seeds' values, those of the worst group do not allow for that, and there is none (–) where nearly all or none
-are right.
-"""
 Result = dict[str, Any]
 
 
@@ -63,65 +53,12 @@ def written(page: str) -> str:
 @cache
 def result(name: str) -> Result:
     """The experiment of docs/results_NAME.json."""
-    found = json.loads((HERE / f"results_{name}.json").read_text())
-    return found if "p" in next(versus(found))[1] else of_seeds_alone(found)
-
-
-def versus(found: Result) -> Any:
-    """Each arm of an experiment with each difference that it has."""
-    for name, arm in found["arms"].items():
-        for kind in ("difference", "control"):
-            if arm[kind] is not None:
-                yield name, arm[kind]
-
-
-def of_seeds_alone(found: Result) -> Result:
-    """A run of before 2026-11-27, its intervals by Student's t from its seeds' values: all are fresh draws.
-
-    Those files hold no images. So where nearly all or none are right, or where seeds agree, there is no interval.
-    """
-    sizes = dict.fromkeys(WITH_INTERVAL, found["test_images"])
-    sizes["worst_group_accuracy"] //= 8  # groups at the most
-    found["without_images"] = True
-    at_an_end = {}
-    for name, arm in found["arms"].items():
-        of_seeds = {m: np.array([seed[m] for seed in arm["seeds"]]) for m in WITH_INTERVAL}
-        at_an_end[name] = {m: few(values, sizes[m]) for m, values in of_seeds.items()}
-        arm["interval"] = {m: None if at_an_end[name][m] else student(v, 0.0)[0] for m, v in of_seeds.items()}
-    for name, difference in versus(found):
-        arms = [found["arms"][each] for each in (name, difference["to"])]
-        pairs = list(zip(*(arm["seeds"] for arm in arms), strict=True))
-        difference["p"] = {}
-        for metric in WITH_INTERVAL:
-            ends, p = student(np.array([one[metric] - two[metric] for one, two in pairs]), -1.0)
-            if all(one["classifier"] == two["classifier"] for one, two in pairs):
-                ends, p = [0.0, 0.0], None
-            elif at_an_end[name][metric] and at_an_end[difference["to"]][metric]:
-                ends, p = None, None
-            difference["interval"][metric], difference["p"][metric] = ends, p
-    return found
-
-
-def few(values: np.ndarray, images: int) -> bool:
-    """Whether fewer than FEW of so many images in each seed are wrong, or right."""
-    return images * min(values.sum(), (1 - values).sum()) < FEW
-
-
-def student(values: np.ndarray, least: float) -> tuple[list[float] | None, float | None]:
-    """The interval of the seeds' mean, between `least` and 1, and its p-value; none where all agree."""
-    found = around(float(values.mean()), float(values.var(ddof=1)) / len(values), 0.0, len(values) - 1)
-    if found.low == found.high:
-        return None, None
-    return [max(least, found.low), min(1.0, found.high)], found.p
+    return json.loads((HERE / f"results_{name}.json").read_text())
 
 
 def comparison(name: str) -> str:
     """The caption and tables that the experiment wrote as experiment.md."""
-    found = result(name)
-    text = as_markdown(found).rstrip()
-    if "without_images" in found:
-        text = text.replace("; its interval allows for that", "") + WITHOUT_IMAGES.rstrip()
-    return text
+    return as_markdown(result(name)).rstrip()
 
 
 def mean(name: str, arm: str, metric: str) -> str:
@@ -181,9 +118,9 @@ def by_seed(name: str, metric: str, *arms: str) -> str:
 
 
 @cache
-def kept_shares() -> dict[tuple[str, str], dict[str, float]]:
-    """(world, filter) -> what docs/filter_truth.json says of it."""
-    rows = json.loads((HERE / "filter_truth.json").read_text())["rows"]
+def kept_shares(file: str = "filter_truth") -> dict[tuple[str, str], dict[str, float]]:
+    """(world, filter) -> what such a file in docs/ says of it."""
+    rows = json.loads((HERE / f"{file}.json").read_text())["rows"]
     return {(row["world"], row["filter"]): row for row in rows}
 
 
@@ -198,9 +135,9 @@ def filters(*names: str) -> str:
     return as_table(lines)
 
 
-def kept(world: str, name: str, part: str) -> str:
+def kept(world: str, name: str, part: str, file: str = "filter_truth") -> str:
     """One of these shares, in whole percents."""
-    return f"{100 * kept_shares()[world, name][part]:.0f}"
+    return f"{100 * kept_shares(file)[world, name][part]:.0f}"
 
 
 def between(name: str, part: str) -> str:
@@ -225,16 +162,19 @@ def coverage() -> str:
 # ------------------------------------------------------------------------------- what was said before
 
 
-def history() -> str:
-    """The differences that were read otherwise in the tables of 2026-11-25, or had an interval without width."""
+def history(which: str) -> str:
+    """The tables of 2026-11-25 beside those of now: `all` differences, or those `read_otherwise`.
+
+    Read otherwise is what had an interval without width, or one that left 0 out where the other does not.
+    """
     before = json.loads((HERE / "results_before.json").read_text())
     titles = {column: title for title, column in METRICS.items()}
     lines = [["experiment", "arm", "to", "of", before["published"], "now"], ["---"] * 6]
     for row in before["rows"]:
         now = result(row["experiment"])["arms"][row["arm"]][row["kind"]]
         (low, high), ends = row["interval"], now["interval"][row["metric"]]
-        was_apart, is_apart = not low <= 0 <= high, ends is not None and not ends[0] <= 0 <= ends[1]
-        if low == high or (ends is not None and was_apart != is_apart):
+        was_apart, is_apart = not low <= 0 <= high, not ends[0] <= 0 <= ends[1]
+        if which == "all" or low == high or was_apart != is_apart:
             was = f"{100 * row['mean']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
             cells = [row["experiment"], row["arm"], now["to"], titles[row["metric"]]]
             lines.append([*cells, was, points(now, row["metric"])])

@@ -4,7 +4,6 @@ import importlib.util
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -33,15 +32,6 @@ def test_every_mark_is_closed_and_none_breaks_its_paragraph(page):
     assert not set(marks) & {"end", *tables.MAKERS}
     begun = [line for line in text.splitlines() if re.match(r"\s*<!-- (?!end).*<!-- end -->", line)]
     assert not begun  # Markdown takes a line that begins with a comment for HTML
-
-
-def test_old_files_have_students_t_where_their_seeds_say_anything():
-    arm = tables.result("places")["arms"]["alia_confidence_paper"]
-    values = np.array([seed["accuracy"] for seed in arm["seeds"]])
-    low, high = arm["interval"]["accuracy"]
-    assert (low + high) / 2 == pytest.approx(values.mean())
-    assert (high - low) / 2 == pytest.approx(4.30265 * values.std(ddof=1) / np.sqrt(3), rel=1e-4)
-    assert tables.result("lossy")["arms"]["original"]["interval"]["accuracy"] is None
 
 
 def test_no_file_of_an_experiment_is_left_out():

@@ -43,15 +43,21 @@ def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
 
     `listing`: the source's, where it was listed before.
     """
-    check_fits(settings, cluster, listing)
-    for doubt in doubtful_things(settings, listing_of(settings, listing)):
-        say(doubt)
     state = State(settings, listing)
-    state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
+    begin(settings, state, cluster)
     for name, stage in STAGES.items():
         stage(state, cluster)
         if name == "ingest":
             check_ingested(settings)
+
+
+def begin(settings: Config, state: State, cluster: Cluster) -> None:
+    """What comes before the first stage of `settings`, of which `state` may be one draw of several."""
+    images = listing_of(settings, state.listing)
+    check_fits(state.settings, cluster, images)
+    for doubt in doubtful_things(settings, images):
+        say(doubt)
+    state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
 
 
 def run_ingest(state: State, cluster: Cluster) -> None:
@@ -201,7 +207,7 @@ STAGES: dict[str, Callable[[State, Cluster], None]] = {
 
 def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     """Train what is not trained yet, side by side where the cluster has room."""
-    trainings = [_training(state, arm) for state, arm in _different(arms, _is_not_trained)]
+    trainings = [_training(state, arm) for state, arm in _different(arms, State.history)]
     for training in trainings:
         place = RunFolder(training.out)
         record = made_with.record_of_training(training.settings.weights, on_gpu=bool(cluster.gpus))
@@ -232,7 +238,7 @@ def _training(state: State, arm: Arm) -> Training:
 def evaluate_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     """Measure what is not measured yet on the test split."""
     with ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
-        list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _different(arms, _is_not_measured)))
+        list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _different(arms, State.measured)))
     for state, arm in arms:
         metrics = state.measured(arm)
         say(
@@ -250,26 +256,14 @@ def _evaluate_arm(state: State, arm: Arm, cluster: Cluster) -> None:
 
 
 T = TypeVar("T")
-ArmPath = tuple[str, ...]
-"""Of a classifier in the run folder. To find it takes the selection of edits, so it is looked up once."""
 
 
-def _different(
-    arms: Sequence[tuple[State, Arm]], wanted: Callable[[State, Arm, ArmPath], bool]
-) -> list[tuple[State, Arm]]:
-    """The arms whose classifier is `wanted`; of those that share a classifier the first one."""
-    different: dict[ArmPath, tuple[State, Arm]] = {}
+def _different(arms: Sequence[tuple[State, Arm]], left: Callable[[State, Arm], Any]) -> list[tuple[State, Arm]]:
+    """The arms whose classifier has nothing `left` yet; of those that share a classifier the first one."""
+    different: dict[tuple[str, ...], tuple[State, Arm]] = {}
     for state, arm in arms:
         different.setdefault(state.arm_path(arm), (state, arm))
-    return [pair for path, pair in different.items() if wanted(*pair, path)]
-
-
-def _is_not_trained(state: State, arm: Arm, path: ArmPath) -> bool:
-    return state.history(arm) is None
-
-
-def _is_not_measured(state: State, arm: Arm, path: ArmPath) -> bool:
-    return state.measured(arm) is None
+    return [pair for pair in different.values() if left(*pair) is None]
 
 
 def _training_rows(state: State, arm: Arm) -> int:

@@ -130,6 +130,13 @@ def test_images_of_which_some_are_missing_are_refused_by_every_command(found, co
         OF_IMAGES[command](forget(found))
 
 
+def test_a_run_whose_source_is_gone_counts_the_images_that_it_has(found, monkeypatch):
+    counted = []
+    monkeypatch.setattr(pipeline, "check_fits", lambda settings, cluster, images: counted.append(images.num_rows))
+    pipeline.begin(found.settings, found, CLUSTER)
+    assert counted == [sum(IMAGES_OF.values())]
+
+
 def test_a_picture_that_failed_is_an_answer(found):
     found.images.discard({"0"})
     with pytest.raises(StageError, match="ingest: 1 of 8 pictures are missing"):
@@ -234,9 +241,8 @@ def test_a_classifier_that_is_damaged_is_trained_again(found, broken, capsys):
     found.folder.write_json({"classes": ["cat"]}, *path, CLASSIFIER)
     found.folder.write_bytes(b"\x02" + b"\0" * 7 + b"{}", *path, TENSORS)
     assert found.history(BASE) == {"epochs": []}
-    assert not pipeline._is_not_trained(found, BASE, path)
     Path(found.folder.file(*path, broken)).write_bytes(b"\0")
-    assert pipeline._is_not_trained(forget(found), BASE, path)
+    assert forget(found).history(BASE) is None
     assert not found.folder.has_file(*path, HISTORY)
     with pytest.raises(StageError, match="the arm original is not trained yet; run `alia-ray train` first"):
         forget(found).test_examples(BASE)

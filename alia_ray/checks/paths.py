@@ -59,7 +59,7 @@ def _no_folder(place: Place) -> Iterator[str]:
         above = PurePosixPath(path).parents if fs.type_name == "local" else ()
         found = fs.get_file_info([path, *map(str, above)])
     except OSError as error:
-        yield f"run.folder: {without_query(place)} cannot be reached: {' '.join(str(error).split())}"
+        yield f"run.folder: {without_query(place)} cannot be reached: {one_line(error)}"
         return
     for info in found:
         if info.type == pafs.FileType.File:

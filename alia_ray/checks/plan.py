@@ -19,7 +19,7 @@ BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 """Encoded bytes per RGB pixel of a photograph, roughly; for the disk estimate only."""
 
 
-def check_fits(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
+def check_fits(settings: Config, cluster: Cluster, listing: pa.Table) -> None:
     """Raise one ConfigError for all that the cluster could never schedule or its nodes lack, before any stage."""
     refuse([misfits(settings, cluster, listing), nodes.wrong_things(settings)])
 

@@ -10,7 +10,8 @@ this machine counts as nothing, and is said.
 from collections.abc import Iterator
 
 from alia_ray.cluster.placement import GB, Cluster, Needs
-from alia_ray.config import Config, Model, Train
+from alia_ray.config import Config, Model, Section, Train
+from alia_ray.models.methods import models_of
 from alia_ray.models.naming import is_random
 from alia_ray.models.sizes import CLASSIFIERS, CONTROLNET_SD15, LARGE_CLASSIFIER, parameters
 
@@ -64,22 +65,20 @@ def train_needs(train: Train, images: int, cluster: Cluster) -> Needs:
 
 def uncounted(settings: Config) -> Iterator[str]:
     """The keys and names of the models whose size is not known here."""
-    for key, model in _models(settings):
-        if parameters(model) is None:
-            yield f"{key}={model.name}"
+    for place, section in _sections(settings):
+        for key, model in models_of(section).items():
+            if parameters(model) is None:
+                yield f"{place}.{key}={model.name}"
 
 
-def _models(settings: Config) -> Iterator[tuple[str, Model]]:
+def _sections(settings: Config) -> Iterator[tuple[str, Section]]:
+    """Those whose models a pool loads."""
     if settings.discover.prompts is None:
-        yield "caption.model", settings.caption.model
-    yield "edit.model", settings.edit.model
-    if settings.edit.method == "controlnet" and not is_random(settings.edit.model.name):
-        yield "edit.controlnet", settings.edit.controlnet
+        yield "caption", settings.caption
+    yield "edit", settings.edit
     if settings.needs_text_to_image:
-        yield "baselines.text_to_image.model", settings.baselines.text_to_image.model
-    yield "judge.model", settings.judge.model
-    if settings.judge.safety_checker:
-        yield "judge.safety_checker", settings.judge.safety_checker
+        yield "baselines.text_to_image", settings.baselines.text_to_image
+    yield "judge", settings.judge
 
 
 def _needs(cluster: Cluster, weights: float, activations: float, batch: int, halves: bool = True) -> Needs:
@@ -95,8 +94,8 @@ def _needs(cluster: Cluster, weights: float, activations: float, batch: int, hal
 
 def _judges(settings: Config, cluster: Cluster) -> float:
     """Bytes of the weights of CLIP, the base classifier and the safety checker, if any."""
-    models = [each for each in (settings.judge.model, settings.judge.safety_checker) if each]
     classifier = 4 * CLASSIFIERS.get(settings.train.architecture, LARGE_CLASSIFIER)
+    models = models_of(settings.judge).values()
     return classifier + sum((parameters(each) or 0) * _bytes_of(each, cluster) for each in models)
 
 

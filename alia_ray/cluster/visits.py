@@ -38,10 +38,10 @@ class Visit:
 
 def versions() -> tuple[str, ...]:
     """What is installed where this is called."""
-    return (f"Python {platform.python_version()}", *map(version_of, _PACKAGES))
+    return (f"Python {platform.python_version()}", *map(installed, _PACKAGES))
 
 
-def version_of(package: str) -> str:
+def installed(package: str) -> str:
     """A package and its version, as installed where this is called, or that there is none."""
     for name in (package, f"{package}-cpu"):
         try:

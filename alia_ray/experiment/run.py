@@ -10,16 +10,16 @@ from typing import Any
 import pyarrow as pa
 
 from alia_ray import pipeline
-from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
-from alia_ray.checks.plan import arms_of, check_fits
+from alia_ray.checks.inputs import check_ingested
+from alia_ray.checks.plan import arms_of
 from alia_ray.cluster.placement import Cluster
-from alia_ray.config import Config, Experiment, as_yaml
+from alia_ray.config import Config, Experiment
 from alia_ray.config.arms import ARMS, BASE, Arm
 from alia_ray.experiment.statistics import Outcome, compare
 from alia_ray.progress import say
 from alia_ray.report.comparison import as_csv, as_markdown, seeds_as_csv
 from alia_ray.state import State
-from alia_ray.store.run_folder import HISTORY
+from alia_ray.store.run_folder import HISTORY, PREDICTIONS
 
 
 def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
@@ -29,10 +29,7 @@ def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None 
     """
     arms = arms_of(settings, listing)
     states = draws(settings, arms, listing)
-    check_fits(states[0].settings, cluster, listing)
-    for doubt in doubtful_things(settings, listing_of(settings, listing)):
-        say(doubt)
-    states[0].folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
+    pipeline.begin(settings, states[0], cluster)
     _make_edits(states, arms, cluster)
     trainings = [(state, arm) for state in states for arm in arms]
     pipeline.train_arms(trainings, cluster)
@@ -69,9 +66,8 @@ def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
         pipeline.discover_all(states)
     pipeline.train_arms([(state, BASE) for state in states], cluster)
     if any(arm.edits for arm in arms):
-        for (
-            state
-        ) in states:  # one after the other: what draws share is edited for the first, and judged for the rest
+        # one draw after the other: what they share is edited for the first, and judged for the rest
+        for state in states:
             for stage in (pipeline.run_train_base, pipeline.run_judge, pipeline.run_edit):
                 stage(state, cluster)
 
@@ -118,5 +114,5 @@ def _outcome(state: State, arm: Arm) -> Outcome:
         "seconds": history["seconds"],
         "classifier": "/".join(path),
     }
-    predictions = state.folder.read_parquet(*path, "predictions.parquet")
+    predictions = state.folder.read_parquet(*path, PREDICTIONS)
     return Outcome(arm.name, state.settings.seed, facts, state.measured(arm), predictions)

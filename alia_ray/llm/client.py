@@ -78,8 +78,8 @@ class Client:
             choice = self._complete(messages, form, schema, max_tokens, warmth, self.seed + attempt)
             text = _text(choice, self.endpoint, max_tokens)
             if items := find_strings(text, key):
-                plain = json.dumps({key: items}, ensure_ascii=False, separators=(",", ":"))
-                return Answer(text, items, text if is_plain(text, key) else plain)
+                bare = json.dumps({key: items}, ensure_ascii=False, separators=(",", ":"))
+                return Answer(text, items, text if is_plain(text, key) else bare)
         raise StageError(
             f"the LLM {self.model} gave no JSON object with a list {key!r} in {ATTEMPTS} attempts; try another "
             f"llm.model; its last answer began: {text[:200]!r}"

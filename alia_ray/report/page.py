@@ -13,7 +13,7 @@ from alia_ray.report.inputs import ReportInputs
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.store.tables import VERDICTS
 
-_OUTDATED = "An earlier version compared these arms. `alia-ray experiment` does it anew and trains nothing."
+_OUTDATED = "An earlier version wrote this comparison. `alia-ray experiment` writes it anew and trains nothing."
 
 
 def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
@@ -67,10 +67,7 @@ def _comparison(experiment: dict[str, Any] | None) -> dict[str, Any] | None:
     if experiment is None:
         return None
     if comparison.is_outdated(experiment):
-        outdated = (
-            "An earlier version wrote this comparison. `alia-ray experiment` writes it anew and trains nothing."
-        )
-        return {"caption": outdated, "tables": [], "arms": [], "amounts": []}
+        return {"caption": _OUTDATED, "tables": [], "arms": [], "amounts": []}
     return {
         "caption": comparison.caption(experiment),
         "tables": comparison.tables(experiment),

@@ -1,6 +1,5 @@
 """The tables of a run -> the numbers of a report, as plain data for the template."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +13,7 @@ from alia_ray.llm.captions import words_of
 from alia_ray.llm.discover import content_words
 from alia_ray.report.charts import Chart, line_chart
 from alia_ray.report.inputs import ReportInputs
+from alia_ray.store.errors import same_reason
 from alia_ray.store.tables import EDITS, SPLITS, VERDICTS, content_id
 
 CAPTIONS_PER_DOMAIN = 3
@@ -251,11 +251,11 @@ def stage_times(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def grouped_errors(errors: pa.Table) -> list[dict[str, Any]]:
-    """Errors by stage and reason, the most frequent first; reasons that differ only in numbers are one."""
+    """Errors by stage and reason, the most frequent first, each reason as the first row has it."""
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for row in errors.to_pylist():
         group = groups.setdefault(
-            (row["stage"], re.sub(r"\d+", "#", row["reason"])),
+            (row["stage"], same_reason(row["reason"])),
             {"stage": row["stage"], "reason": row["reason"], "count": 0, "keys": []},
         )
         group["count"] += 1

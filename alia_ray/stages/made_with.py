@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pyarrow.fs as pafs
 
 from alia_ray.cluster.devices import worker_device
-from alia_ray.cluster.visits import version_of as package_version
+from alia_ray.cluster.visits import installed
 from alia_ray.config import Edit, Model, Section
 from alia_ray.config.places import as_given
 from alia_ray.models.digests import digest, version_of
 from alia_ray.models.methods import models_of
 from alia_ray.models.naming import place_of
 from alia_ray.progress import say
-from alia_ray.store.run_folder import CLASSIFIER, RunFolder, Table
+from alia_ray.store.run_folder import CLASSIFIER, TENSORS, RunFolder, Table
 from alia_ray.store.tables import content_id
 
 if TYPE_CHECKING:
@@ -60,21 +60,21 @@ def record(stage: str, sections: Sequence[Section] = ()) -> Record:
 def record_of_discovery(llm: Model | None) -> Record:
     """What domains are discovered with; vLLM, where it loads a model for that, decides about device and dtype."""
     found = _software("discover")
-    return found | {"vllm": package_version("vllm"), **_of_model(llm, llm.dtype)} if llm else found
+    return found | {"vllm": installed("vllm"), **_of_model(llm, llm.dtype)} if llm else found
 
 
 def record_of_training(weights: str, on_gpu: bool) -> Record:
     """What a classifier is trained with, from `train.weights`."""
     found = _software("train") | {"device": "GPUs" if on_gpu else "CPUs"}
     if weights not in ("imagenet", "none"):
-        files = digest(place_of(weights), (CLASSIFIER, "model.safetensors"))
+        files = digest(place_of(weights), (CLASSIFIER, TENSORS))
         found["weights"] = f"{as_given(weights)} (files {files})"
     return found
 
 
 def _software(stage: str) -> Record:
     packages = ("alia-ray", *_LIBRARIES.get(stage, ()))
-    return {"stage": stage, **{package: package_version(package) for package in packages}}
+    return {"stage": stage, **{package: installed(package) for package in packages}}
 
 
 def _of_model(model: Model, dtype: str) -> Record:

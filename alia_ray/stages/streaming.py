@@ -115,10 +115,11 @@ def _is_of_files(error: RayError) -> bool:
 
 
 def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
-    counted, failed_before = _tally(job, [row for row in before if not is_tried_again(row, job.run.retry_errors)])
+    made, failed_for_good = job.made(), [row for row in before if not is_tried_again(row, job.run.retry_errors)]
+    counted, failed_before = _counts(made, set(job.wanted), failed_for_good)
     done, failed, said, files = 0, 0, set(), set()
     now: list[made_with.Record] = []
-    earlier, there = made_with.records(job.target), len(job.made())
+    earlier = made_with.records(job.target)
     starting = f"starting {number_of(placement.workers, 'workers')}"
     with Progress(job.stage, job.todo, at_first=starting) as progress:
         for count in _commits(job, placement).iter_rows():
@@ -131,7 +132,7 @@ def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
             for record in map(json.loads, count["made_with"]):
                 if record not in now:
                     now.append(record)
-                    made_with.tell(job.target, now, earlier, there)
+                    made_with.tell(job.target, now, earlier, len(made))
             counted, done, failed = counted + count["rows"], done + count["done"], failed + count["errors"]
             progress.advance(count["done"], failed)
             if counted >= ROWS_BEFORE_REFUSING and failed_before + failed > job.run.max_error_rate * counted:
@@ -209,12 +210,8 @@ def _block_rows(batch_size: int, todo: int, workers: int) -> int:
     return -(-wanted // batch_size) * batch_size
 
 
-def _tally(job: Pass, errors: Iterable[Row]) -> tuple[int, int]:
-    """How many of the wanted rows there are, made or failed, and how many of those failed."""
-    return _counts(job.made(), set(job.wanted), errors)
-
-
 def _counts(made: set[str], wanted: set[str], errors: Iterable[Row]) -> tuple[int, int]:
+    """How many of the wanted rows there are, made or failed, and how many of those failed."""
     failed = {row["key"] for row in errors if ERROR_KINDS[row["kind"]].counts} & wanted - made
     return len(made & wanted) + len(failed), len(failed)
 

@@ -22,8 +22,6 @@ from alia_ray.training.checkpoints import resumable_state, save_checkpoint, tens
 _MODEL, _MOMENTUM = "model.", "momentum."  # prefixes of the tensors' names
 _BUFFER = "momentum_buffer"  # what torch's SGD calls it
 
-_OF_SCALER = ("scale", "_growth_tracker")  # what changes of torch's GradScaler
-
 History = list[dict[str, Any]]
 """The records of a training's epochs."""
 
@@ -136,8 +134,9 @@ def _copy_from_first(learner: Learner) -> None:
         if is_there:
             _take_from_first(state[parameter].setdefault(_BUFFER, torch.zeros_like(parameter)))
     if learner.scaler.is_enabled():
-        known = learner.scaler.state_dict()
-        changing = torch.tensor([known[key] for key in _OF_SCALER], dtype=torch.float64, device=learner.device)
+        known = learner.scaler.state_dict()  # of which only these two change
+        values = [known["scale"], known["_growth_tracker"]]
+        changing = torch.tensor(values, dtype=torch.float64, device=learner.device)
         torch.distributed.broadcast(changing, src=0)
         scale, tracker = changing.tolist()
         learner.scaler.load_state_dict({**known, "scale": scale, "_growth_tracker": int(tracker)})

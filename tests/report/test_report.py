@@ -324,8 +324,8 @@ def test_edits_of_another_configuration_are_left_out(folder):
     assert edit_rows(inputs).column("edit_id").to_pylist() == ["e1"]
 
 
-def test_reasons_that_differ_in_numbers_are_grouped():
-    rows = [{"stage": "ingest", "key": f"k{n}", "reason": f"truncated after {n} bytes"} for n in range(5)]
+def test_reasons_that_differ_in_names_and_numbers_are_grouped():
+    rows = [{"stage": "ingest", "key": n, "reason": f"'{n}.png' ends after {ord(n)} bytes"} for n in "abcde"]
     rows.append({"stage": "edit", "key": "e", "reason": "flat"})
     groups = grouped_errors(pa.Table.from_pylist(rows, schema=tables.ERRORS))
     assert [(group["stage"], group["count"], len(group["keys"])) for group in groups] == [

@@ -35,7 +35,7 @@ class Captioner:
 def installed(monkeypatch) -> dict[str, str]:
     """The versions of this machine, which a test may change."""
     versions = {"torch": "2.12", "transformers": "5.0"}
-    monkeypatch.setattr(made_with, "package_version", lambda package: f"{package} {versions.get(package, '1.0')}")
+    monkeypatch.setattr(made_with, "installed", lambda package: f"{package} {versions.get(package, '1.0')}")
     monkeypatch.setattr(made_with, "_told", set())
     return versions
 

@@ -1,7 +1,7 @@
 """Parquet files whose pages carry checksums, and reading that looks at them.
 
-A changed byte in the middle of a page is otherwise read as another pixel or another score, since most of a page has
-no form that it could violate. Files of older releases have no checksums, and are read as they are.
+A changed byte in the middle of a page is otherwise read as another pixel or another score, since most of a page
+has no form that it could violate. Files of older releases have no checksums, and are read as they are.
 """
 
 import pyarrow as pa

@@ -17,13 +17,16 @@ _HARMFUL = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"  # annotations and tags
 )
 _UNSEEN = re.compile("\r(?=\n)|[\u00ad\u061c\u180e\u200b\u200e\u200f\u2060-\u2064\ufeff]")
-_PASSWORD = re.compile(r"(?<=://)[^\s/@]*:[^\s/@]*@")
+_PASSWORD = re.compile(r"(?<=://)[^\s/@]*:[^\s/@]*@|(?<=https://)[^\s/@]+@|(?<=http://)[^\s/@]+@")
+_SIGNED = re.compile(
+    r"([?&][\w.-]*(?:secret|passw|token|credential|signature|key|sig|sas|pwd)[\w.-]*=)[^\s&#\"'<>]+", re.IGNORECASE
+)
 
 
 def plain(text: str, most: int | None = None) -> str:
-    """The text without characters that do harm and without names and passwords in URLs.
+    """The text without characters that do harm and without names, passwords and signatures in URLs.
 
     What is longer than `most` ends in "…".
     """
-    text = _PASSWORD.sub("…@", _HARMFUL.sub("�", _UNSEEN.sub("", text)))
+    text = _SIGNED.sub(r"\1…", _PASSWORD.sub("…@", _HARMFUL.sub("�", _UNSEEN.sub("", text))))
     return text if most is None or len(text) <= most else f"{text[: most - 1]}…"

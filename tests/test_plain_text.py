@@ -96,5 +96,8 @@ def test_a_report_shows_what_older_tables_hold_without_harm():
 
 def test_a_url_that_an_error_quotes_loses_its_password_and_nothing_else():
     assert plain("cannot reach http://user:hunter2@proxy:3128/x?y") == "cannot reach http://…@proxy:3128/x?y"
+    assert plain("for url: https://hunter2@mirror/api") == "for url: https://…@mirror/api"
+    signed = "https://cdn/x?Expires=1&Signature=hunter2&X-Amz-Security-Token=hunter2#end"
+    assert plain(f"403 for url: {signed}") == f"403 for url: {signed.replace('hunter2', '…')}"
     for text in ("abfs://container@account.net/a", "http://host:80/a@b", "s3://bucket/a:b@c"):
         assert plain(text) == text

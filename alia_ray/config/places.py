@@ -15,8 +15,13 @@ from pydantic_core import CoreSchema, core_schema
 SCHEMES = ("file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss", "hf")
 """What pyarrow.fs.FileSystem.from_uri opens."""
 _NAMES = ("miniature:", "random:", "hf-hub:")  # of models; no folder is meant
-_SECRETS = re.compile(r"secret|passw|token|credential|access_?key|api_?key|^key$|^sig$|^sas$", re.IGNORECASE)
+_SECRETS = re.compile(
+    r"secret|passw|^pwd$|token|credential|signature|(access|account|api|subscription)[_-]?key|^key$|^sig$|^sas$",
+    re.IGNORECASE,
+)
 _PASSWORD = re.compile(r"[^/@]*:(?!\d*(/|$))[^@]*@")  # USER:PASSWORD@, and no HOST:PORT/
+_NAME = re.compile(r"[^/@]*@")  # which of a web server is often a token
+_WEB = ("http", "https")
 _NO_SECRETS = {"credential_kind"}  # of abfs: which kind it is
 
 
@@ -94,15 +99,25 @@ def _check_uri(uri: str) -> None:
 
 def check_no_secrets(uri: str) -> str:
     """The URI again. Raises ValueError where it holds a key: reports and logs would show it."""
-    rest, _, query = uri.partition("://")[2].partition("?")
+    scheme, _, place = uri.partition("://")
+    rest, _, query = place.partition("?")
     keys = {key for key, _ in parse_qsl(query, keep_blank_values=True)}
-    if _PASSWORD.match(rest) or any(_SECRETS.search(key) for key in keys - _NO_SECRETS):
+    is_named = scheme.lower().endswith(_WEB) and _NAME.match(rest)
+    if is_named or _PASSWORD.match(rest) or any(_SECRETS.search(key) for key in keys - _NO_SECRETS):
         raise ValueError(
             "a URI must hold no key or password, since reports and logs show it; take it out and set the "
             "environment variables of the service (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "GOOGLE_APPLICATION_CREDENTIALS, AZURE_CLIENT_SECRET, OPENAI_API_KEY)"
         )
     return uri
+
+
+def check_all(tree: Any) -> None:
+    """Raises ValueError where a text anywhere in a configuration, or in a part of it, holds such a URI."""
+    if isinstance(tree, str) and "://" in tree:
+        check_no_secrets(tree)
+    for part in (*tree, *tree.values()) if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        check_all(part)
 
 
 def as_given(text: Any) -> Any:

@@ -15,7 +15,7 @@ from alia_ray.config.arms import ARMS
 from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.config.llm import Llm
-from alia_ray.config.places import Place, check_no_secrets
+from alia_ray.config.places import Place, check_all, check_no_secrets
 from alia_ray.config.reading import read_yaml
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
 from alia_ray.config.source import Source
@@ -240,9 +240,15 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
 def parse_config(tree: dict[str, Any]) -> Config:
     """Check a configuration given as plain data. Raises ConfigError with one sentence."""
     try:
-        return Config.model_validate(tree)
+        settings = Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_sentences(error)) from error
+    for name, section in settings.model_dump(mode="json").items():
+        try:
+            check_all(section)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}") from error
+    return settings
 
 
 def as_yaml(settings: Config) -> str:

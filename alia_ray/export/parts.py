@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
 
 from alia_ray.cluster.failures import failures_of
@@ -22,6 +21,8 @@ from alia_ray.errors import StageError
 from alia_ray.export.formats import FORMATS
 from alia_ray.export.formats.samples import SAMPLES
 from alia_ray.progress import Progress
+from alia_ray.store import parquet
+from alia_ray.store.damage import reading
 from alia_ray.store.rows import ROWS_AT_ONCE, homes
 from alia_ray.store.run_folder import FILE, RunFolder, below, filesystem
 from alia_ray.training.examples import Examples, count
@@ -113,7 +114,7 @@ def _samples(part: Part, classes: pa.Array) -> Iterator[pa.Table]:
     for piece in part.pieces:
         fs, path = filesystem(piece.table)
         ids, found = pa.array(piece.ids, pa.string()), 0
-        with pq.ParquetFile(path, filesystem=fs) as file:
+        with reading(fs, [path]), parquet.opened(path, fs) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE):
                 rows = pa.Table.from_batches([batch])
                 rows = rows.filter(pc.is_in(rows.column(piece.key), value_set=ids))

@@ -261,7 +261,7 @@ class EditAndJudge:
         seen = [torch.from_numpy(to_array(picture)) for picture, _ in stored]
         scores = self.scorer.score(seen, [request["label"] for request in requests])
         rows = [
-            {**request, **score, "error": error, "node": self.node}
+            {**request, **score, "error": error or score["error"], "node": self.node}
             for request, score, error in zip(requests, scores, errors, strict=True)
         ]
         return with_verdicts(rows, self.thresholds, self.judge), stored

@@ -30,7 +30,7 @@ class Scorer:
 
     @torch.inference_mode()
     def score(self, images: Sequence[torch.Tensor], labels: list[str]) -> list[dict[str, Any]]:
-        """The score columns of each edit.
+        """The score columns of each edit, and why there are none ("error"): a NaN passes every filter.
 
         images: N of float (3, H, W) in [0, 1], of any sizes; labels: the edits' classes.
         """
@@ -41,6 +41,7 @@ class Scorer:
         probabilities = self.classifier.probabilities(images).cpu()
         own = torch.tensor([classes.index(label) for label in labels])
         own_probability = probabilities.gather(1, own[:, None]).squeeze(1)
+        is_finite = semantic.isfinite().all(dim=1) & probabilities.isfinite().all(dim=1)
         unsafe = self.safety.flags(images) if self.safety else [None] * len(labels)
         seconds = (time.perf_counter() - started) / len(labels)
         return [
@@ -54,6 +55,7 @@ class Scorer:
                 "class_probabilities": probabilities[i].tolist(),
                 "unsafe": unsafe[i],
                 "judge_seconds": seconds,
+                "error": None if is_finite[i] else "a judge's scores are not finite",
             }
             for i in range(len(labels))
         ]

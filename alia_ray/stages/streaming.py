@@ -26,6 +26,7 @@ from alia_ray.models.revisions import pinned
 from alia_ray.plain_text import LONGEST_REASON, plain
 from alia_ray.progress import Progress, number_of, say
 from alia_ray.stages import made_with
+from alia_ray.store import parquet
 from alia_ray.store.damage import put_damaged_aside
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
 from alia_ray.store.patience import still_unseen
@@ -162,7 +163,7 @@ def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
     if placement.memory:
         resources["memory"] = placement.memory
     return (
-        ray.data.read_parquet(job.source, filesystem=job.target.folder.fs)
+        ray.data.read_parquet(job.source, filesystem=job.target.folder.fs, fragment_scan_options=parquet.VERIFIED)
         .select_columns(job.columns)
         .map_batches(job.prepare, batch_format="pyarrow", batch_size=None)
         .repartition(target_num_rows_per_block=rows_per_block)

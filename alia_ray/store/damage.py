@@ -6,15 +6,15 @@ held then counts as missing, and whatever made it makes it again.
 
 import json
 import posixpath
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
-from alia_ray.errors import first_line
+from alia_ray.errors import StageError, first_line, shortened
 from alia_ray.progress import say
+from alia_ray.store import parquet
 
 _ASIDE = "_damaged-"  # pyarrow and Ray Data skip such names in a folder of Parquet files
 _LENGTH_BYTES = 8  # at the beginning of a safetensors file, the length of its header
@@ -46,21 +46,34 @@ def damage_of_parquet(fs: pafs.FileSystem, path: str, columns: Sequence[str] | N
 
 def _parquet_error(file: pa.NativeFile, columns: Sequence[str] | None) -> str | None:
     try:
-        with file, pq.ParquetFile(file) as parquet:
-            found = parquet.schema_arrow.names
-            parquet.read(None if columns is None else [name for name in columns if name in found])
+        with file, parquet.opened(file) as opened:
+            found = opened.schema_arrow.names
+            opened.read(None if columns is None else [name for name in columns if name in found])
     except pa.ArrowInvalid as error:
         return first_line(error)
     return None
 
 
-def put_damaged_aside(fs: pafs.FileSystem, paths: Sequence[str], columns: Sequence[str] | None = None) -> bool:
-    """Put aside those of some Parquet files of which some columns cannot be read. Returns whether any are."""
+def put_damaged_aside(
+    fs: pafs.FileSystem, paths: Sequence[str], columns: Sequence[str] | None = None
+) -> list[str]:
+    """Put aside those of some Parquet files of which some columns cannot be read. Returns which those are."""
     damage = {path: damage_of_parquet(fs, path, columns) for path in paths}
     for path, why in damage.items():
         if why is not None:
             put_aside(fs, path, why)
-    return any(damage.values())
+    return [path for path, why in damage.items() if why is not None]
+
+
+@contextmanager
+def reading(fs: pafs.FileSystem, paths: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[None]:
+    """For a worker that reads Parquet files: a damaged one is put aside. Raises StageError, which names it."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if damaged := put_damaged_aside(fs, paths, columns):
+            raise StageError(f"{shortened(damaged)} was damaged, and is put aside; run it again") from error
+        raise
 
 
 def damage_of_tensors(fs: pafs.FileSystem, path: str) -> str | None:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
+from alia_ray.store import parquet
+from alia_ray.store.damage import reading
 from alia_ray.store.run_folder import FILE, filesystem, first_of_each
 
 ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
@@ -21,7 +22,7 @@ def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
     table: the path or URI of a folder of Parquet files, or of one of them.
     """
     fs, path = filesystem(table)
-    stored = ds.dataset(path, filesystem=fs, format="parquet")
+    stored = parquet.dataset(path, fs)
     is_made = pc.field("error").is_null() if "error" in stored.schema.names else None
     rows = stored.to_table(columns=[key, FILE], filter=is_made)
     rows = rows.filter(pc.is_in(rows.column(key), value_set=pa.array(ids, pa.string())))
@@ -29,15 +30,22 @@ def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
 
 
 def stream(table: str, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Table]:
-    """The rows of which `of_rows` are the homes: their key and `columns`, a few at a time, file after file."""
+    """The rows of which `of_rows` are the homes: their key and `columns`, a few at a time, file after file.
+
+    Raises StageError where one of the files was damaged, which is put aside.
+    """
     if not of_rows.num_rows:
         return
     key = of_rows.column_names[0]
     keys, homes_of_keys = (of_rows.column(name).combine_chunks() for name in (key, FILE))
     files = sorted(homes_of_keys.unique().to_pylist())
-    found = ds.dataset(files, filesystem=filesystem(table)[0], format="parquet")
-    wanted = pc.field(key).isin(keys)
-    for batch in found.to_batches(columns=[key, *columns, FILE], filter=wanted, batch_size=ROWS_AT_ONCE):
+    fs, wanted = filesystem(table)[0], pc.field(key).isin(keys)
+    found = parquet.dataset(files, fs).to_batches([key, *columns, FILE], filter=wanted, batch_size=ROWS_AT_ONCE)
+    while True:
+        with reading(fs, files, [key, *columns]):
+            batch = next(found, None)
+        if batch is None:
+            return
         rows = pa.Table.from_batches([batch])
         home = homes_of_keys.take(pc.index_in(rows.column(key), value_set=keys))
         rows = rows.filter(pc.equal(rows.column(FILE), home)).drop_columns(FILE)

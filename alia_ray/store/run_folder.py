@@ -25,11 +25,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
-from alia_ray.store import tables
+from alia_ray.store import parquet, tables
 from alia_ray.store.damage import damage_of_parquet, put_aside, put_damaged_aside
 from alia_ray.store.patience import patiently
 from alia_ray.store.writing import appearing, delete, sweep
@@ -138,13 +136,13 @@ class RunFolder:
 
     def write_parquet(self, rows: pa.Table, *parts: str) -> None:
         """Write rows beside the tables in one step."""
-        self._fill(lambda stream: pq.write_table(rows, stream), *parts)
+        self._fill(lambda stream: parquet.write(rows, stream), *parts)
 
     def read_parquet(self, *parts: str, columns: list[str] | None = None) -> pa.Table | None:
         """The rows of a file, or None where there is none. A damaged one is put aside."""
         path = self.file(*parts)
         try:
-            return pq.read_table(path, columns=columns, filesystem=self.fs)
+            return parquet.read(path, self.fs, columns)
         except FileNotFoundError:
             return None
         except (pa.ArrowInvalid, OSError):
@@ -275,7 +273,7 @@ class Table:
 
     def _rewrite(self, path: str, change: Callable[[pa.Table], pa.Table]) -> None:
         """Put what `change` makes of a file's rows in its place; a file of an older release may lack a column."""
-        file = ds.dataset(path, filesystem=self.folder.fs, schema=self.schema, format="parquet")
+        file = parquet.dataset(path, self.folder.fs, self.schema)
         if self.commit(change(file.to_table())) != path:
             delete(self.folder.fs, path)
 
@@ -284,7 +282,7 @@ class Table:
 
         def write() -> None:
             with appearing(fs, path, self.folder.path) as hidden:
-                pq.write_table(rows.select(self.schema.names).cast(self.schema), hidden, filesystem=fs)
+                parquet.write(rows.select(self.schema.names).cast(self.schema), hidden, fs)
 
         patiently(write)
         return path
@@ -319,7 +317,7 @@ class Table:
         files = self.files()
         if not files:
             return self.schema.append(pa.field(FILE, pa.string())).empty_table().select(columns)
-        return ds.dataset(files, filesystem=self.folder.fs, schema=self.schema).to_table(columns=columns)
+        return parquet.dataset(files, self.folder.fs, self.schema).to_table(columns=columns)
 
     def ids(self) -> set[str]:
         """The ids that are committed."""

@@ -16,6 +16,7 @@ from alia_ray.cluster.devices import worker_device
 from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.joining import available
 from alia_ray.cluster.placement import Cluster
+from alia_ray.errors import StageError
 from alia_ray.training.examples import Examples, class_indices, count, load, shard
 
 _IMAGES_PER_TASK = 512  # at least, so that a task is worth loading the classifier for
@@ -71,7 +72,10 @@ def score_training_set(folder: str, train: Examples, cluster: Cluster | None = N
 
 
 def predict(folder: str, examples: Examples, cluster: Cluster) -> Predictions:
-    """Ask the classifier in `folder` about every example, in parallel tasks. Raises ValueError for no examples."""
+    """Ask the classifier in `folder` about every example, in parallel tasks.
+
+    Raises ValueError for no examples, and StageError for NaN, which would count as the first class.
+    """
     total = count([examples])
     if not total:
         raise ValueError(f"there are no examples of {examples.table} to evaluate {folder} on")
@@ -82,9 +86,15 @@ def predict(folder: str, examples: Examples, cluster: Cluster) -> Predictions:
         parts = ray.get(
             [ask.remote(folder, shard([examples.resolved()], rank, tasks), threads) for rank in range(tasks)]
         )
+    probabilities = np.concatenate([part.probabilities for part in parts])
+    if bad := int((~np.isfinite(probabilities)).any(axis=1).sum()):
+        raise StageError(
+            f"evaluate: the classifier in {folder} gives no finite probabilities for {bad} of {total} images of "
+            f"{examples.table}; delete that folder and train it again, with a lower train.learning_rate"
+        )
     return Predictions(
         [example_id for part in parts for example_id in part.ids],
-        np.concatenate([part.probabilities for part in parts]),
+        probabilities,
         [label for part in parts for label in part.labels],
         [group for part in parts for group in part.groups],
         parts[0].classes,

@@ -193,7 +193,8 @@ def _train_epoch(
         total += torch.stack([loss.detach().double() * len(indices), total.new_tensor(len(indices))])
     loss_sum, count = over_workers(total).tolist()
     seconds = time.perf_counter() - started
-    if not math.isfinite(loss_sum) or not all(each.isfinite().all() for each in learner.model.parameters()):
+    state = learner.bare.state_dict().values()  # the running statistics too, which no loss sees
+    if not math.isfinite(loss_sum) or not all(each.isfinite().all() for each in state):
         raise FloatingPointError(f"loss or weights of epoch {epoch + 1} are not finite; lower train.learning_rate")
     return {
         "loss": loss_sum / count,

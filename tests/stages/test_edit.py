@@ -13,7 +13,8 @@ from alia_ray.images import decode_rgb, encode, to_array
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset, shapes
 from alia_ray.miniature.recipes import DEMO
-from alia_ray.models.classifier import build_classifier, save_classifier
+from alia_ray.models.classifier import Classifier, build_classifier, save_classifier
+from alia_ray.models.clip import ClipJudge
 from alia_ray.stages.edit import EditAndJudge
 from alia_ray.store.tables import DOMAINS
 
@@ -116,3 +117,13 @@ def test_what_is_judged_is_the_picture_that_training_reads(worker, plan, monkeyp
     assert len(pictures) == len(seen) == 2
     for picture, judged in zip(pictures, seen, strict=True):
         assert np.array_equal(to_array(decode_rgb(picture)), judged.numpy())
+
+
+@pytest.mark.parametrize(("judge", "method"), [(ClipJudge, "score"), (Classifier, "probabilities")])
+def test_scores_that_are_no_numbers_make_an_error_row_and_pass_no_filter(worker, plan, monkeypatch, judge, method):
+    give = getattr(judge, method)
+    monkeypatch.setattr(judge, method, lambda self, shown: give(self, shown) * float("nan"))
+    rows = worker(images(plan, 1))
+    assert tries_of(rows, "image-0") == ["error"] * len(PROMPTS)
+    assert set(rows.column("error").to_pylist()) == {"a judge's scores are not finite"}
+    assert rows.column("image").null_count == rows.num_rows

@@ -1,6 +1,7 @@
 """Files that a power loss or the storage has damaged are put aside, told, and count as missing."""
 
 import errno
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
-from alia_ray.store import run_folder
+from alia_ray.store import parquet
 from alia_ray.store.damage import damage_of_tensors
 from alia_ray.store.errors import read_errors, settle
 from alia_ray.store.run_folder import RunFolder, Table, filesystem
@@ -23,12 +24,21 @@ def scribble(content: bytes) -> bytes:
     return content[:4] + b"\xff" * 60 + content[64:]
 
 
+def change(content: bytes) -> bytes:
+    """Another byte at the end of the first column's last page, which still has the form of a page."""
+    column = pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0).column(0)
+    first = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+    place = first + column.total_compressed_size - 1
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "cut": lambda content: content[: len(content) // 2],
     "another kind": lambda content: b"<html>502 Bad Gateway</html>" * 3,
     "no footer": lambda content: content[:4] + b"\xff" * (len(content) - 12) + content[-8:],
     "scribbled": scribble,
+    "changed": change,
 }
 
 
@@ -90,7 +100,7 @@ def test_what_the_storage_does_not_give_is_not_taken_for_damaged(captions, monke
 
     files = captions.files()
     with monkeypatch.context() as patched:
-        patched.setattr(run_folder.ds, "dataset", away)
+        patched.setattr(parquet.ds, "dataset", away)
         with pytest.raises(OSError, match="Input/output"):
             captions.read()
     assert captions.files() == files
@@ -106,7 +116,7 @@ def test_a_part_that_another_process_replaces_while_it_is_read_is_read_where_it_
             Path(files[0]).unlink()
         return scan(found, **options)
 
-    monkeypatch.setattr(run_folder.ds, "dataset", replaced_first)
+    monkeypatch.setattr(parquet.ds, "dataset", replaced_first)
     assert "z" in captions.ids()
 
 

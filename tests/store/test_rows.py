@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alia_ray.errors import StageError
 from alia_ray.store.rows import ROWS_AT_ONCE, homes, stream
 from alia_ray.store.run_folder import FILE, RunFolder
 from alia_ray.store.tables import EDITS, IMAGES
@@ -63,3 +64,15 @@ def test_rows_come_a_few_at_a_time_and_nothing_comes_of_nothing(tmp_path):
     ] * 3
     assert list(stream(table.uri, homes(table.uri, "image_id", []), ["image"])) == []
     assert list(stream(table.uri, homes(table.uri, "image_id", ["z"]), ["image"])) == []
+
+
+def test_a_picture_of_which_a_byte_has_changed_is_put_aside_and_not_read(tmp_path):
+    table = RunFolder(str(tmp_path)).table("edits", "f")
+    [path] = [table.commit(pa.Table.from_pylist([made("a", b"a picture" * 1000)], schema=EDITS))]
+    content = Path(path).read_bytes()
+    at = content.index(b"picture")
+    Path(path).write_bytes(content[:at] + b"P" + content[at + 1 :])
+    assert table.ids() == {"a"}  # none of its pictures is read
+    with pytest.raises(StageError, match=r"part-\w+.parquet was damaged, and is put aside; run it again"):
+        found(table.path, ["a"])
+    assert table.ids() == set()

@@ -1,5 +1,6 @@
 """Metrics against numbers worked out by hand, and evaluation of a saved classifier on Ray."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from PIL import Image
 
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Pixels
+from alia_ray.errors import StageError
 from alia_ray.images import encode
 from alia_ray.models.classifier import build_classifier, save_classifier
+from alia_ray.training import evaluation
 from alia_ray.training.evaluation import evaluate_classifier, predict, score_training_set, summarise
 from alia_ray.training.examples import Examples
 
@@ -73,12 +76,12 @@ def write_examples(folder: Path, count: int) -> Examples:
     return Examples(str(folder), "image_id", tuple(row["image_id"] for row in rows))
 
 
-def save_constant_classifier(folder: Path) -> None:
+def save_constant_classifier(folder: Path, bias: float = 1.0) -> None:
     """A SqueezeNet in which the last layer sees nothing: it says "light" with probability 0.75."""
     model = build_classifier("squeezenet1_1", "none", 2)
     with torch.no_grad():
         model.classifier[1].weight.zero_()
-        model.classifier[1].bias.copy_(torch.tensor([1.0, 1.0 + np.log(3)]))
+        model.classifier[1].bias.copy_(torch.tensor([bias, bias + np.log(3)]))
     save_classifier(str(folder), model, CLASSES, "squeezenet1_1", Pixels(image_size=32))
 
 
@@ -102,3 +105,16 @@ def test_a_saved_classifier_is_evaluated_and_gives_thresholds(ray_cluster, tmp_p
 def test_evaluating_on_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="there are no examples of"):
         predict("nowhere", Examples(str(tmp_path), "image_id", ()), Cluster(1, 0))
+
+
+def test_a_classifier_that_gives_no_numbers_is_refused_and_not_taken_for_the_first_class(tmp_path, monkeypatch):
+    class Here:
+        remote = staticmethod(evaluation._predict)
+
+    examples = write_examples(tmp_path / "images", 4)
+    save_constant_classifier(tmp_path / "classifier", bias=float("nan"))
+    monkeypatch.setattr(evaluation.ray, "remote", lambda **options: lambda function: Here)
+    monkeypatch.setattr(evaluation.ray, "get", lambda found: found)
+    for ask in (score_training_set, partial(evaluate_classifier, classes=CLASSES)):
+        with pytest.raises(StageError, match="no finite probabilities for 4 of 4 images"):
+            ask(str(tmp_path / "classifier"), examples, cluster=Cluster(1, 0))

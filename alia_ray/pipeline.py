@@ -33,7 +33,7 @@ from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge, left_to_judge
 from alia_ray.state import State
 from alia_ray.store.patience import still_unseen
-from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
+from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, THRESHOLDS, RunFolder, Table
 from alia_ray.training.evaluation import evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, train_classifiers
 
@@ -114,10 +114,10 @@ def run_train_base(state: State, cluster: Cluster) -> None:
     """images -> the classifier that judges edits (it is the arm `original`) and its class thresholds"""
     with _timed(state, "train_base", lambda: (len(state.ids_of("train")), 0)):
         train_arms([(state, BASE)], cluster)
-        if state.arm_json(BASE, "thresholds.json") is None:
+        if state.arm_json(BASE, THRESHOLDS) is None:
             folder = state.folder.uri(*state.arm_path(BASE))
             thresholds = score_training_set(folder, state.examples("train"), cluster)
-            state.folder.write_json(thresholds, *state.arm_path(BASE), "thresholds.json")
+            state.folder.write_json(thresholds, *state.arm_path(BASE), THRESHOLDS)
 
 
 def run_judge(state: State, cluster: Cluster) -> None:

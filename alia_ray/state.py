@@ -29,7 +29,16 @@ from alia_ray.stages.judge import left_to_judge
 from alia_ray.stages.streaming import left_to_do, too_many_failed
 from alia_ray.store import tables
 from alia_ray.store.damage import damage_of_tensors, put_aside
-from alia_ray.store.run_folder import CLASSIFIER, HISTORY, METRICS, PREDICTIONS, TENSORS, RunFolder, Table
+from alia_ray.store.run_folder import (
+    CLASSIFIER,
+    HISTORY,
+    METRICS,
+    PREDICTIONS,
+    TENSORS,
+    THRESHOLDS,
+    RunFolder,
+    Table,
+)
 from alia_ray.training.examples import Examples
 
 _SCORES = (
@@ -178,7 +187,7 @@ class State:
 
     def thresholds(self) -> dict[str, float]:
         """The base classifier's threshold of each class. Raises StageError before it is trained."""
-        known = self.arm_json(BASE, "thresholds.json")
+        known = self.arm_json(BASE, THRESHOLDS)
         if known is None:
             raise StageError("the base classifier is not trained yet; run `alia-ray train --base` first")
         return known
@@ -387,8 +396,8 @@ class State:
         if history is None:
             return None
         why = damage_of_tensors(folder.fs, folder.file(*path, TENSORS))
-        is_lost = folder.has_file(*path, CLASSIFIER) and folder.read_json(*path, CLASSIFIER) is None
-        if why is None and not is_lost:
+        lost = [name for name in (CLASSIFIER, TENSORS) if not folder.has_file(*path, name)]
+        if why is None and not lost and folder.read_json(*path, CLASSIFIER) is not None:
             return history
         put_aside(folder.fs, folder.file(*path, HISTORY), "its classifier is")  # first: it says that there is one
         if why:

@@ -3,13 +3,14 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import safetensors.numpy
 
 from alia_ray import pipeline
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import parse_config
 from alia_ray.config.arms import BASE
 from alia_ray.state import State
-from alia_ray.store.run_folder import HISTORY, RunFolder
+from alia_ray.store.run_folder import CLASSIFIER, HISTORY, TENSORS, RunFolder
 from alia_ray.store.tables import IMAGES
 
 CLUSTER = Cluster(cpus=1, gpus=0)
@@ -29,6 +30,8 @@ def state(tmp_path) -> State:
     predictions = {"id": ["c", "d"], "label": ["cat"] * 2, "group": ["sea"] * 2, "predicted": ["cat"] * 2}
     pq.write_table(pa.table(predictions), folder / "predictions.parquet")
     state.folder.write_json({"epochs": []}, *state.arm_path(BASE), HISTORY)
+    state.folder.write_json({"classes": ["cat"]}, *state.arm_path(BASE), CLASSIFIER)
+    state.folder.write_bytes(safetensors.numpy.save({}), *state.arm_path(BASE), TENSORS)
     state.folder.write_json({"accuracy": 1.0}, *state.arm_path(BASE), "metrics.json")
     return state
 

@@ -234,6 +234,17 @@ def test_a_report_is_never_refused_and_says_what_is_missing(found, lost, capsys)
     assert all(sentence.split("`")[0] in page for sentence in missing)
 
 
+@pytest.mark.parametrize("gone", [TENSORS, CLASSIFIER])
+def test_a_classifier_of_which_a_file_is_gone_is_trained_again(found, gone):
+    path = found.arm_path(BASE)
+    found.folder.write_json({"epochs": []}, *path, HISTORY)
+    found.folder.write_json({"classes": ["cat"]}, *path, CLASSIFIER)
+    found.folder.write_bytes(b"\x02" + b"\0" * 7 + b"{}", *path, TENSORS)
+    Path(found.folder.file(*path, gone)).unlink()
+    assert forget(found).history(BASE) is None
+    assert not found.folder.has_file(*path, HISTORY)
+
+
 @pytest.mark.parametrize("broken", [HISTORY, TENSORS, CLASSIFIER])
 def test_a_classifier_that_is_damaged_is_trained_again(found, broken, capsys):
     path = found.arm_path(BASE)

@@ -25,8 +25,9 @@ from alia_ray.cluster.devices import worker_device
 from alia_ray.config.arms import Augment
 from alia_ray.models.classifier import build_classifier, prepare, save_classifier
 from alia_ray.progress import say
-from alia_ray.store.run_folder import HISTORY, RunFolder
+from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, THRESHOLDS, RunFolder
 from alia_ray.store.tables import seed_of
+from alia_ray.store.writing import delete
 from alia_ray.training.augmentation import augmentation
 from alia_ray.training.checkpoints import best_epoch, drop_checkpoints, tensors_after
 from alia_ray.training.examples import Examples, class_indices, count, load, shard
@@ -226,7 +227,12 @@ def _validate(learner: Learner, images: Images, job: Job) -> dict[str, float]:
 
 
 def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]], load_seconds: float) -> None:
-    """Save the best epoch as the classifier, then the history, and drop the checkpoints."""
+    """Save the best epoch as the classifier, then the history, and drop the checkpoints.
+
+    What a classifier that was here before had been measured to give is not this one's, and goes first.
+    """
+    for name in (PREDICTIONS, METRICS, THRESHOLDS):
+        delete(folder.fs, folder.file(name))
     best = best_epoch(epochs, job.score)
     model = build_classifier(job.settings.architecture, "none", len(job.classes))
     model.load_state_dict(model_weights(tensors_after(folder, best)))

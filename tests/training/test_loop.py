@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from alia_ray.models.classifier import build_classifier
+from alia_ray.store.run_folder import RunFolder
 from alia_ray.training import loop
-from alia_ray.training.checkpoints import best_epoch
+from alia_ray.training.checkpoints import best_epoch, save_checkpoint
 from alia_ray.training.evaluation import summarise
 from alia_ray.training.placing import Images
 
@@ -94,6 +96,19 @@ def test_validation_measures_as_the_evaluation_does(monkeypatch):
     assert found["val_accuracy"] == pytest.approx(wanted["accuracy"])
     assert found["val_class_balanced_accuracy"] == pytest.approx(wanted["class_balanced_accuracy"])
     assert found["val_macro_f1"] == pytest.approx(wanted["macro_f1"])
+
+
+def test_what_a_damaged_classifier_was_measured_to_give_is_not_that_of_the_next_in_its_folder(tmp_path):
+    settings = loop.config.Train(architecture="shufflenet_v2_x0_5", image_size=32)
+    job = loop.Job("t", str(tmp_path), (), (), ("a", "b"), settings, "none", 0, None)
+    folder, model = RunFolder(str(tmp_path)), build_classifier(settings.architecture, "none", 2)
+    record = {"epoch": 1, "seconds": 1.0, "images_per_second": 1.0, "val_class_balanced_accuracy": 0.5}
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    save_checkpoint(folder, tensors, {"history": [record]}, job.score)
+    for name in ("predictions.parquet", "metrics.json", "thresholds.json"):
+        folder.write_json({}, name)
+    loop._finish(job, folder, [record], 0.0)
+    assert {path.name for path in tmp_path.iterdir()} == {"classifier.json", "model.safetensors", "history.json"}
 
 
 @pytest.fixture

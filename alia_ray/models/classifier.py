@@ -14,6 +14,7 @@ import torchvision
 from torchvision.transforms.v2 import functional as image_ops
 
 from alia_ray.config import Pixels
+from alia_ray.errors import shortened
 from alia_ray.images import decode_rgb, fit_square, squeeze
 from alia_ray.models.batches import as_batch, middle
 from alia_ray.models.imagenet import imagenet_weights
@@ -79,8 +80,8 @@ def build_classifier(architecture: str, weights: str, num_classes: int) -> torch
     weights: "none" draws all of it from torch's generator. Else everything but the last layer comes from the
     first weights torchvision published for it ("imagenet", for ResNets those of the paper), or from a saved
     classifier: its folder, or `miniature:NAME`.
-    Raises ValueError for an unknown architecture or a classifier of another one, FileNotFoundError where there is
-    none, and what `imagenet_weights` raises.
+    Raises ValueError for an unknown architecture, or a classifier of another one or without some of its tensors,
+    FileNotFoundError where there is none, and what `imagenet_weights` raises.
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"train.architecture: {architecture!r} is none of {', '.join(ARCHITECTURES)}")
@@ -89,7 +90,11 @@ def build_classifier(architecture: str, weights: str, num_classes: int) -> torch
         last_layer = list(model.state_dict())[-1].rpartition(".")[0] + "."
         known = imagenet_weights(architecture) if weights == "imagenet" else _saved_weights(weights, architecture)
         body = {name: value for name, value in known.items() if not name.startswith(last_layer)}
-        model.load_state_dict(body, strict=False)
+        drawn = model.load_state_dict(body, strict=False).missing_keys
+        if lost := [name for name in drawn if not name.startswith(last_layer)]:
+            raise ValueError(
+                f"train.weights: {weights} lacks {len(lost)} tensors of a {architecture}: {shortened(lost)}"
+            )
     return model
 
 

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -64,6 +65,15 @@ def test_a_saved_classifier_fills_all_but_the_last_layer_of_another_of_its_archi
         assert name.startswith("fc.") or torch.equal(built[name], value)
     with pytest.raises(ValueError, match=r"train\.weights: .* holds a shufflenet_v2_x0_5, not a resnet18"):
         build_classifier("resnet18", str(tmp_path), 2)
+
+
+def test_weights_under_other_names_are_refused_and_none_are_drawn_in_their_place(tmp_path):
+    model = build_classifier("shufflenet_v2_x0_5", "none", 3)
+    save_classifier(str(tmp_path), model, ["a", "b", "c"], "shufflenet_v2_x0_5", Pixels())
+    tensors = {f"module.{name}": value.contiguous() for name, value in model.state_dict().items()}
+    (tmp_path / "model.safetensors").write_bytes(safetensors.torch.save(tensors))  # as of a DDP model
+    with pytest.raises(ValueError, match=r"train\.weights: .* lacks \d+ tensors of a shufflenet_v2_x0_5: conv1"):
+        build_classifier("shufflenet_v2_x0_5", str(tmp_path), 2)
 
 
 def test_a_saved_classifier_says_the_same_after_loading(tmp_path):

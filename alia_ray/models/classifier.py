@@ -22,10 +22,10 @@ from alia_ray.models.loading import pick_device
 from alia_ray.models.naming import resolve
 from alia_ray.store.run_folder import CLASSIFIER, TENSORS, RunFolder
 
-# Their training mode returns auxiliary outputs beside the logits.
-_WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+# The training mode of the first two gives more than logits; MNASNets are not loaded from tensors alone.
+_OTHERS = ("googlenet", "inception", "mnasnet")
 ARCHITECTURES = tuple(
-    name for name in torchvision.models.list_models(module=torchvision.models) if name not in _WITH_AUXILIARY_HEADS
+    name for name in torchvision.models.list_models(module=torchvision.models) if not name.startswith(_OTHERS)
 )
 """The names that `build_classifier` knows."""
 

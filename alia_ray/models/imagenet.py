@@ -13,6 +13,9 @@ import torch
 import torchvision
 
 _DIGITS = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
+_OLDER = re.compile(
+    r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)"
+)  # DenseNet's files say norm.1 where it has norm1
 
 
 def url_of(architecture: str) -> str:
@@ -36,7 +39,7 @@ def tampered(file: Path) -> str | None:
 
 
 def imagenet_weights(architecture: str) -> dict[str, torch.Tensor]:
-    """The state dict that torchvision published first for an architecture.
+    """The state dict that torchvision published first for an architecture, by the names that its network has now.
 
     Raises OSError when the file is neither there nor to be downloaded, and ValueError when it is not what
     torchvision published, or holds anything but tensors.
@@ -48,9 +51,10 @@ def imagenet_weights(architecture: str) -> dict[str, torch.Tensor]:
     if problem := tampered(file):
         raise ValueError(f"train.weights: {problem}")
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"train.weights: {file} holds more than tensors; delete it") from error
+    return {_OLDER.sub(r"\1", name): tensor for name, tensor in found.items()}
 
 
 def _digits_of(name: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 import urllib.error
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +62,17 @@ def test_weights_are_downloaded_once_and_read_as_tensors(publish):
     assert imagenet_weights("resnet18")["conv1.weight"].tolist() == [1, 1]
     source.unlink()
     assert imagenet_weights("resnet18")["conv1.weight"].tolist() == [1, 1]
+
+
+def test_a_densenet_takes_all_that_its_file_holds_by_older_names(publish):
+    wanted = build_classifier("densenet121", "none", 3).state_dict()
+    older = {
+        re.sub(r"(denselayer\d+\.(norm|conv))([12]\.)", r"\1.\3", name): each for name, each in wanted.items()
+    }
+    assert len(set(older) - set(wanted)) > 100
+    publish(saved(older))
+    found = build_classifier("densenet121", "imagenet", 2).state_dict()
+    assert all(name.startswith("classifier.") or torch.equal(found[name], each) for name, each in wanted.items())
 
 
 def test_a_tampered_file_in_the_cache_is_refused_before_the_run_and_as_it_is_read(publish):

@@ -13,9 +13,8 @@ import torch
 import torchvision
 
 _DIGITS = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
-_OLDER = re.compile(
-    r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)"
-)  # DenseNet's files say norm.1 where it has norm1
+# What DenseNet's files call norm.1 is norm1 in its network, and so on.
+_OLDER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")
 
 
 def url_of(architecture: str) -> str:

@@ -87,7 +87,7 @@ def _ingested(settings: Config) -> pa.Table | None:
 
 def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
     """What is not wrong, but worth a look before a long run."""
-    for check in (names, texts):
+    for check in (names, texts, training):
         yield from check.doubtful_things(settings, listing)
 
 

@@ -8,13 +8,16 @@ from netrc import NetrcParseError, netrc
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+import pyarrow as pa
+
 from alia_ray.checks.models import unknown_names
-from alia_ray.config import Model, Train
+from alia_ray.config import Config, Model, Train
 from alia_ray.errors import first_line, one_line
 from alia_ray.models.naming import place_of
 from alia_ray.models.sizes import CLASSIFIERS
 from alia_ray.store.run_folder import CLASSIFIER, RunFolder
 
+_UNEQUAL = 0.1  # a larger part of the steps, more or less, is said
 _PATIENCE_S = 10.0  # for an answer of the server that has torchvision's weights
 _WITHOUT_KEY = ("offline", "disabled", "dryrun")  # what WANDB_MODE says then
 
@@ -26,6 +29,20 @@ def wrong_things(train: Train, stages: Collection[str]) -> Iterator[str]:
     yield from _unknown_architecture(train)
     yield from _missing_weights(train)
     yield from untracked(train)
+
+
+def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
+    """One sentence where whole epochs cannot make the steps of an experiment's arms equal."""
+    if not settings.train.equal_steps or settings.experiment is None:
+        return
+    for amount in settings.experiment.amounts:
+        wanted = settings.train.epochs / (1 + amount)
+        takes = max(1, round(wanted)) / wanted
+        if abs(takes - 1) > _UNEQUAL:
+            yield (
+                f"train.equal_steps: with {amount:g} edits for each image an arm takes about {takes:.2f} times "
+                f"the steps of `original`, since epochs are whole; raise train.epochs above {settings.train.epochs}"
+            )
 
 
 def untracked(train: Train) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """What the classifiers need and cannot have is refused before anything is paid for."""
 
+import re
 from pathlib import Path
 from urllib.error import URLError
 
+import pyarrow as pa
 import pytest
 
 from alia_ray.checks import training
@@ -12,6 +14,18 @@ from alia_ray.miniature.recipes import DEMO
 
 def said(*overrides: str, stages: tuple[str, ...] = ("train",)) -> list[str]:
     return list(training.wrong_things(load_config(DEMO, list(overrides)).train, stages))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "amounts", "told"), [(20, "0.25,1,2,4", []), (2, "1,4", ["2.50"]), (3, "1", ["1.33"])]
+)
+def test_steps_that_whole_epochs_cannot_make_equal_are_said(epochs, amounts, told):
+    overrides = [f"train.epochs={epochs}", "train.equal_steps=true", f"experiment.amounts=[{amounts}]"]
+    sentences = list(training.doubtful_things(load_config(DEMO, overrides), pa.table({})))
+    assert [re.search(r"about (\S+) times", sentence).group(1) for sentence in sentences] == told
+    assert not list(
+        training.doubtful_things(load_config(DEMO, [*overrides, "train.equal_steps=false"]), pa.table({}))
+    )
 
 
 @pytest.fixture

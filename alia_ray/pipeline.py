@@ -33,8 +33,8 @@ from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge, left_to_judge
 from alia_ray.state import State
 from alia_ray.store.patience import still_unseen
-from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, THRESHOLDS, RunFolder, Table
-from alia_ray.training.evaluation import evaluate_classifier, score_training_set
+from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
+from alia_ray.training.evaluation import THRESHOLDS, evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, train_classifiers
 
 

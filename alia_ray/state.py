@@ -29,16 +29,8 @@ from alia_ray.stages.judge import left_to_judge
 from alia_ray.stages.streaming import left_to_do, too_many_failed
 from alia_ray.store import tables
 from alia_ray.store.damage import damage_of_tensors, put_aside
-from alia_ray.store.run_folder import (
-    CLASSIFIER,
-    HISTORY,
-    METRICS,
-    PREDICTIONS,
-    TENSORS,
-    THRESHOLDS,
-    RunFolder,
-    Table,
-)
+from alia_ray.store.run_folder import CLASSIFIER, HISTORY, METRICS, PREDICTIONS, TENSORS, RunFolder, Table
+from alia_ray.training.evaluation import THRESHOLDS
 from alia_ray.training.examples import Examples
 
 _SCORES = (
@@ -396,8 +388,8 @@ class State:
         if history is None:
             return None
         why = damage_of_tensors(folder.fs, folder.file(*path, TENSORS))
-        lost = [name for name in (CLASSIFIER, TENSORS) if not folder.has_file(*path, name)]
-        if why is None and not lost and folder.read_json(*path, CLASSIFIER) is not None:
+        is_there = folder.has_file(*path, TENSORS) and folder.read_json(*path, CLASSIFIER) is not None
+        if why is None and is_there:
             return history
         put_aside(folder.fs, folder.file(*path, HISTORY), "its classifier is")  # first: it says that there is one
         if why:

@@ -41,7 +41,8 @@ def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
         if abs(takes - 1) > _UNEQUAL:
             yield (
                 f"train.equal_steps: with {amount:g} edits for each image an arm takes about {takes:.2f} times "
-                f"the steps of `original`, since epochs are whole; raise train.epochs above {settings.train.epochs}"
+                "the steps of `original`, since epochs are whole; raise train.epochs above "
+                f"{settings.train.epochs}"
             )
 
 

@@ -34,7 +34,6 @@ from alia_ray.store.writing import appearing, delete, sweep
 
 HISTORY = "history.json"  # of a classifier; written last, so it marks a finished training
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"  # of a classifier on the test images, in this order
-THRESHOLDS = "thresholds.json"  # of the base classifier on its training images
 CLASSIFIER, TENSORS = "classifier.json", "model.safetensors"  # what a classifier is, and its weights
 LOGS = "logs"
 FILE = "__filename"  # pyarrow's name for the file that a row was read from

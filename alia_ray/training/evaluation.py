@@ -19,6 +19,7 @@ from alia_ray.cluster.placement import Cluster
 from alia_ray.errors import StageError
 from alia_ray.training.examples import Examples, class_indices, count, load, shard
 
+THRESHOLDS = "thresholds.json"  # of the base classifier, beside it
 _IMAGES_PER_TASK = 512  # at least, so that a task is worth loading the classifier for
 _BATCH = 256
 _GPU_DECODERS = 4  # threads that decode beside a GPU

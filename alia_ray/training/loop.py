@@ -25,11 +25,12 @@ from alia_ray.cluster.devices import worker_device
 from alia_ray.config.arms import Augment
 from alia_ray.models.classifier import build_classifier, prepare, save_classifier
 from alia_ray.progress import say
-from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, THRESHOLDS, RunFolder
+from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder
 from alia_ray.store.tables import seed_of
 from alia_ray.store.writing import delete
 from alia_ray.training.augmentation import augmentation
 from alia_ray.training.checkpoints import best_epoch, drop_checkpoints, tensors_after
+from alia_ray.training.evaluation import THRESHOLDS
 from alia_ray.training.examples import Examples, class_indices, count, load, shard
 from alia_ray.training.learner import (
     Learner,

@@ -20,6 +20,7 @@ from alia_ray.cluster.joining import join
 from alia_ray.config import ConfigError, Run, load_config
 from alia_ray.errors import StageError
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.sources import list_images
 
 TOO_MUCH = ["llm.gpus=8", "caption.cpus_per_worker=6", "edit.gpus_per_worker=5", "train.cpus_per_worker=5"]
 
@@ -59,7 +60,8 @@ def main(folder: str) -> None:
     os.environ[devices.LOGICAL_GPUS] = "1"
     logical = joined("gpu")
     found["logical"] = [[node.cpus, node.gpus] for node in logical.nodes]
-    found["too_much"] = sentence(lambda: check_fits(load_config(DEMO, TOO_MUCH), logical))
+    too_much = load_config(DEMO, TOO_MUCH)
+    found["too_much"] = sentence(lambda: check_fits(too_much, logical, list_images(too_much.source)))
     print(json.dumps(found))
 
 

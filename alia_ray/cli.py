@@ -149,10 +149,11 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
     """Write report.html and metrics.json from what the run folder holds; needs no cluster."""
     with _exit_codes():
         settings = load_config(config, overrides)
+        from alia_ray.checks.comparison import first_draw
         from alia_ray.pipeline import run_report
         from alia_ray.report.missing import missing_things
 
-        state = _state(settings)
+        state = first_draw(settings)
         if not state.images.exists() and not state.errors().num_rows:
             raise StageError(f"report: {state.folder.shown()} holds no run yet; run `alia-ray run` first")
         missing = missing_things(state)

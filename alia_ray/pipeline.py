@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from alia_ray.checks.comparison import COMPARISON, comparison_of
 from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
 from alia_ray.checks.plan import check_fits
 from alia_ray.checks.texts import long_domains
@@ -36,6 +37,7 @@ from alia_ray.store.patience import still_unseen
 from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
 from alia_ray.training.evaluation import THRESHOLDS, evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, train_classifiers
+from alia_ray.training.results import read_thresholds
 
 
 def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
@@ -114,22 +116,22 @@ def run_train_base(state: State, cluster: Cluster) -> None:
     """images -> the classifier that judges edits (it is the arm `original`) and its class thresholds"""
     with _timed(state, "train_base", lambda: (len(state.ids_of("train")), 0)):
         train_arms([(state, BASE)], cluster)
-        if state.arm_json(BASE, THRESHOLDS) is None:
-            folder = state.folder.uri(*state.arm_path(BASE))
-            thresholds = score_training_set(folder, state.examples("train"), cluster)
-            state.folder.write_json(thresholds, *state.arm_path(BASE), THRESHOLDS)
+        folder = state.arm_folder(BASE)
+        if read_thresholds(folder, state.classes) is None:
+            thresholds = score_training_set(folder.uri(), state.examples("train"), cluster)
+            folder.write_json(thresholds, THRESHOLDS)
 
 
 def run_judge(state: State, cluster: Cluster) -> None:
     """edits that are scored otherwise -> the same edits, scored as configured; edits nothing"""
-    thresholds, base = state.thresholds(), state.folder.uri(*state.arm_path(BASE))
+    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
     with _timed(state, "judge", lambda: _table_counts(state, "judge", state.edits)):
         judge(state.settings, state.images, _wanted_edits(state), state.edits, base, thresholds, cluster)
 
 
 def run_edit(state: State, cluster: Cluster) -> None:
     """images × prompts -> edits, judged"""
-    thresholds, base = state.thresholds(), state.folder.uri(*state.arm_path(BASE))
+    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
     if left := left_to_judge(state.edits, _wanted_edits(state)):
         number = sum(map(len, left.values()))
         raise StageError(f"edit: {number} edits are there that were scored otherwise; run `alia-ray judge` first")
@@ -225,7 +227,7 @@ def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
 def _training(state: State, arm: Arm) -> Training:
     return Training(
         name=f"{arm.name}, seed {state.settings.seed}",
-        out=state.folder.uri(*state.arm_path(arm)),
+        out=state.arm_folder(arm).uri(),
         train=tuple(state.training_examples(arm)),
         val=(state.examples("val"),),
         classes=tuple(state.classes),
@@ -248,11 +250,10 @@ def evaluate_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
 
 
 def _evaluate_arm(state: State, arm: Arm, cluster: Cluster) -> None:
-    path = state.arm_path(arm)
-    test = state.test_examples(arm)
-    metrics, predictions = evaluate_classifier(state.folder.uri(*path), test, state.classes, cluster)
-    state.folder.write_json(metrics, *path, METRICS)
-    state.folder.write_parquet(predictions, *path, PREDICTIONS)
+    folder, test = state.arm_folder(arm), state.test_examples(arm)
+    metrics, predictions = evaluate_classifier(folder.uri(), test, state.classes, cluster)
+    folder.write_json(metrics, METRICS)
+    folder.write_parquet(predictions, PREDICTIONS)
 
 
 T = TypeVar("T")
@@ -279,7 +280,8 @@ def _timed(state: State, stage: str, counts: Callable[[], tuple[int, int]]) -> I
 
     Raises StageError where the disk is full, since the message of a full disk names no stage.
     """
-    stats = state.folder.read_json("stages", f"{stage}.json") or {"rows": 0, "errors": 0, "seconds": 0.0}
+    none = {"rows": 0, "errors": 0, "seconds": 0.0}
+    stats = state.folder.read_json("stages", f"{stage}.json", keys=none) or none
     started = time.perf_counter()
     try:
         try:
@@ -346,7 +348,7 @@ def _so_far(read: Callable[[], T]) -> T | None:
 def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]) -> ReportInputs:
     settings = state.settings
     edits = _so_far(state.wanted_edits)
-    histories = _of_arms(state, lambda arm: state.arm_json(arm, HISTORY))
+    histories = _of_arms(state, state.history)
     history = {arm: record["epochs"] for arm, record in histories.items()}
     return ReportInputs(
         images=state.images,
@@ -356,7 +358,7 @@ def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]
         edits=_so_far(lambda: state.edits),
         wanted=None if edits is None else edits.column("edit_id").to_pylist(),
         selected=_so_far(state.selected) or [],
-        experiment=_experiment(state),
+        experiment=_experiment(settings),
         metrics=metrics,
         thresholds=_so_far(state.thresholds) or {},
         transcript=_so_far(state.transcript),
@@ -370,13 +372,12 @@ def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]
     )
 
 
-def _experiment(state: State) -> dict[str, Any] | None:
-    """The comparison of an experiment, unless the images are others now, or called or split otherwise."""
-    found = state.folder.read_json("experiment.json")
-    if found is None or found.get("images") in (None, state.described()):
-        return found
-    say("report: leaves out experiment.json: images or labels have changed; run `alia-ray experiment` again")
-    return None
+def _experiment(settings: Config) -> dict[str, Any] | None:
+    """The comparison of an experiment, unless it is of another configuration, or of other images."""
+    found, why = comparison_of(settings)
+    if why is not None:
+        say(f"report: leaves out {COMPARISON}: {why}; run `alia-ray experiment` again")
+    return found
 
 
 def _made_with(state: State) -> dict[str, list[str]]:
@@ -388,6 +389,5 @@ def _made_with(state: State) -> dict[str, list[str]]:
         lambda: state.edits,
     )
     found = {table.name: made_with.lines([table]) for table in filter(None, map(_so_far, tables))}
-    paths = _of_arms(state, state.arm_path).values()
-    found["classifiers"] = made_with.lines(RunFolder(state.folder.uri(*path)) for path in paths)
+    found["classifiers"] = made_with.lines(_of_arms(state, state.arm_folder).values())
     return {name: lines for name, lines in found.items() if lines}

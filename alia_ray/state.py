@@ -28,10 +28,9 @@ from alia_ray.stages.ingest import images_table, names_labels, unfinished
 from alia_ray.stages.judge import left_to_judge
 from alia_ray.stages.streaming import left_to_do, too_many_failed
 from alia_ray.store import tables
-from alia_ray.store.damage import damage_of_tensors, put_aside
-from alia_ray.store.run_folder import CLASSIFIER, HISTORY, METRICS, PREDICTIONS, TENSORS, RunFolder, Table
-from alia_ray.training.evaluation import THRESHOLDS
+from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.training.examples import Examples
+from alia_ray.training.results import read_history, read_metrics, read_thresholds
 
 _SCORES = (
     *("image_id", "domain_id", "label", "semantic_text", "predicted_label"),
@@ -179,7 +178,7 @@ class State:
 
     def thresholds(self) -> dict[str, float]:
         """The base classifier's threshold of each class. Raises StageError before it is trained."""
-        known = self.arm_json(BASE, THRESHOLDS)
+        known = read_thresholds(self.arm_folder(BASE), self.classes)
         if known is None:
             raise StageError("the base classifier is not trained yet; run `alia-ray train --base` first")
         return known
@@ -363,35 +362,16 @@ class State:
         """Where an arm's classifier lies in the run folder."""
         return ("classifiers", self.arm_fingerprint(arm))
 
-    def arm_json(self, arm: Arm, name: str) -> Any:
-        """A JSON file of an arm, or None."""
-        return self.folder.read_json(*self.arm_path(arm), name)
-
-    def measured(self, arm: Arm) -> dict[str, Any] | None:
-        """An arm's test metrics; None where it has none of the test images, labels and groups as they are now.
-
-        The predictions that they come from were written after them, and say what they are of.
-        """
-        path = self.arm_path(arm)
-        measured = self.folder.read_parquet(*path, PREDICTIONS, columns=["id", "label", "group"])
-        if measured is None or self.folder.read_json(*path, HISTORY) is None:
-            return None
-        rows = self.images.read(["image_id", "label", "group", "split"])
-        now = rows.filter(pc.equal(rows.column("split"), "test")).drop_columns("split")
-        are_same = now.rename_columns(["id", "label", "group"]).to_pydict() == measured.to_pydict()
-        return self.folder.read_json(*path, METRICS) if are_same else None
+    def arm_folder(self, arm: Arm) -> RunFolder:
+        """The same as a folder."""
+        return RunFolder(self.folder.uri(*self.arm_path(arm)))
 
     def history(self, arm: Arm) -> dict[str, Any] | None:
         """What an arm's training left last; None where it has not ended, or its classifier is damaged."""
-        folder, path = self.folder, self.arm_path(arm)
-        history = folder.read_json(*path, HISTORY)
-        if history is None:
-            return None
-        why = damage_of_tensors(folder.fs, folder.file(*path, TENSORS))
-        is_there = folder.has_file(*path, TENSORS) and folder.read_json(*path, CLASSIFIER) is not None
-        if why is None and is_there:
-            return history
-        put_aside(folder.fs, folder.file(*path, HISTORY), "its classifier is")  # first: it says that there is one
-        if why:
-            put_aside(folder.fs, folder.file(*path, TENSORS), why)
-        return None
+        return read_history(self.arm_folder(arm))
+
+    def measured(self, arm: Arm) -> dict[str, Any] | None:
+        """An arm's test metrics; None where it has none of the test images, labels and groups as they are now."""
+        rows = self.images.read(["image_id", "label", "group", "split"])
+        test = rows.filter(pc.equal(rows.column("split"), "test")).drop_columns("split")
+        return read_metrics(self.arm_folder(arm), test.rename_columns(["id", "label", "group"]))

@@ -141,7 +141,7 @@ def on_seen_place(edits: pa.Table, state: State) -> np.ndarray:
 
 def about_base(state: State, edits: pa.Table, has_class: np.ndarray, is_seen: np.ndarray) -> Row:
     """How good the base classifier is, and how sure of itself on good edits onto new places."""
-    metrics = state.arm_json(BASE, "metrics.json")
+    metrics = state.measured(BASE)
     right = np.array(edits["label"].to_pylist()) == np.array(edits["predicted_label"].to_pylist())
     confidence = np.array(edits["confidence"].to_pylist(), dtype=float)
     new = has_class & ~is_seen

@@ -115,8 +115,8 @@ def check_classifiers(state: State) -> None:
     originals, added = len(state.ids_of("train")), len(state.selected())
     for name, count in {"original": originals, "alia": originals + added}.items():
         arm = ARMS[name]
-        assert state.arm_json(arm, "history.json")["train_images"] == count
-        assert state.arm_json(arm, "metrics.json")["count"] == len(state.ids_of("test"))
+        assert state.history(arm)["train_images"] == count
+        assert state.measured(arm)["count"] == len(state.ids_of("test"))
         predictions = state.folder.read_parquet(*state.arm_path(arm), "predictions.parquet")
         assert sorted(predictions.column("id").to_pylist()) == state.ids_of("test")
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from alia_ray import pipeline
@@ -18,8 +19,9 @@ from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import wanted_requests
 from alia_ray.state import State
 from alia_ray.store import patience
-from alia_ray.store.run_folder import CLASSIFIER, HISTORY, TENSORS
+from alia_ray.store.run_folder import CLASSIFIER, HISTORY, METRICS, PREDICTIONS, TENSORS
 from alia_ray.store.tables import EDITS, ERRORS, IMAGES
+from alia_ray.training.evaluation import THRESHOLDS
 
 CLUSTER = Cluster(cpus=2, gpus=0)
 PROMPTS = ["a photo of a {} by the sea", "a photo of a {} in a wood"]
@@ -232,6 +234,29 @@ def test_a_report_is_never_refused_and_says_what_is_missing(found, lost, capsys)
     assert any(sentence.endswith(f"run `alia-ray {told}` first") for sentence in missing)
     page = Path(found.folder.file("report.html")).read_text()
     assert all(sentence.split("`")[0] in page for sentence in missing)
+
+
+@pytest.mark.parametrize("name", [HISTORY, THRESHOLDS, METRICS])
+def test_a_result_of_a_classifier_that_says_nothing_is_made_again(found, name, capsys):
+    path = found.arm_path(BASE)
+    found.folder.write_json({"epochs": []}, *path, HISTORY)
+    found.folder.write_json({"classes": ["cat"]}, *path, CLASSIFIER)
+    found.folder.write_bytes(b"\x02" + b"\0" * 7 + b"{}", *path, TENSORS)
+    test = found.images.read(["image_id", "label", "group", "split"]).filter(pc.field("split") == "test")
+    measured = test.drop_columns("split").rename_columns(["id", "label", "group"])
+    found.folder.write_parquet(measured, *path, PREDICTIONS)
+    found.folder.write_json({"accuracy": 1.0, "worst_group_accuracy": 1.0}, *path, METRICS)
+    found.folder.write_json({"cat": 0.5}, *path, THRESHOLDS)
+    assert None not in (found.history(BASE), found.measured(BASE), found.thresholds())
+    found.folder.write_json({}, *path, name)
+    later = forget(found)
+    read = {HISTORY: later.history, METRICS: later.measured}.get(name)
+    if read is not None:
+        assert read(BASE) is None
+    else:
+        with pytest.raises(StageError, match="the base classifier is not trained yet"):
+            later.thresholds()
+    assert "does not say all that was written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("gone", [TENSORS, CLASSIFIER])

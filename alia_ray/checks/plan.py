@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from alia_ray.checks import names, nodes, resources, texts
+from alia_ray.checks.comparison import arms_of
 from alia_ray.checks.inputs import listing_of, refuse
 from alia_ray.checks.splits import doubtful_things
 from alia_ray.cluster.memory import caption_needs, edit_needs, uncounted
 from alia_ray.cluster.placement import GB, Cluster, Needs, place
-from alia_ray.config import Config, Experiment, Pool
-from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
+from alia_ray.config import Config, Pool
 from alia_ray.progress import number_of
 from alia_ray.store.tables import SPLITS
 
@@ -74,24 +74,6 @@ def _experiment(settings: Config, listing: pa.Table) -> list[str]:
         return []
     arms, seeds = len(arms_of(settings, listing)), len(settings.experiment.seeds)
     return [f"compare   {arms} arms × {seeds} seeds: at most {arms * seeds} trainings"]
-
-
-def arms_of(settings: Config, listing: pa.Table | None = None) -> list[Arm]:
-    """The arms that are compared: those named, the control of each filtered one, and those of other amounts.
-
-    `listing`: the source's, where it was listed before.
-    """
-    chosen = settings.experiment or Experiment()
-    listing = listing_of(settings, listing)
-    has_extra = "extra" in listing.column("split").unique().to_pylist()
-    names = chosen.arms or [name for name, arm in ARMS.items() if has_extra or not arm.real]
-    named = [BASE, *(ARMS[name] for name in names if name != BASE.name)]
-    amounts = [with_amount(ARMS[name], amount) for name in chosen.amount_arms for amount in chosen.amounts]
-    return [*named, *(control(arm) for arm in named if _is_filtered(arm, settings)), *amounts]
-
-
-def _is_filtered(arm: Arm, settings: Config) -> bool:
-    return arm.edits is not None and bool(arm.variant.filters if arm.variant else settings.judge.filters)
 
 
 def _pool(stage: str, pool: Pool, cluster: Cluster, needs: Needs) -> str:

@@ -5,21 +5,19 @@ base classifier) is made once, since each lies under what it depends on. Run aga
 repeats nothing that was finished.
 """
 
-from typing import Any
-
 import pyarrow as pa
 
 from alia_ray import pipeline
+from alia_ray.checks.comparison import COMPARISON, arms_of, draws, measured_on
 from alia_ray.checks.inputs import check_ingested
-from alia_ray.checks.plan import arms_of
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, Experiment
-from alia_ray.config.arms import ARMS, BASE, Arm
+from alia_ray.config.arms import BASE, Arm
 from alia_ray.experiment.statistics import Outcome, compare
 from alia_ray.progress import say
 from alia_ray.report.comparison import as_csv, as_markdown, seeds_as_csv
 from alia_ray.state import State
-from alia_ray.store.run_folder import HISTORY, PREDICTIONS
+from alia_ray.store.run_folder import PREDICTIONS
 
 
 def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
@@ -36,23 +34,6 @@ def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None 
     pipeline.evaluate_arms(trainings, cluster)
     write_comparison(settings, states, arms)
     pipeline.run_report(states[0])
-
-
-def draws(settings: Config, arms: list[Arm], listing: pa.Table | None = None) -> list[State]:
-    """The state of each seed: its trainings, and with `fresh_draws` its pictures, are its own."""
-    chosen = settings.experiment or Experiment()
-    states = []
-    for seed in chosen.seeds:
-        names = list(dict.fromkeys([*(arm.name for arm in arms if arm.name in ARMS), *chosen.amount_arms]))
-        changes: dict[str, Any] = {
-            "train": settings.train.model_copy(update={"seed": seed, "arms": names}),
-            # filters and amounts are compared over the same edits, so all are made, and rejected ones kept
-            "edit": settings.edit.model_copy(update={"edits_per_image": "all", "keep_rejected": True}),
-        }
-        if chosen.fresh_draws:
-            changes["source"] = settings.source.model_copy(update={"seed": seed})
-        states.append(State(settings.model_copy(update=changes), None if chosen.fresh_draws else listing))
-    return states
 
 
 def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
@@ -85,15 +66,14 @@ def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> 
         compared[arm.name]["amount"] = arm.amount
     result = {
         "seeds": chosen.seeds,
-        "fresh_draws": chosen.fresh_draws,
+        **measured_on(settings, states),
         "equal_steps": settings.train.equal_steps,
         "num_extra": settings.select.num_extra,
         "test_images": outcomes[0].predictions.num_rows,
-        "images": None if chosen.fresh_draws else states[0].described(),
         "arms": compared,
     }
     folder, text = states[0].folder, as_markdown(result)
-    folder.write_json(result, "experiment.json")
+    folder.write_json(result, COMPARISON)
     folder.write_bytes(text.encode(), "experiment.md")
     folder.write_bytes(as_csv(result).encode(), "experiment.csv")
     folder.write_bytes(seeds_as_csv(result).encode(), "experiment_seeds.csv")
@@ -102,7 +82,7 @@ def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> 
 
 def _outcome(state: State, arm: Arm) -> Outcome:
     """What an arm's training and test left in the run folder."""
-    history, path = state.arm_json(arm, HISTORY), state.arm_path(arm)
+    history = state.history(arm)
     epochs = history["epochs"]
     last_quarter = [record["val_class_balanced_accuracy"] for record in epochs[-max(1, len(epochs) // 4) :]]
     facts = {
@@ -112,7 +92,7 @@ def _outcome(state: State, arm: Arm) -> Outcome:
         "last_loss": epochs[-1]["loss"],
         "val_last_quarter": [min(last_quarter), max(last_quarter)],
         "seconds": history["seconds"],
-        "classifier": "/".join(path),
+        "classifier": "/".join(state.arm_path(arm)),
     }
-    predictions = state.folder.read_parquet(*path, PREDICTIONS)
+    predictions = state.arm_folder(arm).read_parquet(PREDICTIONS)
     return Outcome(arm.name, state.settings.seed, facts, state.measured(arm), predictions)

@@ -84,8 +84,7 @@ def _of_each_file(examples: Examples) -> list[Examples]:
 
 def write_parts(export: Export, cluster: Cluster) -> None:
     """Write the parts that are not whole yet, and what belongs to all of them. Raises StageError."""
-    infos = export.out.fs.get_file_info([export.out.file(export.mark(part)) for part in export.parts])
-    missing = [part for part, info in zip(export.parts, infos, strict=True) if not info.is_file]
+    missing = _missing(export)
     start = ray.remote(num_cpus=1)(_write_part).remote
     waiting = (start(replace(export, parts=(part,))) for part in missing)
     total = sum(count(part.pieces) for part in missing)
@@ -99,6 +98,20 @@ def write_parts(export: Export, cluster: Cluster) -> None:
     if finish is not None:
         by_split = groupby(export.parts, key=lambda part: part.split)
         finish(export.out, {split: [export.mark(part) for part in parts] for split, parts in by_split})
+
+
+def is_whole(export: Export) -> bool:
+    """Whether a finished export still has everything."""
+    is_split_whole = FORMATS[export.format].is_whole
+    if is_split_whole is None:
+        return not _missing(export)
+    return all(is_split_whole(export.out, split, images) for split, images in export.about["images"].items())
+
+
+def _missing(export: Export) -> list[Part]:
+    """The parts whose mark is not there, or is empty, which is what a full disk may leave."""
+    infos = export.out.fs.get_file_info([export.out.file(export.mark(part)) for part in export.parts])
+    return [part for part, info in zip(export.parts, infos, strict=True) if not info.is_file or not info.size]
 
 
 def _write_part(export: Export) -> int:

@@ -12,7 +12,7 @@ from alia_ray.config import ConfigError
 from alia_ray.config.arms import ARMS, Arm
 from alia_ray.config.places import Place
 from alia_ray.errors import StageError
-from alia_ray.export.parts import Export, Part, parts_of, write_parts
+from alia_ray.export.parts import Export, Part, is_whole, parts_of, write_parts
 from alia_ray.progress import say
 from alia_ray.state import State
 from alia_ray.store.rows import homes, stream
@@ -125,7 +125,7 @@ def _check_free(export: Export) -> None:
 
 def write_export(export: Export, cluster: Cluster) -> None:
     """Write what is not there yet of a planned export. Raises StageError."""
-    if export.out.read_json(_ABOUT) != {**export.about, "finished": True}:
+    if export.out.read_json(_ABOUT) != {**export.about, "finished": True} or not is_whole(export):
         export.out.write_json(export.about, _ABOUT)
         write_parts(export, cluster)
         export.out.write_json({**export.about, "finished": True}, _ABOUT)

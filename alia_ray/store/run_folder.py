@@ -106,15 +106,20 @@ class RunFolder:
         """Write JSON in one step: a reader sees the old file or the new one."""
         self.write_bytes((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), *parts)
 
-    def read_json(self, *parts: str, if_damaged: Any = None) -> Any:
+    def read_json(self, *parts: str, keys: Collection[str] = (), if_damaged: Any = None) -> Any:
         """The value of a JSON file, or None where there is none.
 
-        A damaged one is put aside; `if_damaged` is then written in its place, if that is not None.
+        A damaged one is put aside, as is one without some of `keys`; `if_damaged` is then written in its place, if
+        that is not None.
         """
         try:
-            return self.read_foreign_json(*parts)
+            value = self.read_foreign_json(*parts)
+            if value is None or not keys or (isinstance(value, dict) and value.keys() >= set(keys)):
+                return value
+            why = "it does not say all that was written"
         except ValueError as error:
-            put_aside(self.fs, self.file(*parts), str(error))
+            why = str(error)
+        put_aside(self.fs, self.file(*parts), why)
         if if_damaged is not None:
             self.write_json(if_damaged, *parts)
         return if_damaged

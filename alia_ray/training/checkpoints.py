@@ -40,7 +40,7 @@ def save_checkpoint(folder: RunFolder, tensors: Tensors, state: dict[str, Any], 
 
 def last_state(folder: RunFolder) -> dict[str, Any] | None:
     """What was saved with the last checkpoint; None before the first one."""
-    return folder.read_json(CHECKPOINTS, _STATE)
+    return folder.read_json(CHECKPOINTS, _STATE, keys=("history",))
 
 
 def resumable_state(folder: RunFolder) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Each benchmark that runs in seconds, on as little as it takes; the others are run where their tables are made."""
+"""Each benchmark that runs in seconds, on as little as it takes; the others are run for their tables."""
 
 import json
 import subprocess
@@ -29,6 +29,4 @@ def test_a_benchmark_prints_and_writes_its_figures(script, options, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout
-    figures = json.loads(out.read_text())
-    assert figures["ratios"]
-    assert figures["rows"]
+    assert json.loads(out.read_text())["ratios"]

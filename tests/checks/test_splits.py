@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from alia_ray import pipeline, sources
+from alia_ray.checks.comparison import arms_of, draws
 from alia_ray.checks.inputs import STAGES, check_ingested, check_inputs
-from alia_ray.checks.plan import arms_of, describe
+from alia_ray.checks.plan import describe
 from alia_ray.checks.splits import doubtful_things
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, load_config
-from alia_ray.experiment.run import draws
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.sources import list_images
 from alia_ray.stages.ingest import images_table

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from alia_ray.checks.plan import arms_of
+from alia_ray.checks.comparison import arms_of, draws
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, load_config
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.experiment import run
-from alia_ray.experiment.run import draws
 from alia_ray.miniature.recipes import DEMO
 
 SMALL = [

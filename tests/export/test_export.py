@@ -244,6 +244,18 @@ def test_an_export_repeats_no_part_that_is_whole(ray_cluster, state, tmp_path):
     assert [path.name for path in again] == ["test-000000.tar"]
 
 
+@pytest.mark.parametrize("lost", [Path.unlink, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_a_finished_export_has_lost_since_is_written_again(ray_cluster, state, tmp_path, format, lost):
+    out = tmp_path / "out"
+    export(state, out, format)
+    before = files(out)
+    lost(next(path for path in sorted((out / "val").rglob("*.*")) if path.is_file()))
+    assert files(out) != before
+    export(state, out, format)
+    assert files(out) == before
+
+
 # -------------------------------------------------------------------- refusals; nothing below starts Ray
 
 

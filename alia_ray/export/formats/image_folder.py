@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from alia_ray.errors import StageError
@@ -19,6 +20,7 @@ from alia_ray.store.run_folder import RunFolder
 from alia_ray.store.tables import content_id
 
 _METADATA = pa.schema([pa.field("file_name", pa.string()), *(field for field in SAMPLES if field.name != "image")])
+_JOINED = "metadata.parquet"
 _PARTS = ".metadata"  # where the parts of the metadata lie until all are there
 _LONGEST = 255  # bytes of a folder's name
 _THREADS = 8  # on an object store, small files take time and no CPU
@@ -51,13 +53,19 @@ def _write_picture(out: RunFolder, sample: dict[str, Any]) -> str:
 def finish(out: RunFolder, marks: Mapping[str, Sequence[str]]) -> None:
     """Join the metadata of each split."""
     for split, paths in marks.items():
-        with out.writing(split, "metadata.parquet") as stream, pq.ParquetWriter(stream, _METADATA) as writer:
+        with out.writing(split, _JOINED) as stream, pq.ParquetWriter(stream, _METADATA) as writer:
             for path in paths:
                 rows = out.read_parquet(path)
                 if rows is None:
                     raise StageError(f"export: {out.shown(path)} is not there any more; run it again")
                 writer.write_table(rows)
     out.fs.delete_dir(out.file(_PARTS))
+
+
+def is_whole(out: RunFolder, split: str, images: int) -> bool:
+    """Whether a finished split has all its pictures and their metadata, by a list of its files."""
+    found = out.fs.get_file_info(pafs.FileSelector(out.file(split), recursive=True, allow_not_found=True))
+    return out.has_file(split, _JOINED) and sum(info.size is not None and info.size > 0 for info in found) > images
 
 
 def class_folder(label: str) -> str:

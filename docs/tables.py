@@ -104,6 +104,15 @@ def validation(name: str, *arms: str) -> str:
     return f"{100 * min(found):.0f} to {100 * max(found):.0f} %"
 
 
+def filtered_but(name: str, metric: str, *left_out: str) -> str:
+    """The range of the means of all filtered arms and their controls, but those `left_out`; in percent."""
+    arms = result(name)["arms"]
+    chosen = [one for one, arm in arms.items() if arm["control"] and one not in left_out]
+    chosen += [arms[one]["control"]["to"] for one in chosen]
+    means = [arms[one]["mean"][METRICS[metric]] for one in chosen]
+    return f"{100 * min(means):.1f} to {100 * max(means):.1f} %"
+
+
 def by_seed(name: str, metric: str, *arms: str) -> str:
     """A row for each arm, a column for each seed: whole percents."""
     found = result(name)
@@ -115,6 +124,13 @@ def by_seed(name: str, metric: str, *arms: str) -> str:
 
 
 # --------------------------------------------------------------------------- what filters keep
+
+
+def class_lost(editor: str) -> str:
+    """Of how many edits a small editor of the miniature loses the class, in percent."""
+    rows = json.loads((HERE / "miniature_check.json").read_text())
+    value = next(row["value"] for row in rows if row["name"] == f"{editor}: edits that keep the class")
+    return f"{100 * (1 - value):.1f} %"
 
 
 @cache
@@ -186,9 +202,9 @@ def as_table(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-_OF_EXPERIMENTS = (comparison, mean, gain, gained, each, trainings, losses, validation, by_seed)
+_OF_EXPERIMENTS = (comparison, mean, gain, gained, each, trainings, losses, validation, filtered_but, by_seed)
 MAKERS: dict[str, Callable[..., str]] = {
-    maker.__name__: maker for maker in (*_OF_EXPERIMENTS, filters, kept, between, coverage, history)
+    maker.__name__: maker for maker in (*_OF_EXPERIMENTS, class_lost, filters, kept, between, coverage, history)
 }
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import typer
 from alia_ray.config import Config, ConfigError, Run, load_config
 from alia_ray.errors import FULL, StageError
 from alia_ray.miniature.recipes import DEMO
-from alia_ray.plain_text import plain
+from alia_ray.plain_text import plain_line
 from alia_ray.progress import note, say
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def plan(config: ConfigPath, overrides: Overrides = None) -> None:
 
         with _cluster(settings.run, None) as cluster:
             described = describe(settings, cluster, listing)
-        typer.echo(plain(described))
+        typer.echo(described)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def doctor(
         with _cluster(_without_gpus(run), None):
             findings = list(examine(settings))
         for finding in findings:
-            typer.echo(plain(str(finding)))
+            typer.echo(plain_line(str(finding)))
         if any(finding.ok is False for finding in findings):
             raise typer.Exit(2)
 
@@ -240,7 +240,8 @@ def _exit_codes() -> Iterator[None]:
     except typer.Exit:
         raise
     except (ConfigError, StageError, OSError) as error:
-        say(f"error: {_sentence(error)}")
+        for sentence in str(error).split("\n") if isinstance(error, ConfigError) else [_sentence(error)]:
+            say(f"error: {sentence}")
         _say_notes(error)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
     except KeyboardInterrupt as error:
@@ -272,8 +273,6 @@ def _stop(number: int, frame: object) -> None:
 
 def _sentence(error: Exception) -> str:
     """What has happened and, where the error does not say so, what to do."""
-    if isinstance(error, ConfigError):
-        return str(error).replace("\n", "\nerror: ")  # a line for each thing to change
     if isinstance(error, StageError):
         return str(error)
     lines = str(error).strip().splitlines() or [""]

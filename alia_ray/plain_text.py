@@ -3,6 +3,9 @@
 A terminal obeys control characters, marks of direction show a line as it is not, and tags hide a text in another.
 Each of them becomes U+FFFD, �, which one sees. What only says where a word may be broken goes without a trace. And
 errors quote URLs, of proxies and mirrors too, which may hold a password.
+
+What stands in a line, such as a name or a sentence that is said, is a `plain_line`: a text that ended the line
+would go on with one of its own choice.
 """
 
 import re
@@ -17,6 +20,7 @@ _HARMFUL = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"  # annotations and tags
 )
 _UNSEEN = re.compile("\r(?=\n)|[\u00ad\u061c\u180e\u200b\u200e\u200f\u2060-\u2064\ufeff]")
+_LINE_END = re.compile(r"\r?\n\s*")
 _PASSWORD = re.compile(r"(?<=://)[^\s/@]*:[^\s/@]*@|(?<=https://)[^\s/@]+@|(?<=http://)[^\s/@]+@")
 _SIGNED = re.compile(
     r"([?&][\w.-]*(?:secret|passw|token|credential|signature|key|sig|sas|pwd)[\w.-]*=)[^\s&#\"'<>]+", re.IGNORECASE
@@ -30,3 +34,8 @@ def plain(text: str, most: int | None = None) -> str:
     """
     text = _SIGNED.sub(r"\1…", _PASSWORD.sub("…@", _HARMFUL.sub("�", _UNSEEN.sub("", text))))
     return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
+
+
+def plain_line(text: str, most: int | None = None) -> str:
+    """The same on one line."""
+    return plain(_LINE_END.sub(" ", text), most)

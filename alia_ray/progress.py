@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
-from alia_ray.plain_text import plain
+from alia_ray.plain_text import plain_line
 
 LOG_EVERY_S, LOG_SELDOM_S = 10.0, 600.0  # between two lines; more as time goes on, so that a long log stays short
 
@@ -30,8 +30,8 @@ def speak_to(terminal: TextIO | None) -> None:
 
 
 def say(line: str) -> None:
-    """One line to the person, at once, without what a terminal would obey."""
-    line = plain(line)
+    """One line to the person, at once, without what a terminal would obey or what would begin another line."""
+    line = plain_line(line)
     if _terminal is not None:
         note(line)
     if _bar_console is not None:
@@ -44,7 +44,7 @@ def note(line: str) -> None:
     """One line for the log of a quiet run; nobody else is told."""
     if _terminal is not None:
         with suppress(OSError):  # a full disk is told by the stage that meets it
-            os.write(2, f"{time.strftime('%H:%M:%S')} {plain(line)}\n".encode())
+            os.write(2, f"{time.strftime('%H:%M:%S')} {plain_line(line)}\n".encode())
 
 
 class Progress:

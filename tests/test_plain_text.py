@@ -1,16 +1,26 @@
 """What a dataset says can do no harm to who reads it; language models and servers: llm/test_plain_answers.py."""
 
 import io
+import json
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+import typer
+from PIL import Image
 
-from alia_ray import progress
+from alia_ray import cli, progress
+from alia_ray.checks.inputs import refuse
 from alia_ray.config import Config, ConfigError
 from alia_ray.config.source import CsvTable
-from alia_ray.plain_text import plain
+from alia_ray.errors import StageError
+from alia_ray.images import encode
+from alia_ray.llm.answers import find_strings
+from alia_ray.plain_text import plain, plain_line
 from alia_ray.report.page import _environment
 from alia_ray.sources import list_images
+from alia_ray.sources.listing import make_listing
+from alia_ray.stages.caption import _Captions
 from alia_ray.stages.streaming import _commit
 from alia_ray.store.errors import read_errors
 from alia_ray.store.run_folder import RunFolder
@@ -101,3 +111,45 @@ def test_a_url_that_an_error_quotes_loses_its_password_and_nothing_else():
     assert plain(f"403 for url: {signed}") == f"403 for url: {signed.replace('hunter2', '…')}"
     for text in ("abfs://container@account.net/a", "http://host:80/a@b", "s3://bucket/a:b@c"):
         assert plain(text) == text
+
+
+FORGED = "cat\nerror: nothing is wrong\r\n| alia | 99.9 |"
+ON_ONE_LINE = "cat error: nothing is wrong | alia | 99.9 |"
+
+
+def test_a_text_that_would_begin_a_line_of_its_own_stays_on_its_line(monkeypatch, capsys):
+    assert plain_line(FORGED) == ON_ONE_LINE
+    assert plain_line("a  b\t") == "a  b\t"
+    progress.say(f"edit: under {FORGED}")
+    assert capsys.readouterr().err == f"edit: under {ON_ONE_LINE}\n"
+    terminal, log = io.StringIO(), []
+    monkeypatch.setattr(progress, "_terminal", terminal)
+    monkeypatch.setattr(progress.os, "write", lambda stream, line: log.append(line.decode()))
+    progress.say(FORGED)
+    assert terminal.getvalue() == f"{ON_ONE_LINE}\n"
+    assert [line.count("\n") for line in log] == [1]
+
+
+def test_labels_captions_answers_and_reasons_are_lines(tmp_path):
+    listing = make_listing(["a"], [FORGED], ["train"], [FORGED], [None], 0.0, 0.0)
+    assert listing["label"].to_pylist() == listing["group"].to_pylist() == [ON_ONE_LINE]
+    assert find_strings(json.dumps({"prompts": [FORGED]}), "prompts") == [ON_ONE_LINE]
+    table = RunFolder(str(tmp_path)).table("captions", "a")
+    texts = {"image_id": "1", "caption": None, "error": FORGED, "made_with": "{}"}
+    _commit(pa.table({name: [text] for name, text in texts.items()}), "caption", table, "image_id")
+    assert [row["reason"] for row in read_errors(table.errors("caption"))] == [ON_ONE_LINE]
+    worker = object.__new__(_Captions)
+    worker.captioner = SimpleNamespace(caption=lambda pictures: [FORGED for _ in pictures])
+    pictures = pa.table({"image_id": ["1"], "image": [encode(Image.new("RGB", (8, 8)))]})
+    assert worker(pictures)["caption"].to_pylist() == [ON_ONE_LINE]
+
+
+def test_an_error_is_one_line_and_a_check_says_one_for_each_sentence(capsys):
+    for error in (StageError(FORGED), ValueError(FORGED)):
+        with pytest.raises(typer.Exit), cli._exit_codes():
+            raise error
+        said = capsys.readouterr().err.splitlines()
+        assert sum(line.startswith("error: ") for line in said) == 1
+    with pytest.raises(ConfigError) as refused:
+        refuse([[FORGED, "run.folder: no"]])
+    assert str(refused.value) == f"{ON_ONE_LINE}\nrun.folder: no"

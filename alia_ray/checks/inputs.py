@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from alia_ray.checks import models, names, paths, servers, splits, texts, training
 from alia_ray.config import Config, ConfigError
+from alia_ray.plain_text import plain_line
 from alia_ray.sources import list_images
 from alia_ray.stages.ingest import unfinished
 from alia_ray.state import State
@@ -94,7 +95,7 @@ def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
 def refuse(checks: Iterable[Iterable[str]]) -> None:
     """Raise one ConfigError that holds the sentences of all checks, a line each; nothing where there is none."""
     if said := _sentences(checks):
-        raise ConfigError("\n".join(said))
+        raise ConfigError("\n".join(map(plain_line, said)))
 
 
 def _sentences(checks: Iterable[Iterable[str]]) -> list[str]:

@@ -12,6 +12,7 @@ from alia_ray.checks.splits import doubtful_things
 from alia_ray.cluster.memory import caption_needs, edit_needs, uncounted
 from alia_ray.cluster.placement import GB, Cluster, Needs, place
 from alia_ray.config import Config, Pool
+from alia_ray.plain_text import plain_line
 from alia_ray.progress import number_of
 from alia_ray.store.tables import SPLITS
 
@@ -65,7 +66,7 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
         *names.describe(settings, listing),
         *texts.doubtful_things(settings, listing),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(plain_line, lines))
 
 
 def _experiment(settings: Config, listing: pa.Table) -> list[str]:

@@ -77,7 +77,9 @@ def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> 
     folder.write_bytes(text.encode(), "experiment.md")
     folder.write_bytes(as_csv(result).encode(), "experiment.csv")
     folder.write_bytes(seeds_as_csv(result).encode(), "experiment_seeds.csv")
-    say(f"\n{text}\nexperiment: {folder.shown('experiment.json')}, .md, .csv and experiment_seeds.csv")
+    for line in ("", *text.splitlines(), ""):
+        say(line)
+    say(f"experiment: {folder.shown('experiment.json')}, .md, .csv and experiment_seeds.csv")
 
 
 def _outcome(state: State, arm: Arm) -> Outcome:

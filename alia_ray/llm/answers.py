@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from alia_ray.plain_text import plain
+from alia_ray.plain_text import plain_line
 
 MOST_CHARACTERS = 100_000  # of an answer that are looked at: its end, where the last word stands
 THOUGHTS_END = re.compile(
@@ -68,7 +68,7 @@ def _strings(value: Any, key: str) -> list[str] | None:
     if any(string is None for string in strings):
         return None
     # A thought may quote the form that was asked for: ["...", "..."].
-    return [plain(string) for string in strings if string and re.search(r"\w", string)] or None
+    return [plain_line(string) for string in strings if string and re.search(r"\w", string)] or None
 
 
 def _string(item: Any, key: str) -> str | None:

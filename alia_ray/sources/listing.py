@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from alia_ray.config import ConfigError
-from alia_ray.plain_text import plain
+from alia_ray.plain_text import plain_line
 from alia_ray.store.tables import content_id
 
 LISTING = pa.schema(
@@ -46,8 +46,8 @@ def make_listing(
 ) -> pa.Table:
     """A listing of columns as they were found; `given` are the splits that the source names. See `assign_splits`.
 
-    Labels and groups lose spaces around them and characters that do harm, and become NFC, the form that most
-    systems write: archives made on a Mac hold "é" as two characters, which would be another class.
+    Labels and groups lose spaces around them, ends of lines and characters that do harm, and become NFC, the form
+    that most systems write: archives made on a Mac hold "é" as two characters, which would be another class.
     """
     labels, groups = [_plain(label) for label in labels], [_plain(group) for group in groups]
     splits = assign_splits(origins, labels, given, val_fraction, test_fraction)
@@ -63,7 +63,7 @@ def notes(listing: pa.Table) -> list[str]:
 def _plain(text: str | None) -> str | None:
     if text is None:
         return None
-    text = plain(text.encode(errors="replace").decode())
+    text = plain_line(text.encode(errors="replace").decode())
     return unicodedata.normalize("NFC", text).strip() or None
 
 

@@ -10,7 +10,7 @@ from alia_ray.cluster.memory import caption_needs
 from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Caption, Config
 from alia_ray.images import decode_rgb
-from alia_ray.plain_text import plain
+from alia_ray.plain_text import plain_line
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
@@ -63,6 +63,6 @@ class _Captions:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         pictures = map(decode_rgb, rows.column("image").to_pylist())
-        captions = [plain(caption) for caption in self.captioner.caption(pictures)]
+        captions = [plain_line(caption) for caption in self.captioner.caption(pictures)]
         errors = [None if caption.strip() else "the captioner said nothing" for caption in captions]
         return pa.table([rows.column("image_id"), captions, errors], schema=_ROW)

@@ -23,7 +23,7 @@ from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run, Section
 from alia_ray.errors import FullDiskError, StageError
 from alia_ray.models.revisions import pinned
-from alia_ray.plain_text import LONGEST_REASON, plain
+from alia_ray.plain_text import LONGEST_REASON, plain_line
 from alia_ray.progress import Progress, number_of, say
 from alia_ray.stages import made_with
 from alia_ray.store import parquet
@@ -256,7 +256,7 @@ def _commit(rows: pa.Table, stage: str, target: Table, key: str) -> pa.Table:
     kinds = failed.column("kind").to_pylist() if "kind" in names else ["model"] * failed.num_rows
     named = zip(failed.column(key).to_pylist(), failed.column("error").to_pylist(), kinds, strict=True)
     reported = [
-        {"stage": stage, "key": each, "reason": plain(reason, LONGEST_REASON), "kind": kind}
+        {"stage": stage, "key": each, "reason": plain_line(reason, LONGEST_REASON), "kind": kind}
         for each, reason, kind in named
     ]
     keeps_errors = "error" in target.schema.names

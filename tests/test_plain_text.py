@@ -109,7 +109,9 @@ def test_a_url_that_an_error_quotes_loses_its_password_and_nothing_else():
     assert plain("for url: https://hunter2@mirror/api") == "for url: https://…@mirror/api"
     signed = "https://cdn/x?Expires=1&Signature=hunter2&X-Amz-Security-Token=hunter2#end"
     assert plain(f"403 for url: {signed}") == f"403 for url: {signed.replace('hunter2', '…')}"
-    for text in ("abfs://container@account.net/a", "http://host:80/a@b", "s3://bucket/a:b@c"):
+    two = "from https://hunter2@a,https://user:hunter2@b to s3://AKIA:hunt/er2@c or https://c?sig=hunter2&b"
+    assert plain(two) == "from https://…@a,https://…@b to s3://…@c or https://c?sig=…&b"
+    for text in ("abfs://container@account.net/a", "http://host:80/a@b", "s3://bucket/a:b@c", "http://h:80 a@b"):
         assert plain(text) == text
 
 

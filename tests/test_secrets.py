@@ -144,6 +144,14 @@ def test_a_store_that_does_not_answer_and_a_stage_that_fails_show_none(place):
         f"caption.model.name=https://user:{CANARY}@host/model",
         f"train.weights=s3://AKIA:{CANARY}@bucket/classifier",
         f"hf_token={CANARY}",
+        f"discover.prompts=['a {{}} as at https://user:{CANARY}@host/x']",
+        f"discover.prompts=['a {{}}', 'a {{}} of https://host/x and of s3://AKIA:{CANARY}@bucket/x']",
+        f"discover.prefix='a {{}} (see https://host/?a=b,https://host/?token={CANARY})'",
+        f"baselines.user_prompts=['https://host:80/{{}} https://{CANARY}@host/x']",
+        f"judge.positives=['s3://bucket s3://AKIA:{CANARY}@bucket']",
+        f"source.class_names={{a: 'b, https://host https://user:{CANARY}@host'}}",
+        f"run.folder=s3://bucket/a,s3://AKIA:{CANARY}@bucket/b",
+        f"caption.prefix='of http://host, http://host/?sig={CANARY} and http://host'",
     ],
 )
 def test_a_secret_in_a_configuration_is_refused_without_being_shown(override):

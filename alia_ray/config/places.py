@@ -6,6 +6,7 @@ written stays beside it, and that is what fingerprints cover and `config.yaml` s
 
 import os
 import re
+from itertools import pairwise
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -113,9 +114,10 @@ def check_no_secrets(uri: str) -> str:
 
 
 def check_all(tree: Any) -> None:
-    """Raises ValueError where a text anywhere in a configuration, or in a part of it, holds such a URI."""
-    if isinstance(tree, str) and "://" in tree:
-        check_no_secrets(tree)
+    """Raises ValueError where a text anywhere in a configuration, or in a part of it, holds one, of several too."""
+    if isinstance(tree, str):
+        for scheme, rest in pairwise(tree.split("://")):
+            check_no_secrets(f"{scheme}://{rest}")
     for part in (*tree, *tree.values()) if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
         check_all(part)
 

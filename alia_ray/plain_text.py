@@ -21,7 +21,9 @@ _HARMFUL = re.compile(
 )
 _UNSEEN = re.compile("\r(?=\n)|[\u00ad\u061c\u180e\u200b\u200e\u200f\u2060-\u2064\ufeff]")
 _LINE_END = re.compile(r"\r?\n\s*")
-_PASSWORD = re.compile(r"(?<=://)[^\s/@:]*:(?!\d*(?:[/\s]|$))[^\s@]{,999}@|(?<=https://)[^\s/@]+@|(?<=http://)[^\s/@]+@")
+_PASSWORD = re.compile(
+    r"(?<=://)[^\s/@:]*:(?!\d*(?:[/\s]|$))[^\s@]{,999}@|(?<=https://)[^\s/@]+@|(?<=http://)[^\s/@]+@"
+)
 _SIGNED = re.compile(
     r"([?&][\w.-]*(?:secret|passw|token|credential|signature|key|sig|sas|pwd)[\w.-]*=)[^\s&#\"'<>]+", re.IGNORECASE
 )

@@ -114,7 +114,7 @@ def check_no_secrets(uri: str) -> str:
 
 
 def check_all(tree: Any) -> None:
-    """Raises ValueError where a text anywhere in a configuration, or in a part of it, holds one, of several too."""
+    """Raises ValueError where a text anywhere in a configuration, or a part of it, holds one, of several too."""
     if isinstance(tree, str):
         for scheme, rest in pairwise(tree.split("://")):
             check_no_secrets(f"{scheme}://{rest}")

@@ -3,6 +3,8 @@
 import copy
 from pathlib import Path
 
+import datasets
+import pyarrow as pa
 import pytest
 from huggingface_hub import HfApi, constants
 
@@ -12,6 +14,7 @@ from alia_ray.models import revisions
 from alia_ray.models.digests import version_of
 from alia_ray.models.methods import edit_parameters
 from alia_ray.models.revisions import pinned
+from alia_ray.sources import list_images, read_images
 from alia_ray.stages import discover, streaming
 
 OLD, NEW = "a" * 40, "b" * 40
@@ -52,6 +55,19 @@ def test_every_worker_loads_the_commit_that_the_driver_found(cache):
     assert pinned(Caption(model=ON_HUB)).model.revision == OLD  # later in the same run
     assert pinned(HuggingFace(kind="huggingface", name="org/name")).revision == OLD
     assert pinned(Caption(model=Model(name="hf-hub:org/name", revision=NEW))).model.revision == NEW
+
+
+def test_a_dataset_is_listed_at_the_commit_that_is_read(cache, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, revision: loaded.append(revision) or 1 / 0)
+    source = HuggingFace(kind="huggingface", name="org/name")
+    rows = pa.table({"origin": ["train#0"]})
+    [settings] = streaming.worker_of(a_pass(source))[2]
+    for look in (lambda: list_images(source), lambda: read_images(settings, rows)):
+        with pytest.raises(ZeroDivisionError):
+            look()
+        move(cache, NEW, "datasets")
+    assert loaded == [OLD, OLD]
 
 
 def a_pass(*args: object) -> streaming.Pass:

@@ -232,11 +232,14 @@ def miniature_check(
 @contextmanager
 def _exit_codes() -> Iterator[None]:
     """Turn every way out but success into one sentence and an exit code."""
+    from alia_ray.store.damage import only_reading
+
     global _is_terminated
     _is_terminated = False
     before = signal.signal(signal.SIGTERM, _stop)
     try:
-        yield
+        with only_reading():  # until the run folder is held
+            yield
     except typer.Exit:
         raise
     except (ConfigError, StageError, OSError) as error:

@@ -20,6 +20,8 @@ from alia_ray.errors import StageError
 from alia_ray.images import encode
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.stages.ingest import images_table
+from alia_ray.store import lease
+from alia_ray.store.damage import LEASE
 from alia_ray.store.tables import IMAGES
 
 runner = CliRunner()
@@ -104,6 +106,21 @@ def test_what_needs_only_the_run_folder_asks_for_neither_source_nor_models(tmp_p
     result = runner.invoke(app, ["report", path])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "run"])
+def test_a_command_that_does_not_have_the_folder_moves_nothing_under_who_has_it(tmp_path, command, monkeypatch):
+    monkeypatch.setattr(lease, "STALE_S", 2)
+    path = write(tmp_path, source={"kind": "imagefolder", "path": str(tmp_path / "moved")})
+    row = {"image_id": "1", "image": encode(Image.new("RGB", (8, 8))), "label": "cat", "split": "train"}
+    table = images_table(load_config(path))
+    [bad, _] = [table.commit(pa.Table.from_pylist([{**row, "image_id": i}], schema=IMAGES)) for i in "12"]
+    Path(bad).write_bytes(b"cut")
+    table.folder.write_json({"id": "theirs", "command": "edit", "host": "node7", "pid": 4242}, LEASE)
+    said = runner.invoke(app, [command, path]).stderr
+    assert f"{bad} is damaged" in said
+    assert "left to the command that works there" in said
+    assert Path(bad).read_bytes() == b"cut"
 
 
 def test_a_report_of_no_run_is_refused_and_leaves_nothing(tmp_path):

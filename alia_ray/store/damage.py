@@ -2,6 +2,12 @@
 
 They are put aside: renamed beside their place, under a name that no reader takes, and told in one line. What they
 held then counts as missing, and whatever made it makes it again.
+
+Who puts them aside is the command that holds the run folder's lease, with its workers. One that only reads there,
+as `plan`, `report` and `export` do, or has not got the lease yet, does so where nobody holds it. Where somebody
+does, it leaves them where they are: the running command may be reading other columns of them, or writing them anew
+at this moment, and what is damaged may be the reader's own view of the storage. To it they count as missing all the
+same.
 """
 
 import json
@@ -16,16 +22,51 @@ from alia_ray.errors import StageError, first_line, shortened
 from alia_ray.progress import say
 from alia_ray.store import parquet
 
+LEASE = "lease.json"  # in the run folder, while a command works there
 _ASIDE = "_damaged-"  # pyarrow and Ray Data skip such names in a folder of Parquet files
 _LENGTH_BYTES = 8  # at the beginning of a safetensors file, the length of its header
 
 
-def put_aside(fs: pafs.FileSystem, path: str, why: str) -> None:
-    """Rename a damaged file and say so."""
+_left: set[str] | None = None  # the damaged files that this process leaves to others; None: it leaves none
+
+
+@contextmanager
+def only_reading(is_so: bool = True) -> Iterator[None]:
+    """For who does not hold the lease of the run folder: damaged files are left to who does, if anybody."""
+    global _left
+    before, _left = _left, set() if is_so else None
+    try:
+        yield
+    finally:
+        _left = before
+
+
+def is_left(path: str) -> bool:
+    """Whether a file is known to be damaged and is still there."""
+    return _left is not None and path in _left
+
+
+def put_aside(fs: pafs.FileSystem, path: str, why: str) -> bool:
+    """Rename a damaged file, or leave it to who has the run folder, and say so. Returns whether it was renamed."""
+    if is_left(path):
+        return False
+    if _left is not None and _is_held(fs, path):
+        _left.add(path)
+        say(f"{path} is damaged ({why}), and counts as missing; it is left to the command that works there")
+        return False
     head, tail = posixpath.split(path)
     with suppress(FileNotFoundError):  # another process has done so at this moment
         fs.move(path, posixpath.join(head, _ASIDE + tail))
     say(f"{path} is damaged ({why}); it lies beside as {_ASIDE}{tail} now, and what it held is made again")
+    return True
+
+
+def _is_held(fs: pafs.FileSystem, path: str) -> bool:
+    """Whether a command works in the run folder that a file lies in."""
+    folders = [path]
+    while (above := posixpath.dirname(folders[-1])) not in ("", folders[-1]):
+        folders.append(above)
+    return any(info.is_file for info in fs.get_file_info([posixpath.join(each, LEASE) for each in folders[1:]]))
 
 
 def damage_of_parquet(fs: pafs.FileSystem, path: str, columns: Sequence[str] | None = None) -> str | None:
@@ -72,7 +113,9 @@ def reading(fs: pafs.FileSystem, paths: Sequence[str], columns: Sequence[str] | 
         yield
     except (pa.ArrowInvalid, OSError) as error:
         if damaged := put_damaged_aside(fs, paths, columns):
-            raise StageError(f"{shortened(damaged)} was damaged, and is put aside; run it again") from error
+            told = "is damaged, and left to the command that works there; run it again after that"
+            told = told if is_left(damaged[0]) else "was damaged, and is put aside; run it again"
+            raise StageError(f"{shortened(damaged)} {told}") from error
         raise
 
 

@@ -19,10 +19,10 @@ from typing import Any
 from alia_ray.config import ConfigError
 from alia_ray.errors import StageError
 from alia_ray.progress import say
+from alia_ray.store.damage import LEASE, only_reading
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.store.writing import delete
 
-LEASE = "lease.json"
 RENEW_S, STALE_S = 10.0, 60.0
 LOOK_EVERY_S = 1.0
 SETTLE_S = 0.5  # after which one who wrote at the same moment can be seen
@@ -47,7 +47,8 @@ def held(folder: RunFolder, command: str) -> Iterator[None]:
     keeper = threading.Thread(target=_renew, args=(folder, lease, ended, lost), name="lease", daemon=True)
     keeper.start()
     try:
-        yield
+        with only_reading(False):
+            yield
     except KeyboardInterrupt:
         if lost.is_set():
             raise StageError(

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from alia_ray.store import parquet
 from alia_ray.store.damage import reading
-from alia_ray.store.run_folder import FILE, filesystem, first_of_each
+from alia_ray.store.run_folder import FILE, filesystem, first_of_each, parts_in
 
 ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
 
@@ -22,7 +22,7 @@ def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
     table: the path or URI of a folder of Parquet files, or of one of them.
     """
     fs, path = filesystem(table)
-    stored = parquet.dataset(path, fs)
+    stored = parquet.dataset(path if fs.get_file_info(path).is_file else parts_in(fs, path) or path, fs)
     is_made = pc.field("error").is_null() if "error" in stored.schema.names else None
     rows = stored.to_table(columns=[key, FILE], filter=is_made)
     rows = rows.filter(pc.is_in(rows.column(key), value_set=pa.array(ids, pa.string())))

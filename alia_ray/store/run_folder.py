@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from alia_ray.store import parquet, tables
-from alia_ray.store.damage import damage_of_parquet, put_aside, put_damaged_aside
+from alia_ray.store.damage import damage_of_parquet, is_left, put_aside, put_damaged_aside
 from alia_ray.store.patience import patiently
 from alia_ray.store.writing import appearing, delete, sweep
 
@@ -109,8 +109,8 @@ class RunFolder:
     def read_json(self, *parts: str, keys: Collection[str] = (), if_damaged: Any = None) -> Any:
         """The value of a JSON file, or None where there is none.
 
-        A damaged one is put aside, as is one without some of `keys`; `if_damaged` is then written in its place, if
-        that is not None.
+        A damaged one is put aside, as is one without some of `keys`. `if_damaged` is then given and, if it is not
+        None, written in its place.
         """
         try:
             value = self.read_foreign_json(*parts)
@@ -119,8 +119,7 @@ class RunFolder:
             why = "it does not say all that was written"
         except ValueError as error:
             why = str(error)
-        put_aside(self.fs, self.file(*parts), why)
-        if if_damaged is not None:
+        if put_aside(self.fs, self.file(*parts), why) and if_damaged is not None:
             self.write_json(if_damaged, *parts)
         return if_damaged
 
@@ -333,10 +332,16 @@ class Table:
         return bool(self.files())
 
     def files(self) -> list[str]:
-        """The committed files, in the order of their names."""
-        selector = pafs.FileSelector(self.path, allow_not_found=True)
-        names = [info.path for info in self.folder.fs.get_file_info(selector)]
-        return sorted(name for name in names if posixpath.basename(name).startswith("part-"))
+        """The committed files, in the order of their names, without those that are known to be damaged."""
+        return parts_in(self.folder.fs, self.path)
+
+
+def parts_in(fs: pafs.FileSystem, folder: str) -> list[str]:
+    """The files of a table, as `Table.files`."""
+    found = fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    return sorted(
+        each.path for each in found if posixpath.basename(each.path).startswith("part-") and not is_left(each.path)
+    )
 
 
 def first_of_each(rows: pa.Table, key: str) -> pa.Table:

@@ -12,9 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
-from alia_ray.store import parquet
-from alia_ray.store.damage import damage_of_tensors
+from alia_ray.errors import StageError
+from alia_ray.store import lease, parquet
+from alia_ray.store.damage import LEASE, damage_of_tensors, only_reading, reading
 from alia_ray.store.errors import read_errors, settle
+from alia_ray.store.lease import held
+from alia_ray.store.rows import homes
 from alia_ray.store.run_folder import RunFolder, Table, filesystem
 from alia_ray.store.tables import CAPTIONS, ERRORS
 
@@ -156,3 +159,49 @@ def test_tensors_are_whole_when_all_their_bytes_are_there(tmp_path):
     for damaged in (b"", content[:5], content[:40], content[:-1], content + b"\0", no_header):
         path.write_bytes(damaged)
         assert damage_of_tensors(fs, place) is not None
+
+
+ANOTHERS = {"id": "theirs", "command": "edit", "host": "node7", "pid": 4242}
+
+
+def test_while_another_command_has_the_folder_a_reader_leaves_what_is_damaged_and_reads_the_rest(captions, capsys):
+    folder = captions.folder
+    folder.write_json(ANOTHERS, LEASE)
+    folder.write_json({"whole": True}, "listing", "mark.json")
+    bad, good = captions.files()
+    mark = Path(folder.file("listing", "mark.json"))
+    damage(bad, "cut")
+    mark.write_bytes(b"{")
+    with only_reading():
+        for _ in range(2):
+            assert captions.ids() == set(pq.read_table(good).column("image_id").to_pylist())
+            assert homes(captions.uri, "image_id", list("abcd")).num_rows == 2
+            assert folder.read_json("listing", "mark.json", if_damaged={"whole": False}) == {"whole": False}
+        assert captions.files() == [good]
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert (Path(bad).exists(), mark.read_bytes()) == (True, b"{")
+    assert captions.ids() == set(pq.read_table(good).column("image_id").to_pylist())  # the command itself reads
+    assert not Path(bad).exists()
+
+
+def test_where_nobody_has_the_folder_a_reader_puts_aside_as_who_will_have_it(captions):
+    bad, _ = captions.files()
+    damage(bad, "cut")
+    with only_reading():
+        assert len(captions.ids()) == 2
+    assert not Path(bad).exists()
+
+
+def test_who_holds_the_lease_puts_aside_and_a_reader_of_its_files_is_told_to_wait(captions, monkeypatch):
+    monkeypatch.setattr(lease, "SETTLE_S", 0.01)
+    files = captions.files()
+    damage(files[0], "changed")
+    fs, _ = filesystem(captions.path)
+    with only_reading():
+        with held(captions.folder, "caption"):
+            with only_reading(), pytest.raises(StageError, match="left to the command"), reading(fs, files):
+                pq.read_table(files[0], page_checksum_verification=True)
+            assert Path(files[0]).exists()
+            with pytest.raises(StageError, match="put aside"), reading(fs, files):
+                pq.read_table(files[0], page_checksum_verification=True)
+        assert not Path(files[0]).exists()

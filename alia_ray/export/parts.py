@@ -23,6 +23,7 @@ from alia_ray.export.formats.samples import SAMPLES
 from alia_ray.progress import Progress
 from alia_ray.store import parquet
 from alia_ray.store.damage import only_reading, reading
+from alia_ray.store.patience import patiently
 from alia_ray.store.rows import ROWS_AT_ONCE, homes
 from alia_ray.store.run_folder import FILE, RunFolder, below, filesystem
 from alia_ray.training.examples import Examples, count
@@ -117,9 +118,9 @@ def _missing(export: Export) -> list[Part]:
 def _write_part(export: Export) -> int:
     """Write the one part of an export; how many samples it has."""
     [part] = export.parts
-    samples = _samples(part, pa.array(export.about["classes"], pa.string()))
+    classes, write_part = pa.array(export.about["classes"], pa.string()), FORMATS[export.format].write_part
     with only_reading():
-        FORMATS[export.format].write_part(samples, export.out, export.mark(part))
+        patiently(lambda: write_part(_samples(part, classes), export.out, export.mark(part)))
     return count(part.pieces)
 
 

@@ -6,8 +6,7 @@ held then counts as missing, and whatever made it makes it again.
 Who puts them aside is the command that holds the run folder's lease, with its workers. One that only reads there,
 as `plan`, `report` and `export` do, or has not got the lease yet, does so where nobody holds it. Where somebody
 does, it leaves them where they are: the running command may be reading other columns of them, or writing them anew
-at this moment, and what is damaged may be the reader's own view of the storage. To it they count as missing all the
-same.
+at this moment, and what is damaged may be the reader's own view of the storage. To it they count as missing too.
 """
 
 import json

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs as pafs
 
 from alia_ray.store import parquet
 from alia_ray.store.damage import reading
+from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import FILE, filesystem, first_of_each, parts_in
 
 ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
@@ -21,7 +23,10 @@ def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
 
     table: the path or URI of a folder of Parquet files, or of one of them.
     """
-    fs, path = filesystem(table)
+    return patiently(lambda: _homes(*filesystem(table), key, ids))
+
+
+def _homes(fs: pafs.FileSystem, path: str, key: str, ids: Sequence[str]) -> pa.Table:
     stored = parquet.dataset(path if fs.get_file_info(path).is_file else parts_in(fs, path) or path, fs)
     is_made = pc.field("error").is_null() if "error" in stored.schema.names else None
     rows = stored.to_table(columns=[key, FILE], filter=is_made)
@@ -32,22 +37,34 @@ def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
 def stream(table: str, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Table]:
     """The rows of which `of_rows` are the homes: their key and `columns`, a few at a time, file after file.
 
-    Raises StageError where one of the files was damaged, which is put aside.
+    Reading that fails for a moment goes on with the rows that are left. Raises StageError where one of the files
+    was damaged, which is put aside.
     """
     if not of_rows.num_rows:
         return
     key = of_rows.column_names[0]
     keys, homes_of_keys = (of_rows.column(name).combine_chunks() for name in (key, FILE))
     files = sorted(homes_of_keys.unique().to_pylist())
-    fs, wanted = filesystem(table)[0], pc.field(key).isin(keys)
-    found = parquet.dataset(files, fs).to_batches([key, *columns, FILE], filter=wanted, batch_size=ROWS_AT_ONCE)
-    while True:
-        with reading(fs, files, [key, *columns]):
-            batch = next(found, None)
-        if batch is None:
-            return
+    fs, given = filesystem(table)[0], []
+    found: Iterator[pa.RecordBatch] | None = None
+
+    def following() -> pa.RecordBatch | None:
+        nonlocal found
+        try:
+            with reading(fs, files, [key, *columns]):
+                if found is None:
+                    left = keys.filter(pc.invert(pc.is_in(keys, value_set=pa.array(given, keys.type))))
+                    wanted = {"filter": pc.field(key).isin(left), "batch_size": ROWS_AT_ONCE}
+                    found = parquet.dataset(files, fs).to_batches([key, *columns, FILE], **wanted)
+                return next(found, None)
+        except OSError:
+            found = None
+            raise
+
+    while (batch := patiently(following)) is not None:
         rows = pa.Table.from_batches([batch])
         home = homes_of_keys.take(pc.index_in(rows.column(key), value_set=keys))
         rows = rows.filter(pc.equal(rows.column(FILE), home)).drop_columns(FILE)
+        given += rows.column(key).to_pylist()
         if rows.num_rows:
             yield rows

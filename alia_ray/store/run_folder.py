@@ -144,7 +144,9 @@ class RunFolder:
 
     def read_parquet(self, *parts: str, columns: list[str] | None = None) -> pa.Table | None:
         """The rows of a file, or None where there is none. A damaged one is put aside."""
-        path = self.file(*parts)
+        return patiently(lambda: self._rows(self.file(*parts), columns))
+
+    def _rows(self, path: str, columns: list[str] | None) -> pa.Table | None:
         try:
             return parquet.read(path, self.fs, columns)
         except FileNotFoundError:
@@ -252,7 +254,10 @@ class Table:
             self._rewrite(path, lambda rows, repeated=repeated: self._without(rows, repeated))
 
     def parts(self) -> list[str]:
-        """Its files for one who reads them as they are: none is damaged, and none repeats a row of another."""
+        """Its files for one who reads them as they are: none repeats a row of another, and all have their keys.
+
+        Other columns may still be damaged, of which nothing was read here: see `damage.reading`.
+        """
         self.drop_repeated()
         return self.files()
 
@@ -277,8 +282,8 @@ class Table:
 
     def _rewrite(self, path: str, change: Callable[[pa.Table], pa.Table]) -> None:
         """Put what `change` makes of a file's rows in its place; a file of an older release may lack a column."""
-        file = parquet.dataset(path, self.folder.fs, self.schema)
-        if self.commit(change(file.to_table())) != path:
+        rows = patiently(lambda: parquet.dataset(path, self.folder.fs, self.schema).to_table())
+        if self.commit(change(rows)) != path:
             delete(self.folder.fs, path)
 
     def _write(self, rows: pa.Table, name: str) -> str:
@@ -307,6 +312,9 @@ class Table:
 
     def stored(self, columns: list[str] | None = None) -> pa.Table:
         """Every row that is committed, in no order; an id may be there twice. Damaged files are put aside."""
+        return patiently(lambda: self._stored(columns))
+
+    def _stored(self, columns: list[str] | None) -> pa.Table:
         for _ in range(_READS):
             try:
                 return self._scan(columns or self.schema.names)

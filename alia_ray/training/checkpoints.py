@@ -27,14 +27,17 @@ def best_epoch(history: list[dict[str, Any]], score: str) -> int:
 
 
 def save_checkpoint(folder: RunFolder, tensors: Tensors, state: dict[str, Any], score: str) -> None:
-    """Keep the tensors after the last and the best epoch of `state["history"]`, and drop the others."""
+    """Keep the tensors after the last and the best epoch of `state["history"]`, and drop the others.
+
+    What was put aside stays until the training ends, as the person was told.
+    """
     history = state["history"]
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     folder.write_bytes(safetensors.torch.save(on_cpu), CHECKPOINTS, _tensors_of(len(history)))
     folder.write_json(state, CHECKPOINTS, _STATE)
     needed = {_tensors_of(len(history)), _tensors_of(best_epoch(history, score)), _STATE}
     for info in folder.fs.get_file_info(pafs.FileSelector(folder.file(CHECKPOINTS))):
-        if posixpath.basename(info.path) not in needed:
+        if info.base_name not in needed and not info.base_name.startswith("_"):
             folder.fs.delete_file(info.path)
 
 

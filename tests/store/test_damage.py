@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 from alia_ray.errors import StageError
-from alia_ray.store import lease, parquet
+from alia_ray.store import lease, parquet, patience
 from alia_ray.store.damage import LEASE, damage_of_tensors, only_reading, reading
 from alia_ray.store.errors import read_errors, settle
 from alia_ray.store.lease import held
@@ -103,6 +103,7 @@ def test_what_the_storage_does_not_give_is_not_taken_for_damaged(captions, monke
 
     files = captions.files()
     with monkeypatch.context() as patched:
+        patched.setattr(patience.time, "sleep", lambda seconds: None)
         patched.setattr(parquet.ds, "dataset", away)
         with pytest.raises(OSError, match="Input/output"):
             captions.read()

@@ -1,9 +1,15 @@
 import errno
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 
-from alia_ray.store import patience
+from alia_ray.store import parquet, patience
 from alia_ray.store.patience import TRIES, patiently
+from alia_ray.store.rows import homes, stream
+from alia_ray.store.run_folder import RunFolder, Table
+from alia_ray.store.tables import IMAGES
 
 
 @pytest.fixture
@@ -59,3 +65,64 @@ def test_what_will_not_pass_is_not_waited_for(pauses, error):
         patiently(act)
     assert act.calls == 1
     assert not pauses
+
+
+class Hiccup:
+    """A function that fails so many times after so many calls."""
+
+    def __init__(self, act: Callable[..., object], failures: int, after: int = 0) -> None:
+        self.act, self.failures, self.after, self.calls = act, failures, after, 0
+
+    def __call__(self, *args: object, **options: object) -> object:
+        self.calls += 1
+        if self.after < self.calls <= self.after + self.failures:
+            raise OSError(errno.EIO, "Input/output error")
+        return self.act(*args, **options)
+
+
+READS: dict[str, Callable[[Table], object]] = {
+    "a table": lambda table: table.read().num_rows,
+    "its parts": lambda table: len(table.parts()),
+    "a file beside tables": lambda table: table.folder.read_parquet("beside.parquet").num_rows,
+    "where rows lie": lambda table: homes(table.uri, "image_id", ["a", "b"]).num_rows,
+    "rows taken out": lambda table: table.discard({"a"}),
+}
+
+
+@pytest.mark.parametrize("reads", READS)
+def test_tables_are_read_in_spite_of_hiccups_like_any_file(pauses, tmp_path, monkeypatch, reads):
+    table = RunFolder(str(tmp_path)).table("captions", "f")
+    rows = pa.table({"image_id": ["a", "b"], "caption": ["a cat", "a dog"]})
+    for ids in (rows.slice(0, 1), rows.slice(1)):
+        table.commit(ids)
+    table.folder.write_parquet(rows, "beside.parquet")
+    expected = READS[reads](table)
+    for name in ("dataset", "read"):
+        monkeypatch.setattr(parquet, name, Hiccup(getattr(parquet, name), TRIES - 1))
+    assert READS[reads](table) == (None if reads == "rows taken out" else expected)
+    assert len(pauses) == TRIES - 1
+
+
+def test_rows_that_are_streamed_go_on_where_the_storage_failed_and_none_comes_twice(pauses, tmp_path, monkeypatch):
+    table, ids = RunFolder(str(tmp_path)).table("images", "f"), [f"{number:03}" for number in range(300)]
+    for some in (ids[:200], ids[200:]):
+        table.commit(pa.Table.from_pylist([{"image_id": i, "image": i.encode()} for i in some], schema=IMAGES))
+    whole = parquet.dataset
+
+    def dataset(*args: object) -> SimpleNamespace:
+        batches = whole(*args).to_batches
+
+        def failing(*columns: object, **options: object) -> Iterator[pa.RecordBatch]:
+            for number, batch in enumerate(batches(*columns, **options)):
+                if number == 2 and len(pauses) < 3:
+                    raise OSError(errno.EIO, "Input/output error")
+                yield batch
+
+        return SimpleNamespace(to_batches=failing)
+
+    lie = homes(table.uri, "image_id", ids)
+    monkeypatch.setattr(parquet, "dataset", dataset)
+    found = [row for rows in stream(table.uri, lie, ["image"]) for row in rows.to_pylist()]
+    assert sorted(row["image_id"] for row in found) == ids
+    assert all(row["image"] == row["image_id"].encode() for row in found)
+    assert len(pauses) == 3

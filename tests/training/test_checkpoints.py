@@ -20,3 +20,11 @@ def test_a_training_whose_last_or_best_tensors_are_damaged_begins_anew(tmp_path,
     assert str(path) in capsys.readouterr().err
     assert resumable_state(folder) is None
     assert capsys.readouterr().err == ""
+    aside = {each.name for each in (tmp_path / CHECKPOINTS).iterdir() if each.name.startswith("_damaged-")}
+    assert aside == {f"_damaged-{path.name}", "_damaged-state.json"}
+    save_checkpoint(folder, {"model.a": torch.ones(3)}, {"history": history[:1]}, "score")
+    assert {each.name for each in (tmp_path / CHECKPOINTS).iterdir()} == {
+        *aside,
+        "000001.safetensors",
+        "state.json",
+    }

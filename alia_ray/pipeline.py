@@ -32,11 +32,11 @@ from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
 from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge, left_to_judge
-from alia_ray.state import State
+from alia_ray.state import State, so_far
 from alia_ray.store.patience import still_unseen
 from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
 from alia_ray.training.evaluation import THRESHOLDS, evaluate_classifier, score_training_set
-from alia_ray.training.lanes import Training, train_classifiers
+from alia_ray.training.lanes import Training, is_begun, train_classifiers
 from alia_ray.training.results import read_thresholds
 
 
@@ -211,10 +211,8 @@ def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     """Train what is not trained yet, side by side where the cluster has room."""
     trainings = [_training(state, arm) for state, arm in _different(arms, State.history)]
     for training in trainings:
-        place = RunFolder(training.out)
         record = made_with.record_of_training(training.settings.weights, on_gpu=bool(cluster.gpus))
-        made_with.tell_of_training(training.name, record, made_with.records(place))
-        made_with.keep(place, record)
+        made_with.keep_of_training(training.name, RunFolder(training.out), record, goes_on=is_begun(training.out))
     train_classifiers(trainings, cluster)
     outs = [each.out for each in trainings]
     if unseen := still_unseen(lambda: [out for out in outs if not RunFolder(out).has_file(HISTORY)]):
@@ -318,7 +316,7 @@ def about_edits(state: State) -> dict[str, Any] | None:
     {"attempts", "kept", "seconds", "per_attempt", "per_kept", "prompts": {PROMPT: {"attempts", "kept", "share"}}};
     seconds are those of workers, for editing and judging.
     """
-    edits = _so_far(lambda: state.wanted_edits("edit_seconds", "judge_seconds"))
+    edits = so_far(lambda: state.wanted_edits("edit_seconds", "judge_seconds"))
     if edits is None or not edits.num_rows:
         return None
     prompts = {row["domain_id"]: row["prompt"] for row in state.domains().to_pylist()}
@@ -333,35 +331,27 @@ def about_edits(state: State) -> dict[str, Any] | None:
 
 def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
     """What `read` gives of every arm that has it."""
-    found = {arm.name: _so_far(lambda arm=arm: read(arm)) for arm in state.arms}
+    found = {arm.name: so_far(lambda arm=arm: read(arm)) for arm in state.arms}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _so_far(read: Callable[[], T]) -> T | None:
-    """What `read` gives, or None where its stage has not run: a report may be asked for at any time."""
-    try:
-        return read()
-    except StageError:
-        return None
 
 
 def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]) -> ReportInputs:
     settings = state.settings
-    edits = _so_far(state.wanted_edits)
+    edits = so_far(state.wanted_edits)
     histories = _of_arms(state, state.history)
     history = {arm: record["epochs"] for arm, record in histories.items()}
     return ReportInputs(
         images=state.images,
         judge=settings.judge,
         captions=captions_table(settings),
-        domains=_so_far(state.domains_table),
-        edits=_so_far(lambda: state.edits),
+        domains=so_far(state.domains_table),
+        edits=so_far(lambda: state.edits),
         wanted=None if edits is None else edits.column("edit_id").to_pylist(),
-        selected=_so_far(state.selected) or [],
+        selected=so_far(state.selected) or [],
         experiment=_experiment(settings),
         metrics=metrics,
-        thresholds=_so_far(state.thresholds) or {},
-        transcript=_so_far(state.transcript),
+        thresholds=so_far(state.thresholds) or {},
+        transcript=so_far(state.transcript),
         errors=state.errors(),
         history=history,
         prefix=settings.discover.prefix,
@@ -388,6 +378,6 @@ def _made_with(state: State) -> dict[str, list[str]]:
         state.domains_table,
         lambda: state.edits,
     )
-    found = {table.name: made_with.lines([table]) for table in filter(None, map(_so_far, tables))}
+    found = {table.name: made_with.lines([table]) for table in filter(None, map(so_far, tables))}
     found["classifiers"] = made_with.lines(_of_arms(state, state.arm_folder).values())
     return {name: lines for name, lines in found.items() if lines}

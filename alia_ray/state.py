@@ -6,10 +6,10 @@ command that makes it.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,6 +39,17 @@ _SCORES = (
 
 _HOW = frozenset({"arms", "equal_steps", "seed", "workers", "cpus_per_worker", "max_failures", "trackers"})
 """Of `train`: what is trained and how fast, and what counts by itself; in no classifier's name."""
+
+
+T = TypeVar("T")
+
+
+def so_far(read: Callable[[], T]) -> T | None:
+    """What `read` gives, or None where its stage has not run: a report may be asked for at any time."""
+    try:
+        return read()
+    except StageError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -112,13 +123,18 @@ class State:
         table, wanted = captions_table(self.settings), self.ids_of("train")
         rows, training = table.read(), pa.array(wanted, pa.string())
         captions = rows.filter(pc.is_in(rows.column("image_id"), value_set=training)).column("caption").to_pylist()
-        if not captions:
-            raise StageError("there are no captions yet; run `alia-ray caption` first")
         if left := left_to_do(wanted, table, "caption", "image_id", retry_errors=False):
+            if left == wanted:
+                raise StageError("there are no captions yet; run `alia-ray caption` first")
             raise StageError(
                 f"caption: {len(left)} of {len(wanted)} training images are missing; run `alia-ray caption` first"
             )
         self._check_failed("caption", table, "image_id", wanted)
+        if not captions:
+            raise StageError(
+                f"caption: all {len(wanted)} training images failed; run it again with run.retry_errors=true, or "
+                "set discover.prompts"
+            )
         return captions
 
     def _check_failed(self, stage: str, table: Table, key: str, wanted: Sequence[str]) -> None:
@@ -148,10 +164,8 @@ class State:
 
     def has_domains(self) -> bool:
         """Whether the domains were discovered, so that no language model is needed any more."""
-        try:
-            return bool(self.domains_table().ids())
-        except StageError:  # not even captions are there
-            return False
+        table = so_far(self.domains_table)  # none where not even captions are there
+        return table is not None and bool(table.ids())
 
     def domains(self) -> pa.Table:
         """The domains. Raises StageError before `discover`."""
@@ -165,8 +179,11 @@ class State:
         return self.folder.read_json("domains", self.domains_table().fingerprint, "_transcript.json")
 
     def errors(self) -> pa.Table:
-        """Every row that failed in any stage."""
-        found = (table.read() for table in self.folder.tables("errors"))
+        """Every row that failed in any stage under this configuration, and not what failed under another one."""
+        stages = {"ingest": self.images, "caption": captions_table(self.settings)}
+        edits = so_far(lambda: self.edits)
+        stages |= {"edit": edits, "judge": edits} if edits else {}
+        found = (table.errors(stage).read() for stage, table in stages.items())
         return pa.concat_tables([tables.ERRORS.empty_table(), *found])
 
     # ---------------------------------------------------------------- edits

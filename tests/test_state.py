@@ -1,18 +1,21 @@
 """What a run folder holds under a configuration, on tables made by hand."""
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pytest
 
 from alia_ray.config import parse_config
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.edits.attempts import TRIES
+from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import wanted_requests
 from alia_ray.state import State
-from alia_ray.store.tables import EDITS, IMAGES
+from alia_ray.store.tables import EDITS, ERRORS, IMAGES
 
 PROMPTS = ["a photo of a {} by the sea", "a photo of a {} in a wood"]
 
@@ -107,3 +110,43 @@ def test_a_classifier_is_another_one_once_a_label_was_corrected_and_the_same_as_
         found.folder.write_json({"whole": True, "corrected": True}, *mark)
         seen.add(state(tmp_path).arm_fingerprint(BASE))
     assert len(seen) == 3
+
+
+def with_captions(folder: Path, failed: int, **run: object) -> State:
+    """Four training images without prompts, of which some were captioned and the last `failed` could not be."""
+    found = State(
+        parse_config({"run": {"folder": str(folder), **run}, "source": {"kind": "imagefolder", "path": "photos"}})
+    )
+    rows = [{"image_id": f"{n}", "split": "train" if n < 4 else "val", "label": "cat"} for n in range(5)]
+    found.images.commit(pa.Table.from_pylist(rows, schema=IMAGES))
+    captions, ids = captions_table(found.settings), found.ids_of("train")
+    made = [{"image_id": each, "caption": "a cat"} for each in ids[: 4 - failed]]
+    captions.commit(pa.Table.from_pylist(made, schema=captions.schema))
+    errors = [
+        {"stage": "caption", "key": each, "reason": "out of paint", "kind": "model"} for each in ids[4 - failed :]
+    ]
+    captions.errors("caption").commit(pa.Table.from_pylist(errors, schema=ERRORS))
+    return found
+
+
+def test_captions_that_all_failed_are_not_said_to_be_still_to_make(tmp_path):
+    with pytest.raises(StageError, match=r"caption: 4 of 4 rows failed, .*out of paint"):
+        with_captions(tmp_path / "a", failed=4).captions()
+    with pytest.raises(StageError, match=r"caption: all 4 training images failed; .*retry_errors"):
+        with_captions(tmp_path / "b", failed=4, max_error_rate=1).captions()
+    assert with_captions(tmp_path / "c", failed=1, max_error_rate=0.5).captions() == ["a cat"] * 3
+    nothing = with_captions(tmp_path / "d", failed=0)
+    captions_table(nothing.settings).discard(set(nothing.ids_of("train")))
+    with pytest.raises(StageError, match="there are no captions yet"):
+        nothing.captions()
+
+
+def test_what_failed_under_other_settings_is_no_error_of_today(tmp_path):
+    found = with_captions(tmp_path, failed=2)
+    for stage, table in (("ingest", found.images), ("edit", found.edits), ("judge", found.edits)):
+        row = {"stage": stage, "key": f"of {stage}", "reason": "no", "kind": "model"}
+        table.errors(stage).commit(pa.Table.from_pylist([row], schema=ERRORS))
+    assert Counter(found.errors()["stage"].to_pylist()) == {"ingest": 1, "caption": 2, "edit": 1, "judge": 1}
+    caption = found.settings.caption.model_copy(update={"prefix": "a photo of"})
+    now = State(found.settings.model_copy(update={"caption": caption}))
+    assert Counter(now.errors()["stage"].to_pylist()) == {"ingest": 1, "edit": 1, "judge": 1}

@@ -5,13 +5,12 @@ precision that it has, and the files that a model's name led to. A record is wri
 were made so, under a name from its content: whoever makes such rows may write it again, and it never changes.
 """
 
-import posixpath
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
 
-from alia_ray.cluster.devices import worker_device
+from alia_ray.cluster.devices import logical_gpus, worker_device
 from alia_ray.cluster.visits import installed
 from alia_ray.config import Edit, Model, Section
 from alia_ray.config.places import as_given
@@ -21,6 +20,7 @@ from alia_ray.models.naming import place_of
 from alia_ray.progress import say
 from alia_ray.store.run_folder import CLASSIFIER, TENSORS, RunFolder, Table
 from alia_ray.store.tables import content_id
+from alia_ray.store.writing import delete
 
 if TYPE_CHECKING:
     import torch
@@ -64,8 +64,8 @@ def record_of_discovery(llm: Model | None) -> Record:
 
 
 def record_of_training(weights: str, on_gpu: bool) -> Record:
-    """What a classifier is trained with, from `train.weights`."""
-    found = _software("train") | {"device": "GPUs" if on_gpu else "CPUs"}
+    """What a classifier is trained with, from `train.weights`. on_gpu: whether each worker has one, if logical."""
+    found = _software("train") | {"device": "GPUs" if on_gpu and not logical_gpus() else "CPUs"}
     if weights not in ("imagenet", "none"):
         files = digest(place_of(weights), (CLASSIFIER, TENSORS))
         found["weights"] = f"{as_given(weights)} (files {files})"
@@ -102,10 +102,15 @@ def keep(place: Table | RunFolder, made_with: Record) -> None:
 def records(place: Table | RunFolder) -> list[Record]:
     """The records that are kept there, in the order of their names; none of what older releases made."""
     folder = _folder(place)
-    found = folder.fs.get_file_info(pafs.FileSelector(folder.file(), allow_not_found=True))
-    names = sorted(posixpath.basename(info.path) for info in found)
-    kept = (folder.read_json(name) for name in names if name.startswith(_PREFIX) and name.endswith(".json"))
+    kept = (folder.read_json(name) for name in _files(folder))
     return [record for record in kept if record is not None]
+
+
+def _files(folder: RunFolder) -> list[str]:
+    """The names of the records in a folder."""
+    found = folder.fs.get_file_info(pafs.FileSelector(folder.file(), allow_not_found=True))
+    names = sorted(info.base_name for info in found)
+    return [name for name in names if name.startswith(_PREFIX) and name.endswith(".json")]
 
 
 def lines(places: Iterable[Table | RunFolder]) -> list[str]:
@@ -153,10 +158,17 @@ def tell(table: Table, now: Sequence[Record], earlier: Sequence[Record], there: 
         say(f"{ours['stage']}: its workers differ: some have {theirs}, others {mine}")
 
 
-def tell_of_training(name: str, now: Record, earlier: Sequence[Record]) -> None:
-    """Say where a training goes on with something else than what it was begun with."""
-    if said := difference(now, earlier):
+def keep_of_training(name: str, place: RunFolder, now: Record, goes_on: bool) -> None:
+    """Keep the record of a training, and say where it goes on with something else than what it was begun with.
+
+    Of one that begins anew nothing is left that an earlier record would be of, so those go.
+    """
+    if not goes_on:
+        for file in _files(place):
+            delete(place.fs, place.file(file))
+    elif said := difference(now, records(place)):
         say(f"train: {name}: begun with {said[0]}, goes on with {said[1]}")
+    keep(place, now)
 
 
 def difference(mine: Record, others: Iterable[Record]) -> tuple[str, str] | None:

@@ -102,6 +102,13 @@ def _is_finished(out: str) -> bool:
     return RunFolder(out).has_file(HISTORY)
 
 
+def is_begun(out: str) -> bool:
+    """Whether the training into a folder goes on with something that it left when it was interrupted."""
+    from alia_ray.training.checkpoints import resumable_state  # not above: torch takes seconds to import
+
+    return resumable_state(RunFolder(out)) is not None
+
+
 def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]]]) -> None:
     """Say how the trainings come on, by what they leave in the run folder, until the lanes have ended.
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from alia_ray import pipeline
+from alia_ray.cluster.devices import LOGICAL_GPUS
 from alia_ray.cluster.placement import Cluster, Placement
 from alia_ray.config import Caption, Config, Edit, Model, Run, parse_config
 from alia_ray.config.arms import BASE
@@ -15,6 +17,7 @@ from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.state import State
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import CAPTIONS, IMAGES
+from alia_ray.training.checkpoints import save_checkpoint
 
 IDS = [f"id{n}" for n in range(10)]
 
@@ -180,6 +183,7 @@ def test_a_training_that_goes_on_with_other_libraries_or_weights_is_told(tmp_pat
     run = state(tmp_path / "run", weights=str(weights))
     cluster = Cluster(cpus=1, gpus=0)
     pipeline.train_arms([(run, BASE)], cluster)
+    save_checkpoint(run.arm_folder(BASE), {"model.a": torch.ones(1)}, {"history": [{"epoch": 1, "a": 1}]}, "a")
     (weights / "metrics.json").write_text("{}")  # of the run that it belongs to
     pipeline.train_arms([(run, BASE)], cluster)
     assert "begun with" not in capsys.readouterr().err
@@ -192,10 +196,26 @@ def test_a_training_that_goes_on_with_other_libraries_or_weights_is_told(tmp_pat
     assert len(trained) == 3
 
 
+def test_a_training_that_begins_anew_has_nothing_of_what_it_was_begun_with(tmp_path, installed, trained, capsys):
+    run = state(tmp_path)
+    pipeline.train_arms([(run, BASE)], Cluster(cpus=1, gpus=0))
+    installed["torch"] = "2.13"
+    pipeline.train_arms([(run, BASE)], Cluster(cpus=1, gpus=0))
+    assert "begun with" not in capsys.readouterr().err
+    assert [record["torch"] for record in made_with.records(run.arm_folder(BASE))] == ["torch 2.13"]
+
+
+def test_gpus_that_are_only_counted_are_not_what_a_classifier_was_trained_on(installed, monkeypatch):
+    assert made_with.record_of_training("none", on_gpu=True)["device"] == "GPUs"
+    monkeypatch.setenv(LOGICAL_GPUS, "1")
+    assert made_with.record_of_training("none", on_gpu=True)["device"] == "CPUs"
+
+
 def test_the_report_says_what_everything_was_made_with(tmp_path, installed, trained):
     run = state(tmp_path)
     made_with.keep(run.images, made_with.record("ingest"))
     pipeline.train_arms([(run, BASE)], Cluster(cpus=1, gpus=0))
+    save_checkpoint(run.arm_folder(BASE), {"model.a": torch.ones(1)}, {"history": [{"epoch": 1, "a": 1}]}, "a")
     installed["torch"] = "2.13"
     pipeline.train_arms([(run, BASE)], Cluster(cpus=1, gpus=0))
     pipeline.run_report(run)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from alia_ray.errors import FullDiskError, StageError
 from alia_ray.models.revisions import pinned
 from alia_ray.progress import number_of, say
 from alia_ray.report.inputs import ReportInputs
+from alia_ray.report.made_with import lines_of, tell_of_changes
 from alia_ray.report.page import build_report
 from alia_ray.report.sections import acceptance, edit_costs
 from alia_ray.stages import made_with
@@ -59,6 +61,7 @@ def begin(settings: Config, state: State, cluster: Cluster) -> None:
     check_fits(state.settings, cluster, images)
     for doubt in doubtful_things(settings, images):
         say(doubt)
+    tell_of_changes(replace(state))  # one of its own, which remembers nothing of the images before `ingest`
     state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
 
 
@@ -175,12 +178,14 @@ def run_train(state: State, cluster: Cluster) -> None:
 
 def run_evaluate(state: State, cluster: Cluster) -> None:
     """classifiers -> test metrics; the only stage that reads the test split"""
+    tell_of_changes(state)
     with _timed(state, "evaluate", lambda: (len(state.ids_of("test")) * len(state.arms), 0)):
         evaluate_arms([(state, arm) for arm in state.arms], cluster)
 
 
 def run_report(state: State, cluster: Cluster | None = None, missing: Sequence[str] = ()) -> None:
     """the run folder -> report.html and metrics.json; `missing` is what the page is to say that it lacks"""
+    tell_of_changes(state)
     metrics = write_metrics(state)
     page = build_report(state.folder, _report_inputs(state, metrics, missing))
     state.folder.write_bytes(page.encode(), "report.html")
@@ -355,7 +360,7 @@ def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]
         errors=state.errors(),
         history=history,
         prefix=settings.discover.prefix,
-        made_with=_made_with(state),
+        made_with=lines_of(state),
         missing=list(missing),
         seed=settings.run.seed,
         config_yaml=as_yaml(settings),
@@ -368,16 +373,3 @@ def _experiment(settings: Config) -> dict[str, Any] | None:
     if why is not None:
         say(f"report: leaves out {COMPARISON}: {why}; run `alia-ray experiment` again")
     return found
-
-
-def _made_with(state: State) -> dict[str, list[str]]:
-    """The rows of a run, by the names of tables -> a line for each way they were made."""
-    tables = (
-        lambda: state.images,
-        lambda: captions_table(state.settings),
-        state.domains_table,
-        lambda: state.edits,
-    )
-    found = {table.name: made_with.lines([table]) for table in filter(None, map(so_far, tables))}
-    found["classifiers"] = made_with.lines(_of_arms(state, state.arm_folder).values())
-    return {name: lines for name, lines in found.items() if lines}

@@ -11,8 +11,7 @@ import pyarrow as pa
 from alia_ray.checks import models, names, paths, servers, splits, texts, training
 from alia_ray.config import Config, ConfigError
 from alia_ray.plain_text import plain_line
-from alia_ray.sources import list_images
-from alia_ray.stages.ingest import unfinished
+from alia_ray.stages.ingest import list_source, unfinished
 from alia_ray.state import State
 
 STAGES = ("ingest", "caption", "discover", "train_base", "judge", "edit", "train", "evaluate")
@@ -40,7 +39,7 @@ def look_at_inputs(settings: Config, stages: Collection[str] = STAGES) -> tuple[
         return None, _sentences([astray, *models_and_training])
     listing, unlisted = None, []
     try:
-        listing = list_images(settings.source) if "ingest" in stages else None
+        listing = list_source(settings) if "ingest" in stages else None
     except ConfigError as error:
         unlisted = [str(error)]
     ingested = _ingested(settings)
@@ -69,7 +68,7 @@ def listing_of(settings: Config, listing: pa.Table | None = None) -> pa.Table:
     Raises ConfigError where there are neither.
     """
     try:
-        return list_images(settings.source) if listing is None else listing
+        return list_source(settings) if listing is None else listing
     except ConfigError:
         images = _ingested(settings)
         if images is None:

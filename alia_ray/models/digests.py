@@ -12,6 +12,7 @@ from alia_ray.store.run_folder import filesystem
 from alia_ray.store.tables import content_id
 
 _LOADED = (".json", ".safetensors", ".txt", ".model", ".jinja")
+NOTHING = content_id()[:12]  # the digest of a folder that is not there
 _END = 2**20  # bytes at each end of a large file; the first ones of safetensors say what it holds
 
 

@@ -15,7 +15,6 @@ import pyarrow.fs as pafs
 from alia_ray.config import ConfigError
 from alia_ray.config.source import HuggingFace
 from alia_ray.errors import one_line
-from alia_ray.models.revisions import pinned
 from alia_ray.sources.files import NO_PATH, Content, NoPictureError, is_no_path, read_by_part, read_files
 from alia_ray.sources.listing import make_listing
 from alia_ray.store.run_folder import filesystem
@@ -46,13 +45,12 @@ def _load(source: HuggingFace) -> dict[str, "Dataset"]:
         raise ConfigError('source.kind: huggingface needs the library `datasets`; pip install "datasets>=4"')
     import datasets
 
-    commit = pinned(source).revision  # the same for who lists and who reads, also where the hub has a newer one
     datasets.disable_progress_bars()  # of copying; those of downloads are the hub's
     try:
         if _is_saved(source.name):
             loaded = datasets.load_from_disk(source.name)
         else:
-            loaded = datasets.load_dataset(source.name, source.config, revision=commit)
+            loaded = datasets.load_dataset(source.name, source.config, revision=source.revision)
     except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
         raise ConfigError(
             f"source.name: the dataset {source.name!r} cannot be loaded: {one_line(error)}"

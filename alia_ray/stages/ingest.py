@@ -16,6 +16,7 @@ from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, ConfigError, Pool
 from alia_ray.config.source import Source
 from alia_ray.images import DecodeError, plain_rgb
+from alia_ray.models.revisions import pinned
 from alia_ray.progress import number_of, say
 from alia_ray.sources import list_images, no_label, notes, read_images
 from alia_ray.sources.files import Content, NoPictureError
@@ -92,6 +93,11 @@ def names_labels(images: Table) -> bool:
     return mark is not None and mark.get(_NAMED, mark.get("corrected", False))
 
 
+def list_source(settings: Config) -> pa.Table:
+    """The listing of the source; of a dataset of the hub at the commit that the readers get, not at a newer one."""
+    return list_images(pinned(settings.source))
+
+
 def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Table:
     """Bring the images table in line with the source, reading what it lacks. Raises ConfigError, StageError.
 
@@ -101,7 +107,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     images = images_table(settings)
     target = Table(images.folder, images.name, images.fingerprint)  # with what is still to be left out
     try:
-        listing = list_images(settings.source) if listing is None else listing
+        listing = list_source(settings) if listing is None else listing
     except ConfigError as error:
         if settings.run.source_changes == "refuse" or unfinished(target):
             raise

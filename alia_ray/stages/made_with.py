@@ -6,6 +6,7 @@ were made so, under a name from its content: whoever makes such rows may write i
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
@@ -14,9 +15,9 @@ from alia_ray.cluster.devices import logical_gpus, worker_device
 from alia_ray.cluster.visits import installed
 from alia_ray.config import Edit, Model, Section
 from alia_ray.config.places import as_given
-from alia_ray.models.digests import digest, version_of
+from alia_ray.models.digests import NOTHING, digest, version_of
 from alia_ray.models.methods import models_of
-from alia_ray.models.naming import place_of
+from alia_ray.models.naming import is_on_hub, place_of
 from alia_ray.progress import say
 from alia_ray.store.run_folder import CLASSIFIER, TENSORS, RunFolder, Table
 from alia_ray.store.tables import content_id
@@ -38,6 +39,7 @@ _LIBRARIES = {
     "train": _TORCH,
 }
 """What can change a row of a stage."""
+_WEIGHTS = (CLASSIFIER, TENSORS)  # the files that `train.weights` are
 
 
 def record(stage: str, sections: Sequence[Section] = ()) -> Record:
@@ -67,7 +69,7 @@ def record_of_training(weights: str, on_gpu: bool) -> Record:
     """What a classifier is trained with, from `train.weights`. on_gpu: whether each worker has one, if logical."""
     found = _software("train") | {"device": "GPUs" if on_gpu and not logical_gpus() else "CPUs"}
     if weights not in ("imagenet", "none"):
-        files = digest(place_of(weights), (CLASSIFIER, TENSORS))
+        files = digest(place_of(weights), _WEIGHTS)
         found["weights"] = f"{as_given(weights)} (files {files})"
     return found
 
@@ -79,8 +81,11 @@ def _software(stage: str) -> Record:
 
 def _of_model(model: Model, dtype: str) -> Record:
     """The record of a model. Its key is what names cover: another key is another model, and no difference."""
-    asked = ":".join([as_given(model.name), as_given(model.revision) or "", model.dtype])
-    return {asked: f"{as_given(model.name)} ({version_of(model)}, {dtype})"}
+    return {_asked(model): f"{as_given(model.name)} ({version_of(model)}, {dtype})"}
+
+
+def _asked(model: Model) -> str:
+    return ":".join([as_given(model.name), as_given(model.revision) or "", model.dtype])
 
 
 def _name_of(device: "torch.device") -> str:
@@ -156,6 +161,28 @@ def tell(table: Table, now: Sequence[Record], earlier: Sequence[Record], there: 
         say(f"{ours['stage']}: {these} were made with {theirs}; those to come with {mine}")
     else:
         say(f"{ours['stage']}: its workers differ: some have {theirs}, others {mine}")
+
+
+def tell_of_other_files(what: str, place: Table | RunFolder, models: Iterable[Model], weights: str = "") -> None:
+    """Say, once in a process, where what is there was made with other files than lie under a model's name now.
+
+    weights: `train.weights`, of a classifier. Of a folder that is gone or cannot be reached nothing is said.
+    """
+    folders = {_asked(model): (model.name, None) for model in models} | {"weights": (weights, _WEIGHTS)}
+    kept, there = records(place), _folder(place).uri()
+    for key, (name, files) in folders.items():
+        before = list(dict.fromkeys(record[key] for record in kept if " (files " in record.get(key, "")))
+        if not before or is_on_hub(name):
+            continue
+        with suppress(OSError):
+            now = digest(place_of(name), files)
+            said = (" or ".join(before), now)
+            if now != NOTHING and f" (files {now}" not in said[0] and (there, said) not in _told:
+                _told.add((there, said))
+                say(
+                    f"{what}: made with {said[0]}, where other files lie now ({now}); what is there stays, and "
+                    "another run.folder would make it anew"
+                )
 
 
 def keep_of_training(name: str, place: RunFolder, now: Record, goes_on: bool) -> None:

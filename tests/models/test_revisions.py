@@ -8,14 +8,17 @@ import pyarrow as pa
 import pytest
 from huggingface_hub import HfApi, constants
 
+from alia_ray.checks.inputs import listing_of, look_at_inputs
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Caption, Edit, Model, as_yaml, fingerprint, parse_config
 from alia_ray.config.source import HuggingFace
 from alia_ray.models import revisions
 from alia_ray.models.digests import version_of
 from alia_ray.models.methods import edit_parameters
 from alia_ray.models.revisions import pinned
-from alia_ray.sources import list_images, read_images
+from alia_ray.sources import read_images
 from alia_ray.stages import discover, streaming
+from alia_ray.stages.ingest import ingest
 
 OLD, NEW = "a" * 40, "b" * 40
 ON_HUB = Model(name="org/name")
@@ -60,14 +63,20 @@ def test_every_worker_loads_the_commit_that_the_driver_found(cache):
 def test_a_dataset_is_listed_at_the_commit_that_is_read(cache, monkeypatch):
     loaded = []
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, revision: loaded.append(revision) or 1 / 0)
-    source = HuggingFace(kind="huggingface", name="org/name")
+    source = {"kind": "huggingface", "name": "org/name"}
+    settings = parse_config({"run": {"folder": "run"}, "source": source})
     rows = pa.table({"origin": ["train#0"]})
-    [settings] = streaming.worker_of(a_pass(source))[2]
-    for look in (lambda: list_images(source), lambda: read_images(settings, rows)):
+    [reader] = streaming.worker_of(a_pass(settings.source))[2]
+    for look in (
+        lambda: look_at_inputs(settings),
+        lambda: listing_of(settings),
+        lambda: ingest(settings, Cluster(cpus=1, gpus=0)),
+        lambda: read_images(reader, rows),
+    ):
         with pytest.raises(ZeroDivisionError):
             look()
         move(cache, NEW, "datasets")
-    assert loaded == [OLD, OLD]
+    assert loaded == [OLD] * 4
 
 
 def a_pass(*args: object) -> streaming.Pass:

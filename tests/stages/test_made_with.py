@@ -1,5 +1,8 @@
 """What rows were made with, and that a person hears where that is not all the same."""
 
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +15,9 @@ from alia_ray.cluster.devices import LOGICAL_GPUS
 from alia_ray.cluster.placement import Cluster, Placement
 from alia_ray.config import Caption, Config, Edit, Model, Run, parse_config
 from alia_ray.config.arms import BASE
+from alia_ray.errors import StageError
 from alia_ray.stages import made_with
+from alia_ray.stages.caption import captions_table
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.state import State
 from alia_ray.store.run_folder import RunFolder, Table
@@ -167,9 +172,9 @@ def trained(monkeypatch) -> list[str]:
     return found
 
 
-def state(folder: Path, **train: object) -> State:
-    source = {"kind": "imagefolder", "path": "photos"}
-    settings: Config = parse_config({"run": {"folder": str(folder)}, "source": source, "train": train})
+def state(folder: Path, caption: dict[str, object] | None = None, **train: object) -> State:
+    sections = {"run": {"folder": str(folder)}, "source": {"kind": "imagefolder", "path": "photos"}}
+    settings: Config = parse_config({**sections, "train": train, "caption": caption or {}})
     found = State(settings)
     rows = [{"image_id": key, "label": "cat", "split": split} for key, split in {"a": "train", "b": "val"}.items()]
     found.images.commit(pa.Table.from_pylist(rows, schema=IMAGES))
@@ -222,3 +227,51 @@ def test_the_report_says_what_everything_was_made_with(tmp_path, installed, trai
     page = (tmp_path / "report.html").read_text()
     for line in ("ingest: alia-ray 1.0, pillow 1.0", "train: alia-ray 1.0, torch 2.12,", "torch 2.13,"):
         assert line in page
+
+
+def test_what_is_complete_and_was_made_from_other_files_of_the_same_name_is_told_once(
+    tmp_path, installed, trained, monkeypatch, capsys
+):
+    for check in ("listing_of", "check_fits", "doubtful_things"):  # there is no source
+        monkeypatch.setattr(pipeline, check, lambda *_: ())
+    weights, captioner = tmp_path / "weights", tmp_path / "blip"
+    for folder, file in ((weights, "model.safetensors"), (captioner, "config.json")):
+        folder.mkdir()
+        (folder / file).write_bytes(b"old")
+    run = state(tmp_path / "run", weights=str(weights), caption={"model": {"name": str(captioner)}})
+    pipeline.train_arms([(run, BASE)], Cluster(cpus=1, gpus=0))
+    captions = captions_table(run.settings)
+    captions.commit(pa.table({"image_id": ["a"], "caption": ["a cat"]}))
+    made_with.keep(captions, made_with.record("caption", [run.settings.caption]))
+
+    def told_now(*commands: Callable[[], None]) -> list[str]:
+        for command in commands:
+            command()
+        return [line for line in capsys.readouterr().err.splitlines() if "other files lie now" in line]
+
+    def begin() -> None:
+        pipeline.begin(run.settings, run, Cluster(cpus=1, gpus=0))
+
+    def report() -> None:
+        pipeline.run_report(run)
+
+    def evaluate() -> None:
+        with suppress(StageError):  # there is nothing to measure
+            pipeline.run_evaluate(run, Cluster(cpus=1, gpus=0))
+
+    assert told_now(begin, evaluate, report) == []
+    shutil.move(weights, tmp_path / "gone")
+    assert told_now(begin, evaluate, report) == []
+    shutil.move(tmp_path / "gone", weights)
+    (weights / "model.safetensors").write_bytes(b"new")
+    (captioner / "config.json").write_bytes(b"new")
+    for command in (begin, evaluate, report):
+        lines = told_now(command, command)
+        assert [line.split(": ")[0] for line in lines] == ["captions", "classifier original"]
+        assert f"made with {captioner} (files " in lines[0]
+        assert f"made with {weights} (files " in lines[1]
+        made_with._told.clear()  # another process
+    made_with.keep(
+        captions, made_with.record("caption", [run.settings.caption])
+    )  # some were made with the new ones
+    assert [line.split(": ")[0] for line in told_now(report)] == ["classifier original"]

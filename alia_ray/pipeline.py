@@ -76,10 +76,9 @@ def run_caption(state: State, cluster: Cluster) -> None:
     if state.settings.discover.prompts is not None:
         say("caption: not needed, discover.prompts is set")
         return
-    state.ids_of("train")
-    table = captions_table(state.settings)
+    wanted, table = state.ids_of("train"), captions_table(state.settings)
     with _timed(state, "caption", lambda: _table_counts(state, "caption", table)):
-        caption(state.settings, state.images, cluster)
+        caption(state.settings, state.images, wanted, cluster)
 
 
 def run_discovery(state: State, cluster: Cluster) -> None:

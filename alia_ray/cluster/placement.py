@@ -91,7 +91,7 @@ def check_trainers(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> No
 
     Ray Train's controller asks for no CPU of its own (Ray 2.60), so the workers may take all there are.
     """
-    trainer = Node(train.cpus_per_worker, 1.0 if cluster.gpus else 0.0, needs.memory)
+    trainer = _trainer(train, cluster, needs)
     if none := _why_none("train", trainer, needs, cluster):
         raise ConfigError(none)
     most = sum(_slots(trainer, node) for node in cluster.machines)
@@ -104,8 +104,12 @@ def check_trainers(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> No
 
 def trainings_at_once(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> int:
     """How many trainings fit side by side, leaving one CPU for other tasks where it can."""
-    trainer = Node(train.cpus_per_worker, 1.0 if cluster.gpus else 0.0, needs.memory)
-    return max(1, _most(trainer, cluster) // train.workers)
+    return max(1, _most(_trainer(train, cluster, needs), cluster) // train.workers)
+
+
+def _trainer(train: Train, cluster: Cluster, needs: Needs) -> Node:
+    """What a worker of a training holds."""
+    return Node(train.cpus_per_worker, 1.0 if cluster.gpus else 0.0, needs.memory)
 
 
 def check_llm(llm: Llm, cluster: Cluster) -> None:

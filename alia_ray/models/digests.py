@@ -16,7 +16,7 @@ NOTHING = content_id()[:12]  # the digest of a folder that is not there
 _END = 2**20  # bytes at each end of a large file; the first ones of safetensors say what it holds
 
 
-def version_of(model: Model) -> str:
+def model_version(model: Model) -> str:
     """What a model's name leaves open: "commit 8a6b1c0d2e3f", "files 0f1e2d3c4b5a", or "random weights"."""
     if is_random(model.name):
         return "random weights"

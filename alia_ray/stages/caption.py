@@ -1,7 +1,8 @@
 """caption: the training images -> their captions, by a pool of BLIP captioners (paper, section 3.1)."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 
 from alia_ray import config
@@ -25,9 +26,9 @@ def captions_table(settings: Config) -> Table:
     return RunFolder(settings.run.folder).table("captions", fingerprint)
 
 
-def caption(settings: Config, images: Table, cluster: Cluster) -> Table:
-    """Caption every training image that has none yet. Raises StageError."""
-    target, wanted = captions_table(settings), training_ids(images)
+def caption(settings: Config, images: Table, wanted: Sequence[str], cluster: Cluster) -> None:
+    """Caption those of some images that have none yet. Raises StageError."""
+    target = captions_table(settings)
     todo = left_to_do(wanted, target, "caption", "image_id", settings.run.retry_errors)
     run_pass(
         Pass(
@@ -46,13 +47,6 @@ def caption(settings: Config, images: Table, cluster: Cluster) -> Table:
         ),
         place("caption", settings.caption, cluster, caption_needs(settings, cluster)),
     )
-    return target
-
-
-def training_ids(images: Table) -> list[str]:
-    """The ids of the training split, in order."""
-    rows = images.read(["image_id", "split"])
-    return rows.filter(pc.equal(rows.column("split"), "train")).column("image_id").to_pylist()
 
 
 class _Captions:

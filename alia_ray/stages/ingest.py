@@ -94,7 +94,7 @@ def names_labels(images: Table) -> bool:
 
 
 def list_source(settings: Config) -> pa.Table:
-    """The listing of the source; of a dataset of the hub at the commit that the readers get, not at a newer one."""
+    """The listing of the source; of a dataset of the hub at the commit that its readers get, and no newer one."""
     return list_images(pinned(settings.source))
 
 

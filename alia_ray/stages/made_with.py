@@ -15,7 +15,7 @@ from alia_ray.cluster.devices import logical_gpus, worker_device
 from alia_ray.cluster.visits import installed
 from alia_ray.config import Edit, Model, Section
 from alia_ray.config.places import as_given
-from alia_ray.models.digests import NOTHING, digest, version_of
+from alia_ray.models.digests import NOTHING, digest, model_version
 from alia_ray.models.methods import models_of
 from alia_ray.models.naming import is_on_hub, place_of
 from alia_ray.progress import say
@@ -81,7 +81,7 @@ def _software(stage: str) -> Record:
 
 def _of_model(model: Model, dtype: str) -> Record:
     """The record of a model. Its key is what names cover: another key is another model, and no difference."""
-    return {_asked(model): f"{as_given(model.name)} ({version_of(model)}, {dtype})"}
+    return {_asked(model): f"{as_given(model.name)} ({model_version(model)}, {dtype})"}
 
 
 def _asked(model: Model) -> str:

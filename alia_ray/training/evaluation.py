@@ -14,7 +14,6 @@ import ray
 
 from alia_ray.cluster.devices import worker_device
 from alia_ray.cluster.failures import failures_of
-from alia_ray.cluster.joining import available
 from alia_ray.cluster.placement import Cluster
 from alia_ray.errors import StageError
 from alia_ray.training.examples import Examples, class_indices, count, load, shard
@@ -37,21 +36,21 @@ class Predictions:
 
 
 def evaluate_classifier(
-    folder: str, test: Examples, classes: Sequence[str], cluster: Cluster | None = None
+    folder: str, test: Examples, classes: Sequence[str], cluster: Cluster
 ) -> tuple[dict[str, Any], pa.Table]:
     """The metrics of `summarise` for the classifier in `folder` on the `test` examples, and what they come from:
     a table of id, label, group and predicted, ordered by id.
 
     Raises ValueError where there are none or where a label is not among `classes`, FileNotFoundError without a
-    classifier. `cluster` is what may be used; by default all of it.
+    classifier. `cluster` is what may be used.
     """
-    found = predict(folder, test, cluster or available("auto"))
+    found = predict(folder, test, cluster)
     predicted = [found.classes[column] for column in found.probabilities.argmax(axis=1)]
     rows = {"id": found.ids, "label": found.labels, "group": found.groups, "predicted": predicted}
     return summarise(predicted, found.labels, found.groups, classes), pa.table(rows).sort_by("id")
 
 
-def score_training_set(folder: str, train: Examples, cluster: Cluster | None = None) -> dict[str, float]:
+def score_training_set(folder: str, train: Examples, cluster: Cluster) -> dict[str, float]:
     """The confidence threshold of every class that has training examples: the mean probability the classifier
     gives to a class over the examples labelled with it (paper, section 3.3).
     """
@@ -59,7 +58,7 @@ def score_training_set(folder: str, train: Examples, cluster: Cluster | None = N
 
     from alia_ray.models.classifier import class_thresholds
 
-    found = predict(folder, train, cluster or available("auto"))
+    found = predict(folder, train, cluster)
     thresholds = class_thresholds(
         torch.from_numpy(found.probabilities),
         torch.tensor(class_indices(found.labels, found.classes)),

@@ -13,7 +13,7 @@ from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Caption, Edit, Model, as_yaml, fingerprint, parse_config
 from alia_ray.config.source import HuggingFace
 from alia_ray.models import revisions
-from alia_ray.models.digests import version_of
+from alia_ray.models.digests import model_version
 from alia_ray.models.methods import edit_parameters
 from alia_ray.models.revisions import pinned
 from alia_ray.sources import read_images
@@ -154,10 +154,12 @@ def test_the_language_model_is_served_at_that_commit(cache, monkeypatch):
 
 
 def test_a_version_is_a_commit_or_a_digest_of_what_is_loaded(cache, tmp_path):
-    assert version_of(ON_HUB) == f"commit {OLD[:12]}"
-    assert version_of(Model(name="org/other")) == "a commit that is not known"
-    assert version_of(Model(name="random:sd15")) == "random weights"
-    versions = [version_of(Model(name=name)) for name in ("miniature:clip", "miniature:img2img", "miniature:clip")]
+    assert model_version(ON_HUB) == f"commit {OLD[:12]}"
+    assert model_version(Model(name="org/other")) == "a commit that is not known"
+    assert model_version(Model(name="random:sd15")) == "random weights"
+    versions = [
+        model_version(Model(name=name)) for name in ("miniature:clip", "miniature:img2img", "miniature:clip")
+    ]
     assert versions[0] == versions[2] != versions[1]
     folder = tmp_path / "sharded" / "unet"
     folder.mkdir(parents=True)
@@ -165,8 +167,8 @@ def test_a_version_is_a_commit_or_a_digest_of_what_is_loaded(cache, tmp_path):
     seen = set()
     for first, last in ((b"a", b"a"), (b"b", b"a"), (b"a", b"b")):
         large.write_bytes(first + bytes(2**21 + 10) + last)
-        seen.add(version_of(Model(name=str(folder.parent))))
+        seen.add(model_version(Model(name=str(folder.parent))))
     assert len(seen) == 3
     (folder.parent / ".cache").mkdir()
     (folder.parent / ".cache" / "times.json").write_text("1")
-    assert version_of(Model(name=str(folder.parent))) in seen
+    assert model_version(Model(name=str(folder.parent))) in seen

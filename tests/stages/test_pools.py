@@ -23,7 +23,7 @@ REAL = ["caption.model.name=random:blip-large", "edit.model.name=random:sd15", "
 
 
 def captions(settings: Config) -> None:
-    caption.caption(settings, images_table(settings), NODE)
+    caption.caption(settings, images_table(settings), ["i"], NODE)
 
 
 def edits(settings: Config) -> None:

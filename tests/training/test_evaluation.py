@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from alia_ray.cluster.joining import available
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Pixels
 from alia_ray.errors import StageError
@@ -89,7 +90,7 @@ def save_constant_classifier(folder: Path, bias: float = 1.0) -> None:
 def test_a_saved_classifier_is_evaluated_and_gives_thresholds(ray_cluster, tmp_path):
     examples = write_examples(tmp_path / "images", 12)
     save_constant_classifier(tmp_path / "classifier")
-    found, predictions = evaluate_classifier(str(tmp_path / "classifier"), examples, CLASSES)
+    found, predictions = evaluate_classifier(str(tmp_path / "classifier"), examples, CLASSES, available("auto"))
     # always "light": numbers 1, 5, 7, 11 are light and rightly labelled, 0 and 6 dark but labelled light
     assert found["count"] == 12
     assert found["per_class"] == {"dark": 0.0, "light": 1.0}
@@ -98,7 +99,7 @@ def test_a_saved_classifier_is_evaluated_and_gives_thresholds(ray_cluster, tmp_p
     assert predictions.column("predicted").to_pylist() == ["light"] * 12
     rights = [row["label"] == row["predicted"] for row in predictions.to_pylist()]
     assert sum(rights) / 12 == found["accuracy"]
-    thresholds = score_training_set(str(tmp_path / "classifier"), examples)
+    thresholds = score_training_set(str(tmp_path / "classifier"), examples, available("auto"))
     assert thresholds == pytest.approx({"dark": 0.25, "light": 0.75})
 
 

@@ -138,3 +138,22 @@ def test_an_epoch_whose_last_step_ruins_the_weights_fails_although_its_loss_is_f
         return
     with pytest.raises(FloatingPointError, match="loss or weights of epoch 1 are not finite; lower"):
         train_epoch()
+
+
+def test_an_epoch_that_ruins_only_running_statistics_fails(alone):
+    """Activations whose variance no float holds: by the batch's own they become zeros, and the loss is fair."""
+    settings = loop.config.Train(image_size=8, learning_rate=0.1)
+    job = loop.Job("t", "t", (), (), ("a", "b"), settings, "none", 0, None)
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(192, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2)
+    )
+    with torch.no_grad():
+        model[1].weight.mul_(1e25)
+    optimiser = torch.optim.SGD(model[3].parameters(), lr=0.1)
+    learner = loop.Learner(model, optimiser, torch.amp.GradScaler("cpu", enabled=False), torch.device("cpu"))
+    images = Images(torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+    with pytest.raises(FloatingPointError, match="loss or weights of epoch 1 are not finite; lower"):
+        loop._train_epoch(learner, images, (torch.arange(4),), 0, job, torch.ones(2))
+    assert all(weights.isfinite().all() for weights in model.parameters())
+    assert model(images.pixels.float()).isfinite().all()  # as in training
+    assert not model[2].running_var.isfinite().all()

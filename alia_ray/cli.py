@@ -243,9 +243,7 @@ def _exit_codes() -> Iterator[None]:
     except typer.Exit:
         raise
     except (ConfigError, StageError, OSError) as error:
-        for sentence in str(error).split("\n") if isinstance(error, ConfigError) else [_sentence(error)]:
-            say(f"error: {sentence}")
-        _say_notes(error)
+        _say_error(error)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
     except KeyboardInterrupt as error:
         say("interrupted; run again to go on")
@@ -258,8 +256,7 @@ def _exit_codes() -> Iterator[None]:
     except Exception as error:
         from alia_ray.log import noted
 
-        say(f"error: {_sentence(error)}")
-        _say_notes(noted(error))
+        _say_error(noted(error))
         raise typer.Exit(1) from error
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -274,6 +271,17 @@ def _stop(number: int, frame: object) -> None:
     sys.exit(number)
 
 
+def _say_error(error: Exception) -> None:
+    """Say what has happened: of a configuration a line for each thing to change, else one, and under it what a log
+    says, indented, so that none of that can be taken for a line of ours.
+    """
+    is_of_configuration = isinstance(error, ConfigError)
+    said = str(error) if is_of_configuration else _sentence(error)
+    lines = said.replace("\n", "\nerror: " if is_of_configuration else "\n  ").split("\n")
+    for line in (f"error: {lines[0]}", *lines[1:], *getattr(error, "__notes__", [])):
+        say(line)
+
+
 def _sentence(error: Exception) -> str:
     """What has happened and, where the error does not say so, what to do."""
     if isinstance(error, StageError):
@@ -285,11 +293,6 @@ def _sentence(error: Exception) -> str:
     if error.errno in FULL or "No space left on device" in said:
         return f"a disk is full: {said}; free some space, or give a folder on a larger one, and run again to go on"
     return said
-
-
-def _say_notes(error: Exception) -> None:
-    for line in getattr(error, "__notes__", []):
-        say(line)
 
 
 @contextmanager

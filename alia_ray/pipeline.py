@@ -184,7 +184,6 @@ def run_evaluate(state: State, cluster: Cluster) -> None:
 
 def run_report(state: State, cluster: Cluster | None = None, missing: Sequence[str] = ()) -> None:
     """the run folder -> report.html and metrics.json; `missing` is what the page is to say that it lacks"""
-    tell_of_changes(state)
     metrics = write_metrics(state)
     page = build_report(state.folder, _report_inputs(state, metrics, missing))
     state.folder.write_bytes(page.encode(), "report.html")
@@ -217,6 +216,8 @@ def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     for training in trainings:
         record = made_with.record_of_training(training.settings.weights, on_gpu=bool(cluster.gpus))
         made_with.keep_of_training(training.name, RunFolder(training.out), record, goes_on=is_begun(training.out))
+    for state, arm in arms:
+        made_with.tell_of_other_files(_name(state, arm), state.arm_folder(arm), (), state.settings.train.weights)
     train_classifiers(trainings, cluster)
     outs = [each.out for each in trainings]
     if unseen := still_unseen(lambda: [out for out in outs if not RunFolder(out).has_file(HISTORY)]):
@@ -228,7 +229,7 @@ def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
 
 def _training(state: State, arm: Arm) -> Training:
     return Training(
-        name=f"{arm.name}, seed {state.settings.seed}",
+        name=_name(state, arm),
         out=state.arm_folder(arm).uri(),
         train=tuple(state.training_examples(arm)),
         val=(state.examples("val"),),
@@ -239,6 +240,10 @@ def _training(state: State, arm: Arm) -> Training:
     )
 
 
+def _name(state: State, arm: Arm) -> str:
+    return f"{arm.name}, seed {state.settings.seed}"
+
+
 def evaluate_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     """Measure what is not measured yet on the test split."""
     with ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
@@ -246,7 +251,7 @@ def evaluate_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
     for state, arm in arms:
         metrics = state.measured(arm)
         say(
-            f"evaluate: {arm.name}, seed {state.settings.seed}: accuracy {metrics['accuracy']:.3f}, "
+            f"evaluate: {_name(state, arm)}: accuracy {metrics['accuracy']:.3f}, "
             f"worst group {metrics['worst_group_accuracy']:.3f}"
         )
 
@@ -340,6 +345,7 @@ def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
 
 
 def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]) -> ReportInputs:
+    tell_of_changes(state)
     settings = state.settings
     edits = so_far(state.wanted_edits)
     histories = _of_arms(state, state.history)

@@ -146,12 +146,13 @@ def test_labels_captions_answers_and_reasons_are_lines(tmp_path):
     assert worker(pictures)["caption"].to_pylist() == [ON_ONE_LINE]
 
 
-def test_an_error_is_one_line_and_a_check_says_one_for_each_sentence(capsys):
+def test_an_error_is_one_line_with_what_a_log_says_under_it_and_a_check_says_one_for_each_sentence(capsys):
     for error in (StageError(FORGED), ValueError(FORGED)):
         with pytest.raises(typer.Exit), cli._exit_codes():
             raise error
-        said = capsys.readouterr().err.splitlines()
-        assert sum(line.startswith("error: ") for line in said) == 1
+        first, *rest = capsys.readouterr().err.splitlines()
+        assert first.startswith("error: ")
+        assert all(line.startswith(("  ", "what led there")) for line in rest)
     with pytest.raises(ConfigError) as refused:
         refuse([[FORGED, "run.folder: no"]])
     assert str(refused.value) == f"{ON_ONE_LINE}\nrun.folder: no"

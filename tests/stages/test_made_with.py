@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import safetensors.torch
 import torch
 
 from alia_ray import pipeline
@@ -259,7 +260,13 @@ def test_what_is_complete_and_was_made_from_other_files_of_the_same_name_is_told
         with suppress(StageError):  # there is nothing to measure
             pipeline.run_evaluate(run, Cluster(cpus=1, gpus=0))
 
-    assert told_now(begin, evaluate, report) == []
+    def train() -> None:
+        pipeline.train_arms([(run, BASE)], Cluster(cpus=1, gpus=0))
+
+    run.arm_folder(BASE).write_json({"epochs": []}, "history.json")  # it is finished
+    run.arm_folder(BASE).write_json({"classes": ["cat"]}, "classifier.json")
+    run.arm_folder(BASE).write_bytes(safetensors.torch.save({}), "model.safetensors")
+    assert told_now(begin, train, evaluate, report) == []
     shutil.move(weights, tmp_path / "gone")
     assert told_now(begin, evaluate, report) == []
     shutil.move(tmp_path / "gone", weights)
@@ -267,11 +274,12 @@ def test_what_is_complete_and_was_made_from_other_files_of_the_same_name_is_told
     (captioner / "config.json").write_bytes(b"new")
     for command in (begin, evaluate, report):
         lines = told_now(command, command)
-        assert [line.split(": ")[0] for line in lines] == ["captions", "classifier original"]
+        assert [line.split(": ")[0] for line in lines] == ["captions", "original, seed 0"]
         assert f"made with {captioner} (files " in lines[0]
         assert f"made with {weights} (files " in lines[1]
         made_with._told.clear()  # another process
     made_with.keep(
         captions, made_with.record("caption", [run.settings.caption])
     )  # some were made with the new ones
-    assert [line.split(": ")[0] for line in told_now(report)] == ["classifier original"]
+    assert [line.split(": ")[0] for line in told_now(train, report)] == ["original, seed 0"]
+    assert len(trained) == 1

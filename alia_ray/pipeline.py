@@ -217,7 +217,8 @@ def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
         record = made_with.record_of_training(training.settings.weights, on_gpu=bool(cluster.gpus))
         made_with.keep_of_training(training.name, RunFolder(training.out), record, goes_on=is_begun(training.out))
     for state, arm in arms:
-        made_with.tell_of_other_files(_name(state, arm), state.arm_folder(arm), (), state.settings.train.weights)
+        if (weights := state.settings.train.weights) not in made_with.NO_FILES:
+            made_with.tell_of_other_files(f"train: {_name(state, arm)}", state.arm_folder(arm), (), weights)
     train_classifiers(trainings, cluster)
     outs = [each.out for each in trainings]
     if unseen := still_unseen(lambda: [out for out in outs if not RunFolder(out).has_file(HISTORY)]):

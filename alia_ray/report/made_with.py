@@ -26,7 +26,7 @@ def tell_of_changes(state: State) -> None:
         models = [model for section in sections for model in models_of(section).values()]
         tell_of_other_files(table.name, table, models)
     for name, folder in _classifiers(state).items():
-        tell_of_other_files(f"{name}, seed {state.settings.seed}", folder, (), state.settings.train.weights)
+        tell_of_other_files(f"train: {name}, seed {state.settings.seed}", folder, (), state.settings.train.weights)
 
 
 def _tables(state: State) -> Iterator[tuple[Table, tuple[Section, ...]]]:

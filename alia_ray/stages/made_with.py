@@ -39,6 +39,7 @@ _LIBRARIES = {
     "train": _TORCH,
 }
 """What can change a row of a stage."""
+NO_FILES = ("imagenet", "none")  # of `train.weights`: no folder is meant
 _WEIGHTS = (CLASSIFIER, TENSORS)  # the files that `train.weights` are
 
 
@@ -68,7 +69,7 @@ def record_of_discovery(llm: Model | None) -> Record:
 def record_of_training(weights: str, on_gpu: bool) -> Record:
     """What a classifier is trained with, from `train.weights`. on_gpu: whether each worker has one, if logical."""
     found = _software("train") | {"device": "GPUs" if on_gpu and not logical_gpus() else "CPUs"}
-    if weights not in ("imagenet", "none"):
+    if weights not in NO_FILES:
         files = digest(place_of(weights), _WEIGHTS)
         found["weights"] = f"{as_given(weights)} (files {files})"
     return found

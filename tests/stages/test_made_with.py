@@ -274,12 +274,12 @@ def test_what_is_complete_and_was_made_from_other_files_of_the_same_name_is_told
     (captioner / "config.json").write_bytes(b"new")
     for command in (begin, evaluate, report):
         lines = told_now(command, command)
-        assert [line.split(": ")[0] for line in lines] == ["captions", "original, seed 0"]
+        assert [line.split(": ")[0] for line in lines] == ["captions", "train"]
         assert f"made with {captioner} (files " in lines[0]
         assert f"made with {weights} (files " in lines[1]
         made_with._told.clear()  # another process
     made_with.keep(
         captions, made_with.record("caption", [run.settings.caption])
     )  # some were made with the new ones
-    assert [line.split(": ")[0] for line in told_now(train, report)] == ["original, seed 0"]
+    assert [line.split(": ")[0] for line in told_now(train, report)] == ["train"]
     assert len(trained) == 1

@@ -4,6 +4,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,13 +25,14 @@ from alia_ray.config.source import ImageFolder, ParquetTable, WebDataset
 from alia_ray.edits.requests import OF_IMAGES, plan_edits, requests_of
 from alia_ray.errors import StageError
 from alia_ray.export.formats import FORMATS
-from alia_ray.export.parts import parts_of
+from alia_ray.export.parts import _write_part, parts_of
 from alia_ray.export.plan import plan_export, write_export
 from alia_ray.images import encode
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.sources import list_images, read_images
 from alia_ray.state import State
+from alia_ray.store.damage import LEASE
 from alia_ray.store.tables import EDITS, IMAGES, content_id
 
 DOCS = Path(__file__).parents[2] / "docs" / "export.md"
@@ -257,6 +259,24 @@ def test_what_a_finished_export_has_lost_since_is_written_again(ray_cluster, sta
 
 
 # -------------------------------------------------------------------- refusals; nothing below starts Ray
+
+
+@pytest.mark.parametrize("another_works_there", [True, False])
+def test_a_worker_moves_no_damaged_pictures_under_the_command_that_has_the_folder(
+    state, tmp_path, another_works_there
+):
+    planned = plan_export(state, str(tmp_path / "out"), "parquet")
+    first = next(part for part in planned.parts if part.split == "train")
+    path = Path(first.pieces[0].table)
+    content = path.read_bytes()
+    at = content.index(b"IHDR")
+    path.write_bytes(content[:at] + b"ihdr" + content[at + 4 :])
+    if another_works_there:
+        state.folder.write_json({"id": "theirs"}, LEASE)
+    said = "left to the command that works there" if another_works_there else "put aside"
+    with pytest.raises(StageError, match=f"{path.name} .*{said}"):
+        _write_part(replace(planned, parts=(first,)))
+    assert path.exists() == another_works_there
 
 
 def test_a_damaged_note_of_an_export_is_refused_and_stays(state, tmp_path):

@@ -141,8 +141,7 @@ def _description(source: RunFolder) -> dict[str, Any]:
 
 
 def _tensors(source: RunFolder) -> dict[str, torch.Tensor]:
-    with source.fs.open_input_stream(source.file(TENSORS)) as stream:
-        return safetensors.torch.load(stream.read())
+    return safetensors.torch.load(source.read_bytes(TENSORS))
 
 
 def prepare(images: torch.Tensor, pixels: Pixels) -> torch.Tensor:

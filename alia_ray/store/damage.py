@@ -20,6 +20,7 @@ import pyarrow.fs as pafs
 from alia_ray.errors import StageError, first_line, shortened
 from alia_ray.progress import say
 from alia_ray.store import parquet
+from alia_ray.store.patience import patiently
 
 LEASE = "lease.json"  # in the run folder, while a command works there
 _ASIDE = "_damaged-"  # pyarrow and Ray Data skip such names in a folder of Parquet files
@@ -120,6 +121,10 @@ def reading(fs: pafs.FileSystem, paths: Sequence[str], columns: Sequence[str] | 
 
 def damage_of_tensors(fs: pafs.FileSystem, path: str) -> str | None:
     """What is wrong with a safetensors file by its header and its size; None where it is whole or not there."""
+    return patiently(lambda: _tensors_error(fs, path))
+
+
+def _tensors_error(fs: pafs.FileSystem, path: str) -> str | None:
     info = fs.get_file_info(path)
     if info.type != pafs.FileType.File:
         return None

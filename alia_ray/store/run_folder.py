@@ -126,13 +126,18 @@ class RunFolder:
     def read_foreign_json(self, *parts: str) -> Any:
         """The same in a folder that is not the run's own, and is left as it is. Raises ValueError for no JSON."""
         try:
-            return json.loads(patiently(lambda: self._bytes(*parts)))
+            return json.loads(self.read_bytes(*parts))
         except FileNotFoundError:
             return None
 
-    def _bytes(self, *parts: str) -> bytes:
-        with self.fs.open_input_stream(self.file(*parts)) as stream:
-            return stream.read()
+    def read_bytes(self, *parts: str) -> bytes:
+        """The content of a file. Raises FileNotFoundError."""
+
+        def read() -> bytes:
+            with self.fs.open_input_stream(self.file(*parts)) as stream:
+                return stream.read()
+
+        return patiently(read)
 
     def has_file(self, *parts: str) -> bool:
         """Whether a file is there."""

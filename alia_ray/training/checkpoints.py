@@ -69,8 +69,7 @@ def resumable_state(folder: RunFolder) -> dict[str, Any] | None:
 
 def tensors_after(folder: RunFolder, epoch: int) -> Tensors:
     """The tensors of the last or the best epoch."""
-    with folder.fs.open_input_stream(folder.file(CHECKPOINTS, _tensors_of(epoch))) as stream:
-        return safetensors.torch.load(stream.read())
+    return safetensors.torch.load(folder.read_bytes(CHECKPOINTS, _tensors_of(epoch)))
 
 
 def drop_checkpoints(folder: RunFolder) -> None:

@@ -1,15 +1,19 @@
 import errno
+from collections import Counter
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pytest
+import torch
 
 from alia_ray.store import parquet, patience
 from alia_ray.store.patience import TRIES, patiently
 from alia_ray.store.rows import homes, stream
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import IMAGES
+from alia_ray.training.checkpoints import resumable_state, save_checkpoint, tensors_after
 
 
 @pytest.fixture
@@ -80,6 +84,26 @@ class Hiccup:
         return self.act(*args, **options)
 
 
+class Opening:
+    """The local file system, on which each file fails to open a few times in each way."""
+
+    def __init__(self, *errors: OSError) -> None:
+        self.fs, self.errors, self.tries = pafs.LocalFileSystem(), errors, Counter[tuple[str, str]]()
+
+    def __getattr__(self, name: str) -> object:
+        act = getattr(self.fs, name)
+        if not name.startswith("open_input"):
+            return act
+
+        def opened(path: str) -> pa.NativeFile:
+            self.tries[name, path] += 1
+            if self.tries[name, path] <= len(self.errors):
+                raise self.errors[self.tries[name, path] - 1]
+            return act(path)
+
+        return opened
+
+
 READS: dict[str, Callable[[Table], object]] = {
     "a table": lambda table: table.read().num_rows,
     "its parts": lambda table: len(table.parts()),
@@ -101,6 +125,17 @@ def test_tables_are_read_in_spite_of_hiccups_like_any_file(pauses, tmp_path, mon
         monkeypatch.setattr(parquet, name, Hiccup(getattr(parquet, name), TRIES - 1))
     assert READS[reads](table) == (None if reads == "rows taken out" else expected)
     assert len(pauses) == TRIES - 1
+
+
+def test_a_classifier_s_tensors_are_looked_at_and_read_in_spite_of_hiccups(pauses, tmp_path, monkeypatch):
+    folder = RunFolder(str(tmp_path))
+    save_checkpoint(folder, {"model.a": torch.ones(3)}, {"history": [{"epoch": 1, "score": 1}]}, "score")
+    fs = Opening(*[OSError(errno.EIO, "Input/output error")] * 2)
+    monkeypatch.setattr(RunFolder, "fs", fs)
+    assert resumable_state(folder) is not None
+    assert len(pauses) == 4  # two for the state, two for the look at its tensors
+    assert tensors_after(folder, 1)["model.a"].tolist() == [1, 1, 1]
+    assert len(pauses) == 6
 
 
 def test_rows_that_are_streamed_go_on_where_the_storage_failed_and_none_comes_twice(pauses, tmp_path, monkeypatch):

@@ -52,9 +52,15 @@ class Classifier:
         images: float (N, 3, H, W) in [0, 1], or N of (3, H, W), of any sizes: cropped and resized (bicubic,
         antialiased) as the training images were.
         """
-        return self.model(as_batch(images, self._seen)).float().softmax(dim=1)
+        return self.of_squares(as_batch(images, self._square))
 
-    def _seen(self, images: torch.Tensor) -> torch.Tensor:
+    @torch.inference_mode()
+    def of_squares(self, images: torch.Tensor) -> torch.Tensor:
+        """The same of what `pixels_for_training` gives, cropped and resized: float (N, 3, S, S) in [0, 1]."""
+        images = prepare(images.to(self.device, torch.float32), self.pixels)
+        return self.model(images).float().softmax(dim=1)
+
+    def _square(self, images: torch.Tensor) -> torch.Tensor:
         images = images.to(self.device, torch.float32)
         size, crop = self.pixels.image_size, self.pixels.crop
         if crop is not None:
@@ -66,7 +72,7 @@ class Classifier:
                 images = _resize(images, [size, size])
             else:
                 images = middle(images, (size, size)).clamp(0, 1)
-        return prepare(images, self.pixels)
+        return images
 
 
 def _resize(images: torch.Tensor, size: list[int]) -> torch.Tensor:

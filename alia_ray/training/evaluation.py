@@ -107,7 +107,7 @@ def _predict(folder: str, examples: list[Examples], threads: int) -> Predictions
     classifier = load_classifier(folder, worker_device())
     loaded = load(examples, classifier.pixels, threads)
     probabilities = [
-        classifier.probabilities(pixels.to(classifier.device).float() / 255).cpu().numpy()
+        classifier.of_squares(pixels.to(classifier.device).float() / 255).cpu().numpy()
         for pixels in loaded.pixels.split(_BATCH)
     ]
     ids = [example_id for part in examples for example_id in part.ids]

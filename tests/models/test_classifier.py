@@ -11,6 +11,7 @@ from PIL import Image
 from alia_ray.config import Crop, Pixels
 from alia_ray.images import encode
 from alia_ray.models.classifier import (
+    Classifier,
     build_classifier,
     class_thresholds,
     load_classifier,
@@ -105,15 +106,17 @@ def test_an_empty_folder_holds_no_classifier(tmp_path):
         Pixels(image_size=32, crop=Crop(square=48, top=8, height=40, width=48)),
     ],
 )
-def test_asking_with_large_images_sees_what_training_saw(tmp_path, seen):
-    save_classifier(str(tmp_path), build_classifier("resnet18", "none", 2), ["a", "b"], "resnet18", seen)
-    classifier = load_classifier(str(tmp_path), torch.device("cpu"))
-    wide = picture(96, 64)
+def test_asking_with_large_images_sees_what_training_saw(seen):
+    wide, shown = picture(96, 64), []
+    network = torch.nn.Conv2d(3, 2, 1)
+    network.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+    classifier = Classifier(network, ["a", "b"], seen)
     trained_on = pixels_for_training(encode(wide), seen).float()[None] / 255
-    large = torch.from_numpy(np.array(wide)).permute(2, 0, 1).float()[None] / 255
-    torch.testing.assert_close(
-        classifier.probabilities(large), classifier.probabilities(trained_on), atol=0.02, rtol=0
-    )
+    classifier.probabilities(torch.from_numpy(np.array(wide)).permute(2, 0, 1).float()[None] / 255)
+    classifier.of_squares(trained_on)
+    of_picture, of_square = shown
+    torch.testing.assert_close(of_square, prepare(trained_on, seen))
+    torch.testing.assert_close(of_picture, of_square, atol=0.03, rtol=0)
 
 
 def test_training_pixels_are_the_middle_at_the_size():

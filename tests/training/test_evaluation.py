@@ -12,13 +12,13 @@ from PIL import Image
 
 from alia_ray.cluster.joining import available
 from alia_ray.cluster.placement import Cluster
-from alia_ray.config import Pixels
+from alia_ray.config import Crop, Pixels
 from alia_ray.errors import StageError
 from alia_ray.images import encode
-from alia_ray.models.classifier import build_classifier, save_classifier
+from alia_ray.models.classifier import Classifier, build_classifier, prepare, save_classifier
 from alia_ray.training import evaluation
 from alia_ray.training.evaluation import evaluate_classifier, predict, score_training_set, summarise
-from alia_ray.training.examples import Examples
+from alia_ray.training.examples import Examples, load
 
 CLASSES = ["dark", "light"]
 
@@ -101,6 +101,19 @@ def test_a_saved_classifier_is_evaluated_and_gives_thresholds(ray_cluster, tmp_p
     assert sum(rights) / 12 == found["accuracy"]
     thresholds = score_training_set(str(tmp_path / "classifier"), examples, available("auto"))
     assert thresholds == pytest.approx({"dark": 0.25, "light": 0.75})
+
+
+def test_test_images_are_cropped_once_as_training_images_are(tmp_path, monkeypatch):
+    seen, shown = Pixels(image_size=8, crop=Crop(square=12, top=4, height=6, width=12)), []
+    monkeypatch.setattr(Classifier, "device", torch.device("cpu"))
+    classifier = Classifier(lambda images: shown.append(images) or torch.zeros(len(images), 2), CLASSES, seen)
+    monkeypatch.setattr("alia_ray.models.classifier.load_classifier", lambda *_: classifier)
+    rising = np.repeat(np.linspace(0, 255, 24, dtype=np.uint8)[:, None, None], 24, axis=1).repeat(3, axis=2)
+    row = {"image_id": "one", "image": encode(Image.fromarray(rising)), "label": "dark", "group": "any"}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "part-0.parquet")
+    examples = Examples(str(tmp_path), "image_id", ("one",))
+    evaluation._predict("any", [examples], threads=1)
+    torch.testing.assert_close(shown[0], prepare(load([examples], seen, threads=1).pixels.float() / 255, seen))
 
 
 def test_evaluating_on_nothing_is_refused(tmp_path):

@@ -158,6 +158,7 @@ def test_the_more_images_a_worst_group_without_an_error_has_the_less_is_left_to_
 
 def test_an_arm_that_is_its_control_differs_by_nothing():
     rows = [outcome(arm, 0, random_right(0, 0.6)) for arm in ("original", "alia", "alia_control")]
+    rows = [Outcome(each.arm, 0, {"classifier": "classifiers/1"}, each.metrics, each.predictions) for each in rows]
     found = compare(rows, "original", {"alia": "alia_control"})["alia"]
     assert found["control"]["to"] == "alia_control"
     assert found["control"]["mean"]["accuracy"] == 0
@@ -170,6 +171,20 @@ def test_the_same_classifier_differs_from_itself_by_nothing_even_without_an_erro
     rows = [outcome(arm, 0, [True] * 240) for arm in ("original", "alia")]
     rows = [Outcome(each.arm, 0, {"classifier": "classifiers/1"}, each.metrics, each.predictions) for each in rows]
     assert compare(rows, "original", {})["alia"]["difference"]["interval"]["accuracy"] == [0, 0]
+
+
+def test_classifiers_that_read_the_same_background_are_not_the_same():
+    """Both are right where the class is at home and wrong elsewhere, in every image alike."""
+    right = [number % 4 < 2 for number in range(240)]
+    rows = [outcome(arm, seed, right, seed) for seed in range(3) for arm in ("original", "cutmix")]
+    rows = [
+        Outcome(each.arm, each.seed, {"classifier": f"{each.arm}{each.seed}"}, each.metrics, each.predictions)
+        for each in rows
+    ]
+    difference = compare(rows, "original", {})["cutmix"]["difference"]
+    low, high = difference["interval"]["accuracy"]
+    assert low < 0 < high
+    assert difference["p"]["accuracy"] == pytest.approx(1)
 
 
 def test_the_worst_of_many_groups_has_no_interval():

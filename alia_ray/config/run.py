@@ -96,6 +96,12 @@ class Judge(Section):
         None, description="drop what it flags, as CompVis/stable-diffusion-safety-checker does; none: ask none"
     )
 
+    @model_validator(mode="after")
+    def _no_text_is_both(self) -> "Judge":
+        if both := set(self.positives) & set(self.negatives):
+            raise ValueError(f"{min(both)!r} is among the positives and the negatives; leave it out of one")
+        return self
+
 
 class Select(Section):
     """Which surviving edits are added to the training set."""
@@ -105,7 +111,15 @@ class Select(Section):
         "all",
         description="how many edits at most are added; extra: as many of each class as the split `extra` has",
     )
-    class_balanced: bool = Field(False, description="num_extra is shared equally among the classes")
+    class_balanced: bool = Field(False, description="num_extra, a number, is shared equally among the classes")
+
+    @model_validator(mode="after")
+    def _shares_a_number(self) -> "Select":
+        if self.class_balanced and not isinstance(self.num_extra, int):
+            raise ValueError(
+                f"class_balanced shares out a number, not num_extra={self.num_extra}; give one of them"
+            )
+        return self
 
 
 class TextToImage(Section):
@@ -137,6 +151,14 @@ class Experiment(Section):
         [], description="edits for each training image at which `amount_arms` are trained as well"
     )
     amount_arms: list[ArmName] = Field(["alia"])
+
+    @model_validator(mode="after")
+    def _nothing_is_there_twice(self) -> "Experiment":
+        called = {"seeds": self.seeds, "arms": self.arms or [], "amount_arms": self.amount_arms}
+        for key, values in {**called, "amounts": [f"{amount:g}" for amount in self.amounts]}.items():
+            if twice := [value for value in values if values.count(value) > 1]:
+                raise ValueError(f"{key}: {twice[0]} is there twice, and would count twice; leave one out")
+        return self
 
     @model_validator(mode="after")
     def _amounts_are_of_edits(self) -> "Experiment":

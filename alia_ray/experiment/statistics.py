@@ -153,7 +153,7 @@ def _apart(one: Bounds, other: Bounds) -> Bounds:
 
 
 def _is_same_classifier(one: Outcome, other: Outcome) -> bool:
-    """Whether two outcomes lie in one place. That they predict the same says little: both may read the background."""
+    """Whether two outcomes lie in one place. That both predict the same may be a shortcut that both took."""
     place = one.facts.get("classifier")
     return place is not None and place == other.facts.get("classifier")
 

@@ -166,7 +166,9 @@ def load_pipeline(settings: config.Edit, dtype: torch.dtype) -> DiffusionPipelin
     else:
         pipeline = _load(settings, dtype)
     if settings.scheduler != "own":
-        pipeline.scheduler = SCHEDULERS[settings.scheduler].from_config(pipeline.scheduler.config)
+        # where a checkpoint's own does not say so, DDIM would clip latents to [-1, 1], as if they were pixels
+        known = {**pipeline.scheduler.config, "clip_sample": False}
+        pipeline.scheduler = SCHEDULERS[settings.scheduler].from_config(known)
     return pipeline
 
 

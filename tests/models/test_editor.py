@@ -1,5 +1,6 @@
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from alia_ray.config import ConfigError, Edit, Model, load_config, parse_config
 from alia_ray.edits.shapes import buckets
 from alia_ray.miniature import dataset
 from alia_ray.miniature.recipes import DEMO, EDITING
+from alia_ray.models import editor as editing
 from alia_ray.models.editing.controlnet import canny_edges
 from alia_ray.models.editor import SCHEDULERS, Editor
 from alia_ray.models.methods import edit_parameters
@@ -205,6 +207,17 @@ def test_every_scheduler_gives_the_same_edit_in_any_batch(birds, scheduler):
     alone = torch.cat([edited(editor, birds[i : i + 1], PROMPTS[i : i + 1], [i + 1]) for i in (2, 0, 1)])
     assert torch.allclose(together, alone[[1, 2, 0]], atol=1e-4)
     assert together.std() > 0.05
+
+
+@pytest.mark.parametrize("scheduler", list(SCHEDULERS))
+def test_no_scheduler_clips_latents_where_the_checkpoint_does_not_say_so(monkeypatch, scheduler):
+    checkpoint = SimpleNamespace(scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear"))
+    assert "clip_sample" not in checkpoint.scheduler.config
+    monkeypatch.setattr(editing, "_load", lambda *_: checkpoint)
+    loaded = editing.load_pipeline(load_config(DEMO, [f"edit.scheduler={scheduler}"]).edit, torch.float32)
+    assert isinstance(loaded.scheduler, SCHEDULERS[scheduler])
+    assert loaded.scheduler.config.beta_schedule == "scaled_linear"
+    assert not loaded.scheduler.config.get("clip_sample", False)
 
 
 def test_the_scheduler_is_part_of_what_an_edit_is():

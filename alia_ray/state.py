@@ -251,8 +251,9 @@ class State:
         settings = self.edit_settings(edits)
         if settings.edit.drop_prompt_below is None:
             return set()
-        survived = outcomes(settings, self.edits, self.thresholds())
-        return given_up(self._wanted(edits), survived, settings.edit.drop_prompt_below)
+        requests = self._wanted(edits)
+        survived = outcomes(settings, requests, self.edits, self.thresholds())
+        return given_up(requests, survived, settings.edit.drop_prompt_below)
 
     def wanted_edits(self, *columns: str) -> pa.Table:
         """The discovered edits that this configuration asks for, of those that are there, with verdicts."""

@@ -6,8 +6,8 @@
 A world is a dataset with a base classifier trained on its originals; in each, every training image is edited under
 four prompts by each editor. A held-out judge, which no part of the method uses, then says of each edit whether it
 still shows its class (`alia_ray/miniature/judges.py`). *Seen* are edits onto a place of the class's own, *new* the
-others, from which the base has learnt little, and at bias 1 nothing; where no world is biased the two mean the same.
-The last columns say how the base does on the new ones. Nothing is trained on the edits here.
+others, from which the base has learnt little, and at bias 1 nothing; in the unbiased world none is really new. The
+last columns say how the base does on the new ones. Nothing is trained on the edits here.
 """
 
 import argparse

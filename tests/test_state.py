@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from alia_ray.config import parse_config
+from alia_ray.config import Judge, parse_config
 from alia_ray.config.arms import ARMS, BASE
-from alia_ray.edits.attempts import TRIES
+from alia_ray.edits.attempts import TRIES, Request
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.edit import wanted_requests
+from alia_ray.stages.edit import outcomes, wanted_requests
 from alia_ray.state import State
 from alia_ray.store.tables import EDITS, ERRORS, IMAGES
 
@@ -69,6 +69,25 @@ def test_edits_under_a_prompt_that_is_given_up_are_not_selected_whoever_made_the
     assert {place[edit_id] for edit_id in chosen} == {"wood"}
     assert len(chosen) == TRIES + 30
     assert dropping.wanted_edits().num_rows == TRIES + 30 + TRIES  # its tries are told of
+
+
+def test_edits_made_otherwise_have_no_say_in_whether_one_survives_beside_the_others(tmp_path):
+    """The base says "a" of all, a little less of b's; beside edits of which it says it hardly, b's look like a."""
+    rule = {"filters": ["mislabelled"], "confidence_rule": "within_domain"}
+    found = State(state(tmp_path).settings.model_copy(update={"judge": Judge(**rule)}))
+
+    def made(name: str, label: str, probability: float) -> list[dict[str, object]]:
+        scores = {"domain_id": "sea", "label": label, "class_probabilities": [probability, 1 - probability]}
+        return [{"edit_id": f"{name}{n}", **scores, "image_bytes": 10} for n in range(10)]
+
+    now = made("a", "a", 0.95) + made("b", "b", 0.85)
+    requests = [Request(row["edit_id"], "", "sea", row["label"], "") for row in now]
+    survived = []
+    for rows in (now, made("c", "b", 0.5) + made("d", "b", 0.5) + made("e", "b", 0.5)):
+        found.folder.table("edits", "all").commit(pa.Table.from_pylist(rows, schema=EDITS))
+        table, thresholds = found.folder.table("edits", "all"), {"a": 0.9, "b": 0.9}
+        survived.append(outcomes(found.settings, requests, table, thresholds))
+    assert survived[0] == survived[1] == dict.fromkeys((request.edit_id for request in requests), True)
 
 
 def test_what_was_made_of_an_image_that_is_gone_is_not_read_any_more(tmp_path):

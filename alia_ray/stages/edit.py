@@ -110,19 +110,23 @@ def left_to_try(
     again: Collection[str] = (),
 ) -> dict[str, list[Attempt]]:
     """image_id -> what is still to be tried of it, as `still_to_try` says; `again`: edits to make once more."""
-    chosen, survived = settings.edit, outcomes(settings, target, thresholds)
+    chosen, survived = settings.edit, outcomes(settings, requests, target, thresholds)
     made = {edit_id: outcome for edit_id, outcome in survived.items() if edit_id not in again}
     per_image = None if chosen.edits_per_image == "all" else chosen.edits_per_image
     return still_to_try(requests, made, per_image, limit, chosen.drop_prompt_below)
 
 
-def outcomes(settings: Config, target: Table, thresholds: dict[str, float]) -> dict[str, bool]:
-    """edit_id -> whether it survives the filters, of the edits that are made.
+def outcomes(
+    settings: Config, requests: list[Request], target: Table, thresholds: dict[str, float]
+) -> dict[str, bool]:
+    """edit_id -> whether it survives the filters, of the requested edits that are made.
 
-    One that survives without a picture was rejected by other filters, and is not made.
+    One that survives without a picture was rejected by other filters, and is not made. What else the table holds,
+    such as edits of another strength, has no say: a filter may compare edits with each other.
     """
     names = [name for name in target.schema.names if name not in ("image", "parameters", "prompt", "verdict")]
-    rows = target.read(names)
+    rows, wanted = target.read(names), pa.array([request.edit_id for request in requests], pa.string())
+    rows = rows.filter(pc.is_in(rows.column("edit_id"), value_set=wanted))
     survives = [verdict == "kept" for verdict in judged(rows, thresholds, settings.judge)]
     columns = (rows.column(name).to_pylist() for name in ("edit_id", "image_bytes"))
     made = zip(*columns, survives, strict=True)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import pyarrow as pa
 
-from alia_ray.checks import models, names, paths, servers, splits, texts, training
+from alia_ray.checks import filters, models, names, paths, servers, splits, texts, training
 from alia_ray.config import Config, ConfigError
 from alia_ray.plain_text import plain_line
 from alia_ray.stages.ingest import list_source, unfinished
@@ -16,6 +16,8 @@ from alia_ray.state import State
 
 STAGES = ("ingest", "caption", "discover", "train_base", "judge", "edit", "train", "evaluate")
 """The stages of a run that need more than the run folder holds."""
+_SELECTING = {"judge", "edit", "train"}
+"""Those that go by verdicts."""
 _PROMPTING = {"caption", "discover", "judge", "edit"}
 """Those whose models read texts."""
 
@@ -45,6 +47,8 @@ def look_at_inputs(settings: Config, stages: Collection[str] = STAGES) -> tuple[
     ingested = _ingested(settings)
     images = ingested if listing is None else listing
     checks = [*models_and_training, unlisted if images is None else splits.wrong_things(settings, images, stages)]
+    if images is not None and not _SELECTING.isdisjoint(stages):
+        checks.append(filters.wrong_things(settings, images))
     if images is not None and not _PROMPTING.isdisjoint(stages):
         checks += [names.wrong_things(settings, images), texts.wrong_things(settings, images)]
     if listing is not None and ingested is None:  # what was ingested needs its files no more
@@ -87,7 +91,7 @@ def _ingested(settings: Config) -> pa.Table | None:
 
 def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
     """What is not wrong, but worth a look before a long run."""
-    for check in (names, texts, training):
+    for check in (filters, names, texts, training):
         yield from check.doubtful_things(settings, listing)
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from alia_ray import pipeline, sources
 from alia_ray.checks.comparison import arms_of, draws
 from alia_ray.checks.inputs import STAGES, check_ingested, check_inputs
+from alia_ray.checks.inputs import doubtful_things as what_is_said
 from alia_ray.checks.plan import describe
 from alia_ray.checks.splits import doubtful_things
 from alia_ray.cluster.placement import Cluster
@@ -119,6 +120,22 @@ def test_what_is_shared_out_among_too_few_is_refused(tmp_path):
     assert sentence == "train.workers: 6 training images for 16 workers; lower it"
     [sentence] = refusals(photos(root, "select={num_extra: 1, class_balanced: true}"))
     assert sentence.startswith("select.num_extra: 1 edits for 2 classes give none to each")
+
+
+def test_the_rule_top_k_is_refused_where_it_can_call_nothing_mislabelled(tmp_path):
+    root = folder_of(tmp_path / "photos", cat=40, dog=40)
+    rule = ("judge.filters=[mislabelled]", "judge.confidence_rule=top_k")
+    arm = ("train.arms=[original, alia_both_top_k]",)
+    for asked in (rule, arm):
+        [sentence] = refusals(photos(root, *asked))
+        assert sentence.startswith("judge.top_k: every label is among the 2 likeliest of 2 classes")
+    assert refusals(photos(root, *arm, "judge.top_k=1")) == []
+    compared = photos(root, "experiment={}")
+    assert refusals(compared) == []
+    assert any(said.startswith("judge.top_k: ") for said in what_is_said(compared, list_images(compared.source)))
+    assert not any(
+        said.startswith("judge.top_k: ") for said in what_is_said(photos(root), list_images(compared.source))
+    )
 
 
 def test_what_ingest_left_out_may_leave_too_little_for_a_run(tmp_path):

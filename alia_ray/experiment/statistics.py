@@ -7,6 +7,9 @@ The worst of the groups as measured lies below the truth: which group it is, is 
 its interval ends above where it does for a worst group that was chosen on one half of the test images and measured
 on the other, which lies above the truth on average; each half is chosen on in turn. Where one group is clearly the
 worst the two are the same. With more than MOST_GROUPS they say hardly anything, and there is no interval.
+
+Where a class has fewer than FEWEST test images, it may be right or wrong in all of them by chance, and seem certain:
+then class-balanced accuracy has no interval either.
 """
 
 import statistics
@@ -25,6 +28,7 @@ METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy", "macro
 WITH_INTERVAL = METRICS[:3]
 WORST = "worst_group_accuracy"
 MOST_GROUPS = 10
+FEWEST = 10
 Bounds = tuple[Measured, Measured]  # what lies below the truth on average, and what above; most often the same
 
 
@@ -180,7 +184,7 @@ class _Share:
 
 
 def _measured(found: list[Outcome]) -> dict[str, Bounds]:
-    """metric -> its bounds in all seeds; the worst of more than MOST_GROUPS groups is left out."""
+    """metric -> its bounds in all seeds; those are left out that have no interval in one of them."""
     tables = [outcome.predictions.sort_by("id") for outcome in found]
     of_seeds, ids = [_shares(table) for table in tables], [table.column("id") for table in tables]
     known = pa.chunked_array([part for of_seed in ids for part in of_seed.chunks]).unique()
@@ -209,8 +213,11 @@ def _shares(predictions: pa.Table) -> dict[str, tuple[_Share, _Share]]:
     """metric -> what lies below the truth on average, and what above."""
     right = pc.equal(predictions.column("label"), predictions.column("predicted")).to_numpy().astype(float)
     everything = _share([np.ones(len(right), dtype=bool)], right)
-    by_class = _share(_parts(predictions.column("label")), right)
-    found = {"accuracy": (everything, everything), "class_balanced_accuracy": (by_class, by_class)}
+    found = {"accuracy": (everything, everything)}
+    classes = _parts(predictions.column("label"))
+    if min(members.sum() for members in classes) >= FEWEST:
+        by_class = _share(classes, right)
+        found["class_balanced_accuracy"] = (by_class, by_class)
     groups = _parts(predictions.column("group"))
     if not groups:
         found[WORST] = (everything, everything)

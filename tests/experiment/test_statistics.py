@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from alia_ray.errors import StageError
-from alia_ray.experiment.statistics import MOST_GROUPS, Outcome, compare
+from alia_ray.experiment.statistics import FEWEST, MOST_GROUPS, Outcome, compare
 from alia_ray.training.evaluation import summarise
 
 CLASSES = ["a", "b"]
@@ -201,6 +201,26 @@ def test_the_worst_of_many_groups_has_no_interval():
         found = compare(rows, "original", {})["original"]
         assert (found["interval"]["worst_group_accuracy"] is not None) == has_interval
         assert found["interval"]["accuracy"] is not None
+
+
+def test_class_balanced_accuracy_has_no_interval_where_a_class_has_hardly_any_images():
+    """Two images of a class that are right in every seed are half of the metric, and tell nothing of its chance."""
+    for of_class, has_interval in ((FEWEST, True), (FEWEST - 1, False), (2, False)):
+        right = random_right(0, 0.7, 200)
+        labels = ["b"] * of_class + ["a"] * (200 - of_class)
+        predicted = [label if ok else CLASSES[label == "a"] for label, ok in zip(labels, right, strict=True)]
+        columns = {
+            "id": [f"{n:03d}" for n in range(200)],
+            "label": labels,
+            "group": labels,
+            "predicted": predicted,
+        }
+        metrics = summarise(predicted, labels, labels, CLASSES)
+        rows = [Outcome(arm, s, {}, metrics, pa.table(columns)) for arm in ("original", "alia") for s in range(3)]
+        found = compare(rows, "original", {}, fresh_draws=False)
+        for intervals in (found["original"]["interval"], found["alia"]["difference"]["interval"]):
+            assert (intervals["class_balanced_accuracy"] is not None) == has_interval
+            assert intervals["accuracy"] is not None
 
 
 def test_images_without_a_group_are_drawn_and_are_in_no_group():

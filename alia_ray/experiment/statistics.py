@@ -8,8 +8,8 @@ its interval ends above where it does for a worst group that was chosen on one h
 on the other, which lies above the truth on average; each half is chosen on in turn. Where one group is clearly the
 worst the two are the same. With more than MOST_GROUPS they say hardly anything, and there is no interval.
 
-Where a class has fewer than FEWEST test images, it may be right or wrong in all of them by chance, and seem certain:
-then class-balanced accuracy has no interval either.
+A class of fewer than FEWEST test images may be right or wrong in all of them by chance, and seem certain: then
+class-balanced accuracy has no interval either.
 """
 
 import statistics

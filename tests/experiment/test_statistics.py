@@ -204,7 +204,7 @@ def test_the_worst_of_many_groups_has_no_interval():
 
 
 def test_class_balanced_accuracy_has_no_interval_where_a_class_has_hardly_any_images():
-    """Two images of a class that are right in every seed are half of the metric, and tell nothing of its chance."""
+    """Two images of a class that are right in every seed are half of the metric, and hide its chance."""
     for of_class, has_interval in ((FEWEST, True), (FEWEST - 1, False), (2, False)):
         right = random_right(0, 0.7, 200)
         labels = ["b"] * of_class + ["a"] * (200 - of_class)

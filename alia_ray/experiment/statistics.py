@@ -8,8 +8,8 @@ its interval ends above where it does for a worst group that was chosen on one h
 on the other, which lies above the truth on average; each half is chosen on in turn. Where one group is clearly the
 worst the two are the same. With more than MOST_GROUPS they say hardly anything, and there is no interval.
 
-A class of fewer than FEWEST test images may be right or wrong in all of them by chance, and seem certain: then
-class-balanced accuracy has no interval either.
+A class or group of fewer than FEWEST test images may be right or wrong in nearly all of them by chance, and seem
+certain. Then class-balanced accuracy, or the worst group, has no interval either.
 """
 
 import statistics
@@ -28,7 +28,7 @@ METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy", "macro
 WITH_INTERVAL = METRICS[:3]
 WORST = "worst_group_accuracy"
 MOST_GROUPS = 10
-FEWEST = 10
+FEWEST = 20
 Bounds = tuple[Measured, Measured]  # what lies below the truth on average, and what above; most often the same
 
 
@@ -215,13 +215,13 @@ def _shares(predictions: pa.Table) -> dict[str, tuple[_Share, _Share]]:
     everything = _share([np.ones(len(right), dtype=bool)], right)
     found = {"accuracy": (everything, everything)}
     classes = _parts(predictions.column("label"))
-    if min(members.sum() for members in classes) >= FEWEST:
+    if _smallest(classes) >= FEWEST:
         by_class = _share(classes, right)
         found["class_balanced_accuracy"] = (by_class, by_class)
     groups = _parts(predictions.column("group"))
     if not groups:
         found[WORST] = (everything, everything)
-    elif len(groups) <= MOST_GROUPS:
+    elif len(groups) <= MOST_GROUPS and _smallest(groups) >= FEWEST:
         found[WORST] = (_share([_worst(groups, right)], right), _of_halves(groups, right))
     return found
 
@@ -234,20 +234,21 @@ def _parts(names: pa.ChunkedArray) -> list[np.ndarray]:
     return [place == number for number in range(len(known))]
 
 
+def _smallest(parts: list[np.ndarray]) -> int:
+    return min(int(members.sum()) for members in parts)
+
+
 def _worst(groups: list[np.ndarray], right: np.ndarray) -> np.ndarray:
     return min(groups, key=lambda members: right[members].mean())
 
 
 def _of_halves(groups: list[np.ndarray], right: np.ndarray) -> _Share:
     """The worst group chosen on one half of each group and measured on the other, and the other way round."""
-    groups = [members for members in groups if members.sum() > 1]
     halves: list[list[np.ndarray]] = [[], []]
     for members in groups:
         is_odd = np.cumsum(members) % 2 == 1
         halves[0].append(members & is_odd)
         halves[1].append(members & ~is_odd)
-    if not groups:
-        return _share([np.ones(len(right), dtype=bool)], right)
     chosen = [min(range(len(groups)), key=lambda place, half=half: right[half[place]].mean()) for half in halves]
     return _share([halves[1][chosen[0]], halves[0][chosen[1]]], right)
 

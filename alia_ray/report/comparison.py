@@ -40,7 +40,9 @@ def caption(result: dict[str, Any]) -> str:
         "Where groups are alike, the worst as measured lies below the true one; its interval allows for that.",
     ]
     if all(arm["interval"].get("worst_group_accuracy") is None for arm in arms):
-        sentences[-1] = "The worst group has no interval: with so many, which one is the worst is chance."
+        sentences[-1] = (
+            "The worst group has no interval: with so many, or so few images in one, which is the worst is chance."
+        )
     return " ".join(sentences)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,11 +128,17 @@ def charts_of_arms(result: dict[str, Any]) -> list[tuple[str, IntervalChart]]:
 
 
 def charts_of_amounts(result: dict[str, Any]) -> list[tuple[str, Chart]]:
-    """A titled chart over the amount of edits for each metric; none without amounts. Amount 0 is `original`."""
+    """A titled chart over the amount of edits for each metric; none without amounts. Amount 0 is `original`.
+
+    The amount is what was added, which is less than was asked for where so many edits are not left.
+    """
     arms = result["arms"]
     series: dict[str, list[tuple[float, Compared]]] = {}
-    for name, arm in sorted(_of_amounts(arms).items(), key=lambda item: item[1]["amount"]):
-        series.setdefault(name.partition("@")[0], [(0.0, arms["original"])]).append((arm["amount"], arm))
+    for name, arm in _of_amounts(arms).items():
+        added = statistics.mean(seed.get("added_for_each", arm["amount"]) for seed in arm["seeds"])
+        series.setdefault(name.partition("@")[0], [(0.0, arms["original"])]).append((added, arm))
+    for points in series.values():
+        points.sort(key=lambda point: point[0])
     titled = []
     for key, title in _SHOWN.items():
         chart = line_chart({n: [(x, arm["mean"][key]) for x, arm in points] for n, points in series.items()})

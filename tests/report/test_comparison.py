@@ -148,6 +148,15 @@ def test_amounts_start_at_the_original():
     assert line.last == 0.8
 
 
+def test_an_amount_is_drawn_where_so_many_edits_were_added():
+    few = [{"seed": seed, "added": 10, "added_for_each": added} for seed, added in ((0, 0.9), (1, 1.1))]
+    asked_for_more = {**arm(0.7, "original", amount=4), "seeds": few}
+    (_, accuracy), _ = charts_of_amounts({**RESULT, "arms": {**RESULT["arms"], "alia@4": asked_for_more}})
+    (start, _), _, (middle, _), (end, _) = accuracy.lines[0].points
+    assert middle == (start + end) / 2  # of 0 and 2
+    assert accuracy.lines[0].last == 0.8
+
+
 def test_a_comparison_without_amounts_or_filters_has_one_table():
     plain = {**RESULT, "arms": {"original": arm(0.5), "cutmix": arm(0.6, "original")}}
     assert len(tables(plain)) == 1

@@ -225,7 +225,8 @@ class State:
         """The prompts of a set of edits, as a domains table. Raises StageError before `discover`."""
         if edits == "discovered":
             return self.domains()
-        given = domain_rows(self.settings.baselines.user_prompts, [], self.settings.discover.prefix, 0)
+        prompts = list(dict.fromkeys(self.settings.baselines.user_prompts))
+        given = domain_rows(prompts, [], self.settings.discover.prefix, 0)
         return pa.Table.from_pylist(given, schema=tables.DOMAINS)
 
     def wanted_ids(self, edits: EditSet) -> list[str]:

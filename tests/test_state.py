@@ -9,6 +9,7 @@ import pytest
 
 from alia_ray.config import Judge, parse_config
 from alia_ray.config.arms import ARMS, BASE
+from alia_ray.config.run import Baselines
 from alia_ray.edits.attempts import TRIES, Request
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
@@ -69,6 +70,14 @@ def test_edits_under_a_prompt_that_is_given_up_are_not_selected_whoever_made_the
     assert {place[edit_id] for edit_id in chosen} == {"wood"}
     assert len(chosen) == TRIES + 30
     assert dropping.wanted_edits().num_rows == TRIES + 30 + TRIES  # its tries are told of
+
+
+def test_a_users_prompt_that_stands_twice_is_asked_for_once(tmp_path):
+    found = state(tmp_path)
+    fill(found, images=4)
+    prompts = Baselines(user_prompts=["a photo of a {}", "a picture of a {}", "a photo of a {}"])
+    twice = State(found.settings.model_copy(update={"baselines": prompts}))
+    assert len(twice.wanted_ids("user")) == len(set(twice.wanted_ids("user"))) == 4 * 2
 
 
 def test_edits_made_otherwise_have_no_say_in_whether_one_survives_beside_the_others(tmp_path):

@@ -166,7 +166,11 @@ def clip(files: Files) -> Iterator[str]:
         yield from _broken(files, [CLIP_WEIGHTS])
     else:
         yield _no_weights(files, "", CLIP_WEIGHTS)
-    text = files.read("open_clip_config.json").get("model_cfg", {}).get("text_cfg", {})
+    described = files.read("open_clip_config.json")
+    mode = described.get("preprocess_cfg", {}).get("resize_mode") or "shortest"
+    if mode not in ("shortest", "squash"):
+        yield f"resizes pictures by {mode!r}, and only 'shortest' and 'squash' are known here; name another"
+    text = described.get("model_cfg", {}).get("text_cfg", {})
     if text.get("hf_tokenizer_name"):
         yield from _tokenizer(files, "")
 

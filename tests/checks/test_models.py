@@ -163,6 +163,16 @@ def test_weights_that_end_early_are_refused(tmp_path):
     assert "has a broken open_clip_model.safetensors" in sentence
 
 
+def test_a_clip_that_sees_pictures_otherwise_than_it_would_be_shown_them_is_refused(tmp_path):
+    description = copy("clip", tmp_path) / "open_clip_config.json"
+    preprocessing = json.loads(description.read_text())["preprocess_cfg"]
+    for mode in ("squash", "shortest", "longest"):
+        change(description, preprocess_cfg={**preprocessing, "resize_mode": mode})
+        refused = said(f"judge.model.name={description.parent}")
+        assert bool(refused) == (mode == "longest")
+    assert "resizes pictures by 'longest'" in refused[0]
+
+
 def test_a_broken_description_is_a_sentence(tmp_path):
     folder = copy("instruct_pix2pix", tmp_path)
     (folder / "model_index.json").write_text("{")

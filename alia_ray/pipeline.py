@@ -358,7 +358,7 @@ def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]
         domains=so_far(state.domains_table),
         edits=so_far(lambda: state.edits),
         wanted=None if edits is None else edits.column("edit_id").to_pylist(),
-        selected=so_far(state.selected) or [],
+        selected=so_far(lambda: _added(state)) or [],
         experiment=_experiment(settings),
         metrics=metrics,
         thresholds=so_far(state.thresholds) or {},
@@ -371,6 +371,12 @@ def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]
         seed=settings.run.seed,
         config_yaml=as_yaml(settings),
     )
+
+
+def _added(state: State) -> list[str]:
+    """The discovered edits that the arm of the headline trains on: the first one that adds any."""
+    arm = next((arm for arm in state.arms if arm.edits == "discovered"), None)
+    return state.selected(arm) if arm else []
 
 
 def _experiment(settings: Config) -> dict[str, Any] | None:

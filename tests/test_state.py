@@ -13,6 +13,7 @@ from alia_ray.config.run import Baselines
 from alia_ray.edits.attempts import TRIES, Request
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
+from alia_ray.pipeline import _report_inputs
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import outcomes, wanted_requests
 from alia_ray.state import State
@@ -97,6 +98,19 @@ def test_edits_made_otherwise_have_no_say_in_whether_one_survives_beside_the_oth
         table, thresholds = found.folder.table("edits", "all"), {"a": 0.9, "b": 0.9}
         survived.append(outcomes(found.settings, requests, table, thresholds))
     assert survived[0] == survived[1] == dict.fromkeys((request.edit_id for request in requests), True)
+
+
+def test_a_report_says_added_of_what_its_arm_adds_and_not_of_what_another_filter_would(tmp_path):
+    found = state(tmp_path)
+    fill(found, images=TRIES)
+
+    def added(*arms: str) -> list[str]:
+        train = found.settings.train.model_copy(update={"arms": ["original", *arms]})
+        return _report_inputs(State(found.settings.model_copy(update={"train": train})), {}, ()).selected
+
+    assert added("alia") == found.selected()
+    assert added("alia_unfiltered") == found.selected(ARMS["alia_unfiltered"]) != found.selected()
+    assert added() == added("alia_user_prompts") == []
 
 
 def test_what_was_made_of_an_image_that_is_gone_is_not_read_any_more(tmp_path):

@@ -1,6 +1,7 @@
 """Whether the classifiers can be built and their trainings be tracked: architecture, first weights, trackers."""
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -32,18 +33,29 @@ def wrong_things(train: Train, stages: Collection[str]) -> Iterator[str]:
 
 
 def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
-    """One sentence where whole epochs cannot make the steps of an experiment's arms equal."""
-    if not settings.train.equal_steps or settings.experiment is None:
+    """One sentence where whole epochs cannot make the steps of the arms equal."""
+    if not settings.train.equal_steps:
         return
-    for amount in settings.experiment.amounts:
+    for amount in _added_for_each(settings, Counter(listing.column("split").to_pylist())):
         wanted = settings.train.epochs / (1 + amount)
         takes = max(1, round(wanted)) / wanted
         if abs(takes - 1) > _UNEQUAL:
             yield (
-                f"train.equal_steps: with {amount:g} edits for each image an arm takes about {takes:.2f} times "
+                f"train.equal_steps: with {amount:.3g} images added for each an arm takes about {takes:.2f} times "
                 "the steps of `original`, since epochs are whole; raise train.epochs above "
                 f"{settings.train.epochs}"
             )
+
+
+def _added_for_each(settings: Config, splits: Counter[str]) -> list[float]:
+    """How many images arms may add for each training image: by `select`, in the split `extra`, and as amounts."""
+    train, per_image, added = splits["train"], settings.select.edits_per_image, settings.select.num_extra
+    amounts = set(settings.experiment.amounts if settings.experiment else ())
+    if train and splits["extra"]:
+        amounts.add(splits["extra"] / train)
+    if isinstance(per_image, int) and added != "extra":
+        amounts.add(per_image if added == "all" or not train else min(per_image, added / train))
+    return sorted(amounts)
 
 
 def untracked(train: Train) -> Iterator[str]:

@@ -11,6 +11,8 @@ from alia_ray.checks import training
 from alia_ray.config import Train, load_config
 from alia_ray.miniature.recipes import DEMO
 
+IMAGES = pa.table({"split": ["train"] * 100})
+
 
 def said(*overrides: str, stages: tuple[str, ...] = ("train",)) -> list[str]:
     return list(training.wrong_things(load_config(DEMO, list(overrides)).train, stages))
@@ -21,11 +23,25 @@ def said(*overrides: str, stages: tuple[str, ...] = ("train",)) -> list[str]:
 )
 def test_steps_that_whole_epochs_cannot_make_equal_are_said(epochs, amounts, told):
     overrides = [f"train.epochs={epochs}", "train.equal_steps=true", f"experiment.amounts=[{amounts}]"]
-    sentences = list(training.doubtful_things(load_config(DEMO, overrides), pa.table({})))
+    sentences = list(training.doubtful_things(load_config(DEMO, overrides), IMAGES))
     assert [re.search(r"about (\S+) times", sentence).group(1) for sentence in sentences] == told
-    assert not list(
-        training.doubtful_things(load_config(DEMO, [*overrides, "train.equal_steps=false"]), pa.table({}))
-    )
+    assert not list(training.doubtful_things(load_config(DEMO, [*overrides, "train.equal_steps=false"]), IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "extra", "told"),
+    [
+        ("{edits_per_image: 2}", 0, []),  # a third of the epochs, which is whole
+        ("{num_extra: 25}", 0, ["0.25 "]),
+        ("{num_extra: 300}", 0, ["1 "]),
+        ("{num_extra: extra}", 30, ["0.3 "]),
+    ],
+)
+def test_so_they_are_of_what_arms_add_without_an_experiment(chosen, extra, told):
+    overrides = ["train.epochs=3", "train.equal_steps=true", f"select={chosen}", "train.arms=[original, alia]"]
+    listing = pa.table({"split": ["train"] * 100 + ["extra"] * extra})
+    found = training.doubtful_things(load_config(DEMO, overrides), listing)
+    assert [re.search(r"with (\S+ )images", sentence).group(1) for sentence in found] == told
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 IMAGES_PER_PLACE = 4  # images in a worker's hands for each place of a batch: enough that rejected ones refill it
 LOSSLESS = ("png",)  # of edit.format
-FLAT_STD = 0.004  # an edit whose pixel values deviate by less than one step of 255 shows nothing
+FLAT_STD = 0.004  # an edit in whose channels pixels deviate by less than one step of 255 shows nothing
 
 Stored = tuple[Image.Image, bytes | None]
 """An edit as the table gives it back, and its bytes where it took encoding to know that."""
@@ -307,7 +307,8 @@ def _error(edited: "torch.Tensor") -> str | None:
     """Why an image is none, if so: what half precision cannot hold is not an edit."""
     if not edited.isfinite().all():
         return "the edit holds NaN or infinite pixels"
-    return "the edit is one flat colour" if edited.std() < FLAT_STD else None
+    of_channels = edited.flatten(1).std(dim=1)  # each by itself: green is no grey
+    return "the edit is one flat colour" if of_channels.max() < FLAT_STD else None
 
 
 def _finished(made: list[pa.Table], pictures: list[Future[bytes] | None], started: float) -> pa.Table:

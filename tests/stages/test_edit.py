@@ -88,7 +88,7 @@ def test_what_is_flagged_as_unsafe_is_a_verdict_without_a_picture_and_the_next_p
 
 
 def test_an_edit_that_came_out_as_nothing_is_an_error_row_and_the_next_prompt_is_tried(worker, plan, monkeypatch):
-    edit, broken = worker.editor.edit, [torch.nan, 0.5]
+    edit, broken = worker.editor.edit, [torch.tensor(torch.nan), torch.tensor([0.1, 0.6, 0.3])[:, None, None]]
 
     def breaking(*arguments: object) -> torch.Tensor:
         edited = edit(*arguments).clone()

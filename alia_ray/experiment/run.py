@@ -92,6 +92,7 @@ def _outcome(state: State, arm: Arm) -> Outcome:
         "added": history["train_images"] - originals,
         "added_for_each": history["train_images"] / originals - 1,
         "epochs": len(epochs),
+        "steps": len(epochs) * -(-history["train_images"] // state.settings.train.batch_size),
         "best_epoch": history["best_epoch"],
         "last_loss": epochs[-1]["loss"],
         "val_last_quarter": [min(last_quarter), max(last_quarter)],

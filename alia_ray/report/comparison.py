@@ -27,7 +27,6 @@ def caption(result: dict[str, Any]) -> str:
     """What was done, and what the intervals and marks say."""
     seeds, arms = result["seeds"], result["arms"].values()
     drawn = "a fresh draw of every split for each" if result["fresh_draws"] else "the same split for all"
-    steps = "as many optimiser steps as the original" if result["equal_steps"] else "equally many epochs"
     spread = f"mean ± standard deviation over {len(seeds)} seeds ({drawn})"
     chance = "95 % intervals of what other seeds and other test images would give"
     if len(seeds) == 1:
@@ -35,7 +34,7 @@ def caption(result: dict[str, Any]) -> str:
         chance = "95 % intervals of what other test images would give; another seed may differ by more"
     sentences = [
         f"Percent, {spread}, {result['test_images']} test images.",
-        f"Every arm takes {steps}; select.num_extra is {result['num_extra']}.",
+        f"Every arm takes {_steps(result)}; select.num_extra is {result['num_extra']}.",
         f"Differences are to `original`, in points, with {chance}.",
         f"{_STANDS} marks a difference that stands when all of its table are tested at once (Holm, 5 %).",
         "Where groups are alike, the worst as measured lies below the true one; its interval allows for that.",
@@ -45,6 +44,19 @@ def caption(result: dict[str, Any]) -> str:
             "The worst group has no interval: with so many, or so few images in one, which is the worst is chance."
         )
     return " ".join(sentences)
+
+
+def _steps(result: dict[str, Any]) -> str:
+    """How alike the arms' steps are, which whole epochs leave apart. Earlier versions did not count them."""
+    said = "as many optimiser steps as the original" if result["equal_steps"] else "equally many epochs"
+    seeds = [
+        zip(arm["seeds"], result["arms"]["original"]["seeds"], strict=True) for arm in result["arms"].values()
+    ]
+    times = [one["steps"] / base["steps"] for pairs in seeds for one, base in pairs if "steps" in one]
+    if not times or max(times) - min(times) < 0.005:
+        return said
+    apart = f"{min(times):.2f} to {max(times):.2f} times as many"
+    return f"{said}, but for whole epochs ({apart})" if result["equal_steps"] else f"{said} ({apart} steps)"
 
 
 def is_outdated(result: dict[str, Any]) -> bool:
@@ -99,7 +111,18 @@ def as_csv(result: dict[str, Any]) -> str:
 def seeds_as_csv(result: dict[str, Any]) -> str:
     """A row for each arm and seed."""
     metrics = list(result["arms"]["original"]["mean"])
-    columns = ["arm", "seed", "added", "epochs", "best_epoch", *metrics, "last_loss", "seconds", "classifier"]
+    columns = [
+        "arm",
+        "seed",
+        "added",
+        "epochs",
+        "steps",
+        "best_epoch",
+        *metrics,
+        "last_loss",
+        "seconds",
+        "classifier",
+    ]
     return _csv(columns, [{"arm": name, **row} for name, arm in result["arms"].items() for row in arm["seeds"]])
 
 

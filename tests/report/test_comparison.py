@@ -105,6 +105,22 @@ def test_of_a_single_seed_it_is_said_that_seeds_are_left_out():
     assert tables(result)[0].columns.count("difference, one seed") == 2
 
 
+def test_how_far_steps_are_apart_is_said():
+    def with_steps(equal: bool, *steps: int) -> str:
+        arms = {"original": arm(0.5), "alia": arm(0.7, "original")}
+        for each, taken in zip(arms.values(), steps, strict=True):
+            each["seeds"] = [{**seed, "steps": taken} for seed in each["seeds"]]
+        return as_markdown({**RESULT, "equal_steps": equal, "arms": arms})
+
+    assert (
+        "as many optimiser steps as the original, but for whole epochs (1.00 to 1.33 times as many);"
+        in with_steps(True, 18, 24)
+    )
+    assert "as many optimiser steps as the original;" in with_steps(True, 200, 200)
+    assert "equally many epochs (1.00 to 5.00 times as many steps);" in with_steps(False, 100, 500)
+    assert "equally many epochs;" in as_markdown(RESULT)  # as earlier versions left it
+
+
 def test_markdown_rows_have_as_many_cells_as_their_header():
     for block in re.findall(r"(?:^\|.*\|\n?)+", as_markdown(RESULT), re.MULTILINE):
         assert len({line.count("|") for line in block.strip().splitlines()}) == 1

@@ -98,7 +98,10 @@ class Judge(Section):
 
     @model_validator(mode="after")
     def _no_text_is_both(self) -> "Judge":
-        if both := set(self.positives) & set(self.negatives):
+        positives, negatives = (  # as CLIP reads them
+            {" ".join(text.lower().split()) for text in texts} for texts in (self.positives, self.negatives)
+        )
+        if both := positives & negatives:
             raise ValueError(f"{min(both)!r} is among the positives and the negatives; leave it out of one")
         return self
 

@@ -64,7 +64,7 @@ def test_an_override_is_read_as_yaml_and_may_make_a_section(tmp_path):
         ("experiment={arms: [alia, original, alia]}", "arms: alia is there twice"),
         ("experiment={amounts: [1, 0.5, 1.0]}", "amounts: 1 is there twice"),
         ("experiment={amount_arms: [alia, alia]}", "amount_arms: alia is there twice"),
-        ("judge={positives: [a photo], negatives: [a painting, a photo]}", "judge: 'a photo' is among"),
+        ("judge={positives: [a photo], negatives: [a painting, A  photo]}", "judge: 'a photo' is among"),
         ("select={num_extra: all, class_balanced: true}", "select: class_balanced shares out a number"),
         ("select={class_balanced: true, num_extra: extra}", "select: class_balanced shares out a number"),
         ("experiment={amounts: [0]}", "experiment.amounts"),

@@ -210,7 +210,8 @@ class State:
         changes: dict[str, Any] = {}
         if edits == "discovered":
             needed = "all" if self.settings.draws_from_all else self.settings.select.edits_per_image
-            changes["keep_rejected"] = chosen.keep_rejected or self.settings.has_other_filters
+            if self.settings.has_other_filters:
+                changes |= {"keep_rejected": True, "drop_prompt_below": None}  # which would filter for all of them
         else:
             needed = self.settings.select.edits_per_image
             judge = judge.model_copy(update={"filters": []})

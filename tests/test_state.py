@@ -73,6 +73,15 @@ def test_edits_under_a_prompt_that_is_given_up_are_not_selected_whoever_made_the
     assert dropping.wanted_edits().num_rows == TRIES + 30 + TRIES  # its tries are told of
 
 
+def test_no_prompt_is_given_up_where_an_arm_has_other_filters_than_those_that_it_failed(tmp_path):
+    dropping = state(tmp_path, drop_prompt_below=0.1)
+    place = fill(dropping, images=TRIES + 30)
+    train = dropping.settings.train.model_copy(update={"arms": ["original", "alia", "alia_unfiltered"]})
+    compared = State(dropping.settings.model_copy(update={"train": train}))
+    for arm in ("alia", "alia_unfiltered"):
+        assert {place[edit_id] for edit_id in compared.selected(ARMS[arm])} == {"sea", "wood"}
+
+
 def test_a_users_prompt_that_stands_twice_is_asked_for_once(tmp_path):
     found = state(tmp_path)
     fill(found, images=4)

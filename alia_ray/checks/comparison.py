@@ -11,6 +11,7 @@ from alia_ray.errors import StageError, shortened
 from alia_ray.state import State
 
 COMPARISON = "experiment.json"  # in the run folder
+_EVERY_EDIT = {"edits_per_image": "all", "keep_rejected": True, "drop_prompt_below": None}
 
 
 def arms_of(settings: Config, listing: pa.Table | None = None) -> list[Arm]:
@@ -40,7 +41,7 @@ def draws(settings: Config, arms: list[Arm], listing: pa.Table | None = None) ->
         changes: dict[str, Any] = {
             "train": settings.train.model_copy(update={"seed": seed, "arms": names}),
             # filters and amounts are compared over the same edits, so all are made, and rejected ones kept
-            "edit": settings.edit.model_copy(update={"edits_per_image": "all", "keep_rejected": True}),
+            "edit": settings.edit.model_copy(update=_EVERY_EDIT),
         }
         if chosen.fresh_draws:
             changes["source"] = settings.source.model_copy(update={"seed": seed})

@@ -50,6 +50,11 @@ def test_fresh_draws_paint_anew_and_shared_ones_do_not():
     assert [state.settings.seed for state in shared] == [3, 4]
 
 
+def test_an_experiment_gives_up_no_prompt_for_controls_draw_from_all_edits():
+    states = draws(small(Path("nowhere"), "edit.drop_prompt_below=0.5"), [])
+    assert {state.settings.edit.drop_prompt_below for state in states} == {None}
+
+
 def test_a_seed_is_judged_when_the_edits_of_the_one_before_are_there(monkeypatch):
     done = []
     for stage in ("run_ingest", "run_train_base", "run_judge", "run_edit"):

@@ -229,6 +229,11 @@ class Config(Section):
             raise ValueError("train.arms must contain 'original': its classifier is the one that judges edits")
         if self.edit.method == "img2img" and int(self.edit.steps * self.edit.strength) < 1:
             raise ValueError("edit.steps × edit.strength must be at least 1, or Img2Img runs no step")
+        is_unguided = self.edit.method == "instruct_pix2pix" and self.edit.guidance_scale <= 1
+        if is_unguided and self.edit.image_guidance_scale != Edit.model_fields["image_guidance_scale"].default:
+            raise ValueError(
+                "edit.image_guidance_scale guides only where edit.guidance_scale is above 1; raise that"
+            )
         sought, added = self.edit.edits_per_image, self.select.edits_per_image
         if isinstance(sought, int) and (self.draws_from_all or sought < added):
             raise ValueError(

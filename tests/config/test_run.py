@@ -71,6 +71,10 @@ def test_an_override_is_read_as_yaml_and_may_make_a_section(tmp_path):
         ("experiment={amount_arms: [cutmix]}", "experiment"),
         ("baselines.user_prompts=[a photo]", "baselines.user_prompts"),
         ("edit.strength=0.001", "edit.strength"),
+        (
+            "edit={method: instruct_pix2pix, guidance_scale: 1, image_guidance_scale: 1.5}",
+            "edit.image_guidance_scale guides only where edit.guidance_scale",
+        ),
         ("run=3", "run"),
         ("run.folder.x=3", "run.folder.x"),
         ("nonsense", "nonsense"),

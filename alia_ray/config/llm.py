@@ -114,6 +114,8 @@ class Llm(Section):
 
     @property
     def identity(self) -> list[Any]:
-        """What the answers depend on, as plain JSON: the model, its context, and what alters its answers."""
+        """What the answers depend on, as plain JSON: the model, its context, and what else alters its answers."""
         altering = {name: value for name, value in self.options.items() if name.split(".")[0] not in _SPEED_ONLY}
+        if self.model.dtype != "auto":
+            altering["dtype"] = self.model.dtype  # no option has this name
         return [self.model.name, self.model.revision, self.max_model_len, *([altering] if altering else [])]

@@ -24,8 +24,9 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(text: str) -> Any:
     """The value of a YAML text.
 
-    Raises yaml.YAMLError, also for a key that a mapping has twice, for a text that grows out of bounds by naming
-    its parts again and again, and for a number or a date that is none.
+    Raises yaml.YAMLError, which says where but not what is written there, since that may be a key. Also for a key
+    that a mapping has twice, for a text that grows out of bounds by naming its parts again and again, and for a
+    number or a date that is none.
     """
     loader = _Loader(text)
     try:
@@ -35,6 +36,10 @@ def read_yaml(text: str) -> Any:
         if _size(node, {}) > _MOST_VALUES:
             raise yaml.YAMLError(f"it holds more than {_MOST_VALUES} values")
         return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise yaml.YAMLError(f"{place}{error.problem}") from None
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else one_line(error)
         raise yaml.YAMLError(reason) from error

@@ -299,7 +299,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     try:
         node[key] = read_yaml(match[2])
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {match[1]}: {match[2]!r} is not valid YAML") from error
+        raise ConfigError(f"--set {match[1]}: what follows the = is not valid YAML: {one_line(error)}") from error
 
 
 _UNION_TAGS = {

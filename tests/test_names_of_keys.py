@@ -30,7 +30,7 @@ LABELS = ["cat", "dog", "eel"]
 IMAGES_OF = {"train": TRIES + 14, "val": 3, "test": 3, "extra": 5}
 
 NAMES = ("images", "captions", "domains", "edits", "text_to_image", "scores", "base", "jitter", "alia")
-"""Of tables, of edits, and of classifiers: that which judges, that of colour jitter, and that which edits go to."""
+"""Of tables, of edits, and of classifiers: the one that judges, that of colour jitter, and one with edits."""
 NOTHING = ""
 TRAINED = "base jitter alia scores"  # edits are scored by the base classifier
 DRAWN = "alia"  # other edits are drawn

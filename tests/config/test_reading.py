@@ -57,7 +57,9 @@ def test_a_file_of_names_is_bounded_too(tmp_path, name, text):
         load_config(tmp_path / "run.yaml")
 
 
-@pytest.mark.parametrize("text", ["{api_key: sk-canary", "hf_token: sk-canary: y", "'sk-canary", "a: sk-canary\na: b"])
+@pytest.mark.parametrize(
+    "text", ["{api_key: sk-canary", "hf_token: sk-canary: y", "'sk-canary", "a: sk-canary\na: b"]
+)
 def test_what_is_broken_is_said_by_its_place_without_a_key_that_may_be_written_there(tmp_path, text):
     path = tmp_path / "run.yaml"
     path.write_text(f"run: {{folder: x}}\n{text}\n")

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a stage failed; 2 the configuration or the command line is
 terminated. Nothing heavy is imported before a command runs, so `--help` answers at once.
 """
 
+import errno
 import signal
 import sys
 from collections.abc import Iterator
@@ -262,6 +263,7 @@ def _exit_codes() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+_LONGEST_LINE = 10_000  # characters: five reasons, each with an example, and what to do have room
 _is_terminated = False  # the exception does not say: where Ray waits, it makes another SystemExit of ours
 
 
@@ -279,7 +281,7 @@ def _say_error(error: Exception) -> None:
     said = str(error) if is_of_configuration else _sentence(error)
     lines = said.replace("\n", "\nerror: " if is_of_configuration else "\n  ").split("\n")
     for line in (f"error: {lines[0]}", *lines[1:], *getattr(error, "__notes__", [])):
-        say(line)
+        say(plain_line(line, _LONGEST_LINE))
 
 
 def _sentence(error: Exception) -> str:
@@ -292,6 +294,8 @@ def _sentence(error: Exception) -> str:
         return f"{type(error).__name__}: {said}"
     if error.errno in FULL or "No space left on device" in said:
         return f"a disk is full: {said}; free some space, or give a folder on a larger one, and run again to go on"
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return f"{said}; give this user the right to do that, or name another folder"
     return said
 
 

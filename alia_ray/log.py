@@ -32,12 +32,12 @@ def quiet(folder: RunFolder | None, command: str) -> Iterator[None]:
     configuration was wrong, a log is kept only of what failed.
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{command}.log"
-    path = _beginning(folder, name)
+    folder, path = _beginning(folder, name)
     try:
         with _led_to(path):
             yield
     except ConfigError:
-        _remove(path, folder)
+        _remove(path)
         raise
     except Exception as error:
         error.add_note(_LED_THERE + _keep(path, folder))
@@ -46,7 +46,7 @@ def quiet(folder: RunFolder | None, command: str) -> Iterator[None]:
         _keep(path, folder)
         raise
     if folder is None:
-        _remove(path, folder)
+        _remove(path)
     else:
         _keep(path, folder)
 
@@ -54,16 +54,25 @@ def quiet(folder: RunFolder | None, command: str) -> Iterator[None]:
 def noted(error: Exception) -> Exception:
     """The error with a note of where its traceback is, which is kept now where no log has it."""
     if not any(note.startswith(_LED_THERE) for note in getattr(error, "__notes__", [])):
-        path = _beginning(None, "alia-ray.log")
+        _, path = _beginning(None, "alia-ray.log")
         path.write_text(plain("".join(traceback.format_exception(error))))
         error.add_note(f"{_LED_THERE}{path}")
     return error
 
 
-def _beginning(folder: RunFolder | None, name: str) -> Path:
-    """Where the log is written."""
-    local = folder is not None and isinstance(folder.fs, pafs.LocalFileSystem)
-    path = Path(folder.file(LOGS, name)) if local else Path(tempfile.mkdtemp(prefix="alia-ray-"), name)
+def _beginning(folder: RunFolder | None, name: str) -> tuple[RunFolder | None, Path]:
+    """The folder that is to keep the log, if it may be written to, and where the log is meanwhile.
+
+    It may not where `export` reads somebody else's run.
+    """
+    if folder is not None and isinstance(folder.fs, pafs.LocalFileSystem):
+        with suppress(OSError):
+            return folder, _new(Path(folder.file(LOGS, name)))
+        folder = None
+    return folder, _new(Path(tempfile.mkdtemp(prefix="alia-ray-"), name))
+
+
+def _new(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     return path
@@ -77,16 +86,16 @@ def _keep(path: Path, folder: RunFolder | None) -> str:
         folder.write_bytes(path.read_bytes(), LOGS, path.name)
     except OSError:  # most likely what the run failed of
         return str(path)
-    _remove(path, None)
+    _remove(path)
     return folder.shown(LOGS, path.name)
 
 
-def _remove(path: Path, folder: RunFolder | None) -> None:
+def _remove(path: Path) -> None:
     """Delete the log and the folders that were made for it alone."""
     path.unlink(missing_ok=True)
     with suppress(OSError):
         path.parent.rmdir()
-        if folder is not None:
+        if path.parent.name == LOGS:
             path.parent.parent.rmdir()
 
 

@@ -173,6 +173,13 @@ def left(error: BaseException, capsys) -> tuple[int, str]:
             "error: OSError: no such bucket\n",
         ),
         (KeyboardInterrupt(), 130, "interrupted; run again to go on\n"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/run/metrics.json"),
+            1,
+            "error: [Errno 13] Permission denied: '/run/metrics.json'; give this user the right to do that, or name "
+            "another folder\n",
+        ),
+        (ConfigError(f"a: {'x' * 10**7} is no split\nb: no"), 2, f"error: a: {'x' * 9989}…\nerror: b: no\n"),
     ],
 )
 def test_every_way_out_is_a_sentence_and_an_exit_code(error, code, said, capsys):

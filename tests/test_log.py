@@ -52,6 +52,24 @@ def test_a_failure_leaves_its_traceback_in_the_log_and_says_where_that_is(tmp_pa
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("ends", [None, ConfigError("no"), KeyError("x")])
+def test_of_a_run_folder_that_may_only_be_read_a_log_is_kept_elsewhere_and_only_of_a_failure(
+    tmp_path, monkeypatch, ends
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "run").write_text("where nothing can be written")
+    try:
+        with quiet(RunFolder(str(tmp_path / "run")), "export"):
+            if ends is not None:
+                raise ends
+    except (ConfigError, KeyError) as error:
+        assert error is ends
+    kept = list((tmp_path / "temporary").rglob("*.log"))
+    assert len(kept) == isinstance(ends, KeyError)
+    assert (tmp_path / "temporary").is_dir()
+
+
 def test_a_wrong_configuration_leaves_nothing_behind(tmp_path):
     with pytest.raises(ConfigError), quiet(RunFolder(str(tmp_path / "run")), "run"):
         raise ConfigError("edit.steps: must be positive")

@@ -53,7 +53,7 @@ def _on_a_cluster(address: str | None, environment: Mapping[str, str], folder: s
 
 
 def _no_folder(place: Place) -> Iterator[str]:
-    """Why nothing can lie in the run folder: its storage does not answer, or a file is where it would be."""
+    """Why nothing can lie in the run folder: its storage does not answer, or lets nobody write there."""
     fs, path = filesystem(place)
     try:
         above = PurePosixPath(path).parents if fs.type_name == "local" else ()
@@ -64,6 +64,9 @@ def _no_folder(place: Place) -> Iterator[str]:
     for info in found:
         if info.type == pafs.FileType.File:
             yield f"run.folder: {info.path} is a file; name another folder"
+    there = [info.path for info in found if info.type == pafs.FileType.Directory]
+    if above and there and not os.access(there[0], os.W_OK | os.X_OK):
+        yield f"run.folder: this user may not write in {there[0]}; give it the right to, or name another folder"
 
 
 def _cannot_open(key: str, uri: str) -> Iterator[str]:

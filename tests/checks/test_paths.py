@@ -63,3 +63,13 @@ def test_a_run_folder_whose_storage_does_not_answer_is_refused(monkeypatch):
     monkeypatch.setattr(paths, "filesystem", lambda place: (Silent(), "bucket/x"))
     [sentence] = wrong(folder="s3://bucket/x?endpoint_override=minio:9000")
     assert sentence == "run.folder: s3://bucket/x cannot be reached: AWS Error NETWORK_CONNECTION"
+
+
+@pytest.mark.parametrize("folder", ["", "runs/x"])
+def test_a_run_folder_in_which_this_user_may_not_write_is_refused(tmp_path, monkeypatch, folder):
+    monkeypatch.setattr(
+        paths.os, "access", lambda path, how: path != str(tmp_path)
+    )  # root may, whatever a mode says
+    [sentence] = wrong(folder=str(tmp_path / folder))
+    assert sentence.startswith(f"run.folder: this user may not write in {tmp_path}; ")
+    assert wrong(folder=str(tmp_path.parent)) == []

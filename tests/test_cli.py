@@ -176,8 +176,8 @@ def left(error: BaseException, capsys) -> tuple[int, str]:
         (
             PermissionError(errno.EACCES, "Permission denied", "/run/metrics.json"),
             1,
-            "error: [Errno 13] Permission denied: '/run/metrics.json'; give this user the right to do that, or name "
-            "another folder\n",
+            "error: [Errno 13] Permission denied: '/run/metrics.json'; give this user the right to do that, or "
+            "name another folder\n",
         ),
         (ConfigError(f"a: {'x' * 10**7} is no split\nb: no"), 2, f"error: a: {'x' * 9989}…\nerror: b: no\n"),
     ],

@@ -7,6 +7,7 @@ from ray.train import TrainingFailedError
 from alia_ray.cluster.failures import out_of_memory
 from alia_ray.errors import one_line
 
+_OF_ONE_IMAGE = "more than 1 value per channel"  # in torch's words
 _TRIES_OF_AN_ERROR = 1  # more: a passing fault may look like one, and images may have crowded a GPU
 
 
@@ -44,4 +45,9 @@ def failure_of(error: TrainingFailedError) -> Failure:
     if isinstance(first, torch.OutOfMemoryError):
         hint = "lower train.batch_size or train.image_size"
         return Failure(f"a GPU's memory did not do ({one_line(first)}); {hint}", of_gpu_memory=True)
+    if _OF_ONE_IMAGE in str(first):
+        return Failure(
+            "a worker's batch held one image, from which a BatchNorm layer learns nothing at this size; raise "
+            "train.batch_size or train.image_size, or lower train.workers"
+        )
     return Failure(f"{type(first).__name__}: {one_line(first)}", is_lost=isinstance(first, (OSError, DistError)))

@@ -36,6 +36,16 @@ def test_an_error_that_would_come_again_is_tried_once_and_a_lost_worker_as_often
         assert failed(error).retries(2) == 2
 
 
+def test_a_batch_that_is_too_small_for_its_layers_is_said_with_what_to_change():
+    model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3))
+    with pytest.raises(ValueError, match="per channel") as raised:
+        model(torch.rand(1, 3, 8, 8))
+    assert failed(raised.value).reason.endswith(
+        "raise train.batch_size or train.image_size, or lower train.workers"
+    )
+    assert failed(raised.value).retries(2) == 1
+
+
 def test_of_a_lost_worker_and_the_errors_of_those_that_talked_to_it_the_loss_counts():
     found = failed(RuntimeError("Connection closed by peer"), GONE)
     assert found.is_lost

@@ -210,6 +210,19 @@ KEYS: dict[str, Key] = {
 }
 
 
+UNREAD = [
+    ("edit.strength", {"edit": {"method": "instruct_pix2pix"}}),
+    ("edit.image_guidance_scale", {}),
+    ("edit.controlnet_scale", {}),
+    ("edit.controlnet.name", {}),
+    ("llm.max_model_len", GIVEN),
+    ("llm.model.name", GIVEN),
+    ("judge.top_k", MISLABELLED),
+    ("select.class_balanced", {}),
+]
+"""Keys that nothing reads beside some settings."""
+
+
 def keys_of(section: type[Section], *above: str) -> Iterator[str]:
     """Every key of a section and of the sections in it; those of a kind of source under its kind."""
     for name, info in section.model_fields.items():
@@ -320,3 +333,8 @@ def test_a_key_changes_the_names_of_what_it_can_change_and_no_other(key, names_b
     before = names_beside(KEYS[key].beside)
     after = names_of(state_of(tmp_path, KEYS[key].beside, key))
     assert {name for name in NAMES if before[name] != after[name]} == set(KEYS[key].changes.split())
+
+
+@pytest.mark.parametrize(("key", "beside"), UNREAD)
+def test_a_key_that_nothing_reads_changes_no_name(key, beside, names_beside, tmp_path):
+    assert names_of(state_of(tmp_path, beside, key)) == names_beside(beside)

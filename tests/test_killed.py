@@ -41,7 +41,7 @@ SETTINGS = [
     "edit.workers=1",
     "edit.batch_size=8",
     "judge.filters=[too_similar]",  # few steps make poor edits: this filter has both verdicts of them
-    "train.epochs=3",
+    "train.epochs=12",
     "train.image_size=32",
     "train.arms=[original, alia]",
 ]

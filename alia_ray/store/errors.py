@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from alia_ray.plain_text import LONGEST_REASON
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import ERROR_KINDS, ERRORS
 
@@ -57,8 +58,11 @@ def settle(errors: Table, made: set[str], before: Iterable[Row] = ()) -> list[Ro
 
 
 def same_reason(reason: str) -> str:
-    """A reason without names, paths and numbers: the same for rows that failed alike."""
-    return _NAMES.sub("…", reason)
+    """A reason without names, paths and numbers: the same for rows that failed alike.
+
+    Those of older releases have no end, and to look for paths in a long word takes the square of its length.
+    """
+    return _NAMES.sub("…", reason[:LONGEST_REASON])
 
 
 def told(rows: Iterable[Row]) -> str:

@@ -2,6 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alia_ray.plain_text import LONGEST_REASON
 from alia_ray.store.errors import is_tried_again, read_errors, same_reason, settle, told
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import ERROR_KINDS, ERRORS
@@ -86,3 +87,7 @@ def test_the_commonest_reason_is_told_first_each_with_an_example():
     rows = [row(f"b{n}", f"has {n} pages") for n in range(3)] + [row("a", "has no label")]
     assert told(rows) == "3 × has … pages (such as 'b0'); 1 × has no label (such as 'a')"
     assert told(row(f"{n}", "x" * n) for n in range(1, 9)).endswith("; 3 for other reasons")
+
+
+def test_a_reason_without_end_is_told_in_a_moment_and_with_one():
+    assert len(same_reason("x" * 100_000)) == LONGEST_REASON

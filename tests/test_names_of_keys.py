@@ -218,7 +218,6 @@ UNREAD = [
     ("llm.max_model_len", GIVEN),
     ("llm.model.name", GIVEN),
     ("judge.top_k", MISLABELLED),
-    ("select.class_balanced", {}),
 ]
 """Keys that nothing reads beside some settings."""
 

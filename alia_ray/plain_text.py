@@ -25,7 +25,8 @@ _PASSWORD = re.compile(
     r"(?<=://)[^\s/@:]*:(?!\d*(?:[/\s]|$))[^\s@]{,999}@|(?<=https://)[^\s/@]+@|(?<=http://)[^\s/@]+@"
 )
 _SIGNED = re.compile(
-    r"([?&][\w.-]*(?:secret|passw|token|credential|signature|key|sig|sas|pwd)[\w.-]*=)[^\s&#\"'<>]+", re.IGNORECASE
+    r"([?&][\w.-]{,99}(?:secret|passw|token|credential|signature|key|sig|sas|pwd)[\w.-]{,99}=)[^\s&#\"'<>]+",
+    re.IGNORECASE,
 )
 
 

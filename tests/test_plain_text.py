@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -113,6 +115,13 @@ def test_a_url_that_an_error_quotes_loses_its_password_and_nothing_else():
     assert plain(two) == "from https://…@a,https://…@b to s3://…@c or https://c?sig=…&b"
     for text in ("abfs://container@account.net/a", "http://host:80/a@b", "s3://bucket/a:b@c", "http://h:80 a@b"):
         assert plain(text) == text
+
+
+def test_a_text_of_megabytes_is_looked_through_once():
+    """And not as often as it has characters, which would take minutes."""
+    looked = "from alia_ray.plain_text import plain; print(len(plain('https://h/?' + 'key' * 500_000)))"
+    done = subprocess.run([sys.executable, "-c", looked], capture_output=True, timeout=60, check=True)
+    assert int(done.stdout) == 1_500_011
 
 
 FORGED = "cat\nerror: nothing is wrong\r\n| alia | 99.9 |"

@@ -136,6 +136,8 @@ def test_a_store_that_does_not_answer_and_a_stage_that_fails_show_none(place):
         f"run.folder=s3://bucket/run?X-Amz-Signature={CANARY}",
         f"run.folder=abfss://container@account.net/run?account_key={CANARY}",
         f"run.folder=s3://bucket/run?pwd={CANARY}",
+        f"run.folder=s3://bucket/run?endpoint_override=http%3A%2F%2Fuser:{CANARY}@host",
+        f"run.folder=s3://bucket/run?endpoint_override=user:{CANARY}@host:9000",
         f"caption.model.name=https://{CANARY}@host/model",
         f"caption.model.revision=https://user:{CANARY}@host/model",
         f"llm.options={{hf_token: {CANARY}}}",

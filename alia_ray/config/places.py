@@ -102,9 +102,10 @@ def check_no_secrets(uri: str) -> str:
     """The URI again. Raises ValueError where it holds a key: reports and logs would show it."""
     scheme, _, place = uri.partition("://")
     rest, _, query = place.partition("?")
-    keys = {key for key, _ in parse_qsl(query, keep_blank_values=True)}
+    pairs = parse_qsl(query, keep_blank_values=True)
     is_named = scheme.lower().endswith(_WEB) and _NAME.match(rest)
-    if is_named or _PASSWORD.match(rest) or any(_SECRETS.search(key) for key in keys - _NO_SECRETS):
+    has_password = any(_PASSWORD.match(text) for text in (rest, *(value.split("://")[-1] for _, value in pairs)))
+    if is_named or has_password or any(_SECRETS.search(key) for key, _ in pairs if key not in _NO_SECRETS):
         raise ValueError(
             "a URI must hold no key or password, since reports and logs show it; take it out and set the "
             "environment variables of the service (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "

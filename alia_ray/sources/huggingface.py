@@ -52,8 +52,9 @@ def _load(source: HuggingFace) -> dict[str, "Dataset"]:
         else:
             loaded = datasets.load_dataset(source.name, source.config, revision=source.revision)
     except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
+        may_not = "; where the library may not write, set HF_HOME" if isinstance(error, PermissionError) else ""
         raise ConfigError(
-            f"source.name: the dataset {source.name!r} cannot be loaded: {one_line(error)}"
+            f"source.name: the dataset {source.name!r} cannot be loaded: {one_line(error)}{may_not}"
         ) from error
     parts = loaded if isinstance(loaded, dict) else {"": loaded}
     return {split: rows.with_format(None) for split, rows in parts.items()}

@@ -197,6 +197,15 @@ def test_a_dataset_that_is_nowhere_is_one_sentence(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_a_cache_that_may_not_be_written_is_said_with_what_to_set(tmp_path, monkeypatch):
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/home/me/.cache")
+
+    monkeypatch.setattr(datasets, "load_dataset", forbidden)
+    with pytest.raises(ConfigError, match=r"Permission denied.*set HF_HOME$"):
+        list_images(source(tmp_path / "photos"))
+
+
 def test_without_the_library_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setattr(
         huggingface, "find_spec", lambda name: None if name == "datasets" else util.find_spec(name)

@@ -199,7 +199,7 @@ def test_a_dataset_that_is_nowhere_is_one_sentence(tmp_path, monkeypatch):
 
 def test_a_cache_that_may_not_be_written_is_said_with_what_to_set(tmp_path, monkeypatch):
     def forbidden(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", "/home/me/.cache")
+        raise PermissionError(13, "Permission denied", "cache")
 
     monkeypatch.setattr(datasets, "load_dataset", forbidden)
     with pytest.raises(ConfigError, match=r"Permission denied.*set HF_HOME$"):

@@ -39,7 +39,7 @@ wait_for_nodes() { # wait_for_nodes COUNT: until so many nodes have joined
 
 # Ray opens its own folder to everybody, and nodes may be shared. A job that was put back in the queue finds its own.
 private=/tmp/alia-ray-$SLURM_JOB_ID
-on "$(IFS=,; echo "${nodes[*]}")" bash -c "mkdir --mode=700 $private || test -O $private"
+on "$(IFS=,; echo "${nodes[*]}")" bash -c "mkdir --mode=700 $private || { test ! -L $private && test -O $private && chmod 700 $private; }"
 
 ip_addresses=$(on "$head" hostname --ip-address | tr ' ' '\n' | grep --extended-regexp '^[0-9]+(\.[0-9]+){3}$' || true)
 head_ip=$(grep --invert-match --max-count=1 '^127\.' <<<"$ip_addresses") || {

@@ -172,7 +172,15 @@ def test_the_slurm_script_gives_every_task_its_cores_and_waits_until_all_nodes_a
 def test_on_slurm_ray_lies_in_a_folder_that_only_its_user_may_enter(tmp_path):
     _, lines = slurm(tmp_path)
     assert "--nodelist=n1,n2,n3" in lines[0]
-    assert "mkdir --mode=700 /tmp/alia-ray-17 || test -O /tmp/alia-ray-17" in lines[0]
+    made = re.search(r"bash -c (.*)", lines[0])[1]
+    assert made.startswith("mkdir --mode=700 /tmp/alia-ray-17 || ")
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    mine.mkdir(mode=0o755)
+    theirs.symlink_to(mine)  # whoever guessed the job's number may have laid it there
+    for folder, is_taken in ((mine, True), (theirs, False)):
+        command = made.replace("/tmp/alia-ray-17", str(folder)).strip("'\"")
+        assert (subprocess.run(["bash", "-c", command], capture_output=True).returncode == 0) == is_taken
+    assert mine.stat().st_mode & 0o777 == 0o700
     assert "--temp-dir=/tmp/alia-ray-17/ray" in next(line for line in lines if "--head" in line)
 
 

@@ -1,5 +1,6 @@
 import io
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -201,6 +202,22 @@ def test_more_pixels_than_pillow_would_warn_of_are_refused(monkeypatch):
     monkeypatch.setattr(opening, "MOST_PIXELS", 100_000)  # of 153,600, at which Pillow only warns
     with pytest.raises(DecodeError, match="153600 pixels are more than 100000"):
         decode_rgb(KEPT_AS_THEY_ARE["PNG"])
+
+
+@pytest.mark.parametrize("kind", ["floats", "clear colours"])
+def test_a_picture_takes_little_more_memory_than_its_pixels(kind):
+    shape, buffer = (4000, 4000), io.BytesIO()
+    if kind == "floats":
+        Image.fromarray(np.zeros(shape, np.float32)).save(buffer, "TIFF", compression="tiff_adobe_deflate")
+    else:
+        picture = Image.new("P", shape)
+        picture.putpalette([0, 0, 0, 255, 0, 0])
+        picture.save(buffer, "PNG", transparency=1)
+    tracemalloc.start()
+    plain_rgb(buffer.getvalue())
+    _, most = tracemalloc.get_traced_memory()  # of NumPy and Python; Pillow itself has three or four bytes a pixel
+    tracemalloc.stop()
+    assert most < 14 * shape[0] * shape[1]
 
 
 def test_arrays_and_pictures_round_trip():

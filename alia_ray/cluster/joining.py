@@ -120,6 +120,11 @@ def _connect(address: str, options: dict[str, object]) -> None:
         raise ConfigError(
             f"run.address: nothing answers at {address}; start a Ray cluster, or correct the address"
         )
+    if "://" in address and not address.startswith("ray://"):  # Ray would import a module of that name
+        raise ConfigError(
+            f"run.address: {address} (or RAY_ADDRESS) is no address of a cluster; give HOST:PORT, auto, local or "
+            "ray://HOST:PORT, and unset RAY_ADDRESS where it is for submitting jobs"
+        )
     at_start: dict[str, object] = {"env_vars": dict(_HIDE_GPUS)}  # Ray writes into it
     if not address.startswith("ray://"):  # Ray Client hands no function on
         at_start["worker_process_setup_hook"] = taking_it()

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 
 _SRGB = ImageCms.createProfile("sRGB")
 _INPUT_OF = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space: the mode it is applied to
+_AT_ONCE = 2**20  # pixels that are converted at a time: of a large picture numbers of 64 bits take gigabytes
 _SAME = 3  # levels of 255 that a profile may differ from sRGB, as the many editions of sRGB itself do
 
 
@@ -38,8 +39,9 @@ def _colour_and_alpha(picture: ImageFile.ImageFile) -> tuple[Image.Image, Image.
     if picture.mode.startswith("I") or picture.mode == "F":
         values = _values(picture)
         transparent = picture.info.get("transparency")
-        alpha = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
-        return _eight_bits(picture, values), alpha if isinstance(transparent, int) else None
+        is_clear = values == transparent if isinstance(transparent, int) else None
+        alpha = None if is_clear is None else Image.fromarray(np.where(is_clear, np.uint8(0), np.uint8(255)))
+        return _eight_bits(picture, values), alpha
     if picture.mode == "La":  # Pillow converts it to nothing else
         picture = picture.convert("LA")
     if picture.has_transparency_data:
@@ -66,8 +68,11 @@ def _tiff_sample(picture: ImageFile.ImageFile) -> tuple[str, int] | None:
 def _eight_bits(picture: ImageFile.ImageFile, values: np.ndarray) -> Image.Image:
     """Greys of any depth as L: 0 is black, or white where a TIFF says so."""
     white = _white(picture, values)
-    levels = np.clip(np.nan_to_num(values.astype(np.float64), nan=0), 0, white) * 255 / white
-    grey = levels.astype(np.uint8)
+    grey = np.empty(values.shape, np.uint8)
+    rows = max(1, _AT_ONCE // values.shape[1])
+    for top in range(0, len(values), rows):
+        some = values[top : top + rows].astype(np.float64)
+        grey[top : top + rows] = np.clip(np.nan_to_num(some, nan=0), 0, white) * 255 / white
     if picture.format == "TIFF" and picture.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
         grey = 255 - grey  # Pillow turns only greys of up to 8 bits around
     return Image.fromarray(grey)

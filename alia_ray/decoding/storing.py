@@ -73,10 +73,15 @@ def _fewest_bands(picture: Image.Image, indexed: bool) -> Image.Image:
         return picture.convert("L")
     if not (indexed and colours):
         return picture
-    red, green, blue = np.moveaxis(np.asarray(picture, dtype=np.uint32), -1, 0)
-    packed, indices = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
-    small = Image.fromarray(indices.reshape(red.shape).astype(np.uint8), "P")
-    small.putpalette(np.stack([packed >> 16, packed >> 8 & 255, packed & 255], -1).astype(np.uint8).tobytes())
+    colours.sort()
+    packed = [red << 16 | green << 8 | blue for red, green, blue in colours]
+    pixels = np.asarray(picture)
+    indices = np.empty(pixels.shape[:2], np.uint8)
+    for row, of_row in zip(indices, pixels, strict=True):  # a row at a time: numbers of 64 bits take eight bytes
+        red, green, blue = np.moveaxis(of_row.astype(np.uint32), -1, 0)
+        row[:] = np.searchsorted(packed, red << 16 | green << 8 | blue)
+    small = Image.fromarray(indices, "P")
+    small.putpalette(bytes(level for colour in colours for level in colour))
     return small
 
 

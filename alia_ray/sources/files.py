@@ -14,10 +14,12 @@ import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.decoding.opening import MOST_BYTES
+from alia_ray.errors import one_line
 from alia_ray.store.patience import may_pass, patiently
 from alia_ray.store.run_folder import filesystem, without_query
 
 MOST_OF_A_LIST = 2**30  # bytes of a CSV or another list, as it is unpacked
+MOST_COLUMNS = 10_000  # of a CSV: a megabyte of commas would be a million, at a kilobyte each and more
 _PART = 2**20
 
 Content = bytes | OSError
@@ -46,6 +48,8 @@ def read_files(root: str, relative_paths: list[str]) -> list[Content]:
             return patiently(lambda: _picture(fs, posixpath.join(base, relative)))
         except OSError as error:
             return error
+        except ValueError as error:  # pyarrow's of a path that its filesystem cannot have, such as a NUL in it
+            return NoPictureError(one_line(error))
 
     with ThreadPoolExecutor(8) as threads:
         return list(threads.map(read, relative_paths))
@@ -53,6 +57,8 @@ def read_files(root: str, relative_paths: list[str]) -> list[Content]:
 
 def _picture(fs: pafs.FileSystem, path: str) -> Content:
     """A file as it is: pyarrow's streams unpack whatever is called .gz or .zst."""
+    if isinstance(fs, pafs.LocalFileSystem) and fs.get_file_info(path).type == pafs.FileType.Unknown:
+        return NoPictureError("it is a device or a pipe, which may never come to its end")
     with fs.open_input_file(path) as file:
         return too_large(file.size()) or file.read()
 
@@ -118,6 +124,8 @@ def versions(root: str, relative_paths: list[str]) -> list[str | None]:
             if may_pass(error):
                 raise
             return []  # such as a folder that may not be listed, though its files may be read
+        except ValueError:  # a path that cannot be; reading it says so
+            return []
 
     with ThreadPoolExecutor(8) as threads:
         found = {path: version for infos in threads.map(listed, folders) for path, version in _by_path(infos)}
@@ -169,6 +177,8 @@ def read_csv(key: str, root: str, *name: str) -> pa.Table:
         separator = max(",;\t", key=lambda mark: len(next(_rows(text, mark), [])))
         rows = _rows(text, separator)
         header = [column.strip() for column in next(rows, [])]
+        if len(header) > MOST_COLUMNS:
+            raise csv.Error(f"its first line has {len(header)} columns, more than {MOST_COLUMNS}")
         values = list(rows)
     except csv.Error as error:
         raise ConfigError(f"source.{key}: {shown} is no CSV: {error}") from error

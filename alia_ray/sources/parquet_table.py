@@ -8,12 +8,14 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ParquetTable
 from alia_ray.errors import one_line
+from alia_ray.plain_text import LONGEST_NAME
 from alia_ray.sources.files import (
     NO_PATH,
     Content,
@@ -33,6 +35,10 @@ _BYTES_OR_PATHS = (
     *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary),
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null),
 )
+_TEXTS = (
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+)
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)  # of numbers that are bytes
 _BROKEN = (OSError, pa.ArrowException, UnicodeDecodeError)  # what pyarrow raises for a file that is
 _AT_ONCE = 16  # images that are decoded at a time, of a row group that may be of any size
@@ -50,7 +56,9 @@ def list_images(source: ParquetTable) -> pa.Table:
     origins, labels, given, groups, versions = [], [], [], [], []
     for base, info in files.items():
         try:
-            file = pq.ParquetFile(info.path, filesystem=fs)
+            with pq.ParquetFile(info.path, filesystem=fs) as file:
+                texts = _texts(source, file.schema_arrow)
+            file = pq.ParquetFile(info.path, filesystem=fs, read_dictionary=texts)
             columns = _Columns(source, base, file)
             for number in range(file.num_row_groups):
                 rows = columns.read(number)
@@ -64,6 +72,12 @@ def list_images(source: ParquetTable) -> pa.Table:
             raise ConfigError(f"source.path: cannot read {info.path}: {one_line(error)}") from error
     fractions = source.val_fraction, source.test_fraction
     return make_listing(origins, labels, given, groups, versions, *fractions, notes)
+
+
+def _texts(source: ParquetTable, schema: pa.Schema) -> list[str]:
+    """The listed columns that hold text, which are read with each value once: few bytes can repeat a long one."""
+    listed = {source.label_column, source.split_column, source.group_column} & set(schema.names)
+    return [name for name in sorted(listed) if any(holds(schema.field(name).type) for holds in _TEXTS)]
 
 
 def _files(fs: pafs.FileSystem, root: str, shown: str) -> tuple[dict[str, pafs.FileInfo], list[str]]:
@@ -139,16 +153,29 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     """The names behind class numbers, by column, where Hugging Face's `datasets` left them in the schema."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        return {column: feature["names"] for column, feature in features.items() if "names" in feature}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        found = {column: feature["names"] for column, feature in features.items() if "names" in feature}
+        return {
+            column: names
+            for column, names in found.items()
+            if isinstance(names, list) and all(isinstance(name, str) for name in names)
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
 def _text(column: pa.ChunkedArray, names: list[str] | None) -> list[str | None]:
     if names is not None and pa.types.is_integer(column.type):  # -1 stands for none
         return [names[n] if n is not None and 0 <= n < len(names) else None for n in column.to_pylist()]
+    if pa.types.is_dictionary(column.type):
+        column = pa.chunked_array(map(_beginnings, column.chunks), pa.string())
     text = column.cast(pa.string()).to_pylist()
     return [None if value == "nan" else value for value in text] if pa.types.is_floating(column.type) else text
+
+
+def _beginnings(chunk: pa.DictionaryArray) -> pa.Array:
+    """Its text, of values that are too long for a name only as much as tells that."""
+    values = pc.utf8_slice_codeunits(chunk.dictionary.cast(pa.string()), 0, LONGEST_NAME + 1)
+    return values.take(chunk.indices)
 
 
 def read_images(source: ParquetTable, rows: pa.Table) -> list[Content]:

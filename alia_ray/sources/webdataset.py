@@ -114,7 +114,10 @@ def _samples(fs: pafs.FileSystem, root: str, shard: str, left: _Left) -> list[di
     """The samples of a shard in their order: the `place` (offset, size) of each one's picture, `cls`, `json`."""
     samples: dict[str, dict[str, Any]] = {}
     try:
-        with fs.open_input_file(posixpath.join(root, shard)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with (
+            fs.open_input_file(posixpath.join(root, shard)) as file,
+            tarfile.open(fileobj=_Bounded(file), mode="r:") as tar,
+        ):
             for member in tar:
                 kind, key = _kind(member, left)
                 if kind is None:
@@ -134,6 +137,19 @@ def _samples(fs: pafs.FileSystem, root: str, shard: str, left: _Left) -> list[di
     if not mark:
         left.notes.append(f"the shard {shard} has no mark at its end and may be cut short")
     return list(samples.values())
+
+
+class _Bounded:
+    """A shard of which tarfile reads little at a time: a header of names and attributes may be of any size."""
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """As of a file. Raises OSError for more than a description and a block."""
+        if size > _DESCRIPTION + tarfile.BLOCKSIZE:
+            raise OSError(f"a member's header has {size} bytes")
+        return self.file.read(size)
 
 
 def _kind(member: tarfile.TarInfo, left: _Left) -> tuple[str | None, str]:

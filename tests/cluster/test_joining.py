@@ -36,6 +36,14 @@ def without_address(tmp_path_factory, monkeypatch):
     os.unlink(short)
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "a_module_of_somebody://x"])
+def test_an_address_that_ray_would_take_for_a_module_is_refused(tmp_path, monkeypatch, address):
+    (tmp_path / "a_module_of_somebody.py").write_text("raise SystemExit('this code must not run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=rf"run\.address: {address} .*HOST:PORT"):
+        joining._connect(address, {})
+
+
 def cpus_of_join(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     code = [sys.executable, "-c", JOIN]
     return subprocess.run(code, env=environment, capture_output=True, text=True, timeout=240)

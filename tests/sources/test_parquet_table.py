@@ -275,3 +275,33 @@ def test_a_column_of_splits_that_was_named_must_be_there(table):
         ConfigError, match=r"source\.split_column: a\.parquet has no column 'part', only image, label"
     ):
         list_images(settings.model_copy(update={"split_column": "part"}))
+
+
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.binary()])
+def test_a_label_that_is_repeated_to_gigabytes_costs_one_of_it(tmp_path, text):
+    count, label = 20_000, pa.array(["x" * 10**6]).cast(text)
+    labels = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), label)
+    rows = pa.table({"image": [b""] * count, "label": labels})
+    pq.write_table(rows, tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 10_000
+    before = pa.default_memory_pool().bytes_allocated()
+    with pytest.raises(ConfigError, match="a label has over 200 characters"):
+        list_images(source(tmp_path))
+    assert pa.default_memory_pool().bytes_allocated() - before < 10**8
+
+
+def test_a_label_of_plain_text_is_held_once_for_each_value(tmp_path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": [b""] * 3, "label": ["x" * 300, "x" * 300, None]}), file, store_schema=False)
+    parquet = pq.ParquetFile(file)
+    assert parquet_table._texts(source(tmp_path), parquet.schema_arrow) == ["label"]
+    with pytest.raises(ConfigError, match="a label has over 200 characters"):
+        list_images(source(tmp_path))
+
+
+@pytest.mark.parametrize("names", ['{"0": "a"}', "[1, 2]", '"ab"', "[" * 100_000])
+def test_names_of_classes_that_are_no_list_of_texts_are_not_taken(tmp_path, table, names):
+    metadata = {"huggingface": f'{{"info": {{"features": {{"label": {{"names": {names}}}}}}}}}'}
+    rows = pa.table({"image": [b""] * 2, "label": [0, 1]}).replace_schema_metadata(metadata)
+    pq.write_table(rows, tmp_path / "a.parquet")
+    assert list_images(source(tmp_path)).column("label").to_pylist() == ["0", "1"]

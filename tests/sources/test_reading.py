@@ -166,3 +166,34 @@ def test_a_list_that_unpacks_to_no_end_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MOST_OF_A_LIST", 2**20)
     with pytest.raises(ConfigError, match=r"source\.path: .*meta\.csv\.gz has more than 1048576 bytes"):
         list_images(packed)
+
+
+def test_a_pipe_that_a_table_names_is_an_error_and_is_not_waited_for(tmp_path, picture):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "good.png").write_bytes(picture(1))
+    (tmp_path / "meta.csv").write_text("path,label\npipe.png,cat\ngood.png,cat\n")
+    source = CsvTable(kind="csv", path=str(tmp_path / "meta.csv"), root=str(tmp_path), val_fraction=0)
+    listing = list_images(source)
+    end = os.open(tmp_path / "pipe.png", os.O_RDWR)  # without it, who opens the pipe would wait, here too
+    pipe, good = read_images(source, listing)
+    os.close(end)
+    assert good == picture(1)
+    assert isinstance(pipe, NoPictureError)
+    assert "a device or a pipe" in str(pipe)
+
+
+@pytest.mark.parametrize("path", ["a\0.png", "a\0/b.png"])
+def test_a_path_that_no_file_system_can_have_is_an_error_of_its_row(tmp_path, picture, path):
+    (tmp_path / "good.png").write_bytes(picture(1))
+    (tmp_path / "meta.csv").write_text(f"path,label\n{path},cat\ngood.png,cat\n")
+    source = CsvTable(kind="csv", path=str(tmp_path / "meta.csv"), root=str(tmp_path), val_fraction=0)
+    wrong, good = read_images(source, list_images(source))
+    assert good == picture(1)
+    assert isinstance(wrong, NoPictureError)
+
+
+def test_a_csv_of_endless_columns_is_refused(tmp_path):
+    (tmp_path / "meta.csv").write_text("a," * files.MOST_COLUMNS + "a\n")
+    source = CsvTable(kind="csv", path=str(tmp_path / "meta.csv"), root=str(tmp_path))
+    with pytest.raises(ConfigError, match="10001 columns, more than 10000"):
+        list_images(source)

@@ -212,3 +212,15 @@ def test_a_key_that_was_named_must_be_in_some_sample(tmp_path, picture, key):
     with pytest.raises(ConfigError, match=rf"source\.{key}: no sample's \.json gives 'plce'"):
         list_images(source(tmp_path, **{key: "plce"}))
     assert list_images(source(tmp_path, split_key="part", group_key="place"))["group"].to_pylist() == ["sea"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_takes_the_rest_of_its_shard_is_not_read(tmp_path, picture, kind):
+    header = tarfile.TarInfo("1.jpg")
+    header.type, header.size = kind, 2**26
+    path = tmp_path / "a.tar"
+    with path.open("wb") as file:
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(2**26 + 4 * tarfile.BLOCKSIZE)
+    with pytest.raises(ConfigError, match="a member's header has 67108864 bytes"):
+        list_images(source(path))

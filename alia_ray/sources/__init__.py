@@ -64,8 +64,8 @@ def list_images(source: Source) -> pa.Table:
         longest = max(filter(None, rows.column(column).unique().to_pylist()), key=len, default="")
         if len(longest) > LONGEST_NAME:
             raise ConfigError(
-                f"source: a {column} has over {LONGEST_NAME} characters, which no name has ({longest[:60]!r}…); choose "
-                f"the column or key that holds each image's {column}"
+                f"source: a {column} has over {LONGEST_NAME} characters, which no name has ({longest[:60]!r}…); "
+                f"choose the column or key that holds each image's {column}"
             )
     return rows
 

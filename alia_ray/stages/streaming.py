@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, DataContext
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError
 
 from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.placement import Placement
@@ -104,10 +104,22 @@ def stream(job: Pass, placement: Placement) -> None:
         except RayError as error:
             if _is_of_files(error) and put_damaged_aside(job.target.folder.fs, job.source):
                 raise StageError(f"{job.stage}: some of what it reads was damaged; run it again") from error
+            if isinstance(error, (ActorDiedError, OutOfMemoryError)):
+                _tell_suspects(job, placement)
             raise
         finally:
             settle(job.errors, job.made(), [row for row in before if is_tried_again(row, job.run.retry_errors)])
             job.target.drop_repeated()
+
+
+def _tell_suspects(job: Pass, placement: Placement) -> None:
+    """Where so little is left that workers had it all in their hands, say what: one of it may kill any worker."""
+    left = left_to_do(list(job.wanted), job.target, job.stage, job.key, job.run.retry_errors)
+    if 0 < len(left) <= 2 * job.batch_size * placement.workers:
+        say(
+            f"{job.stage}: {number_of(len(left), 'rows')} are left, and if workers die again, one of these kills "
+            f"them; take it out of the source: {', '.join(map(repr, left))}"
+        )
 
 
 def _is_of_files(error: RayError) -> bool:

@@ -76,3 +76,15 @@ def test_a_pool_whose_workers_are_killed_for_memory_again_and_again_ends(tmp_pat
         [sys.executable, "-c", POOL, str(tmp_path), when], capture_output=True, text=True, timeout=300
     )
     assert "StageError caption: a node ran out of memory" in result.stdout, result.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_a_row_that_kills_every_worker_is_named_once_others_are_made(tmp_path):
+    dying = POOL.replace("self.taken = take()\n        return rows", "import os; os.kill(os.getpid(), 9)")
+    dying = dying.replace('"memory_usage_threshold": threshold', '"memory_usage_threshold": 1.0')
+    result = subprocess.run(
+        [sys.executable, "-c", dying, str(tmp_path), "later"], capture_output=True, text=True, timeout=300
+    )
+    assert "StageError caption: a worker failed" in result.stdout, result.stderr[-3000:]
+    assert "2 rows are left, and if workers die again, one of these kills them" in result.stderr
+    assert "take it out of the source: 'a', 'b'" in result.stderr

@@ -279,15 +279,15 @@ def test_a_column_of_splits_that_was_named_must_be_there(table):
 
 @pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.binary()])
 def test_a_label_that_is_repeated_to_gigabytes_costs_one_of_it(tmp_path, text):
-    count, label = 20_000, pa.array(["x" * 10**6]).cast(text)
+    count, label = 1_000, pa.array(["x" * 10**6]).cast(text)
     labels = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), label)
     rows = pa.table({"image": [b""] * count, "label": labels})
     pq.write_table(rows, tmp_path / "a.parquet", compression="zstd")
     assert (tmp_path / "a.parquet").stat().st_size < 10_000
-    before = pa.default_memory_pool().bytes_allocated()
+    before = pa.default_memory_pool().max_memory()
     with pytest.raises(ConfigError, match="a label has over 200 characters"):
         list_images(source(tmp_path))
-    assert pa.default_memory_pool().bytes_allocated() - before < 10**8
+    assert pa.default_memory_pool().max_memory() - before < 10**8
 
 
 def test_a_label_of_plain_text_is_held_once_for_each_value(tmp_path):

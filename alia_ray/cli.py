@@ -5,6 +5,7 @@ terminated. Nothing heavy is imported before a command runs, so `--help` answers
 """
 
 import errno
+import io
 import signal
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,8 @@ def main(
     ] = False,
 ) -> None:
     """ALIA: caption, discover domains, edit, filter and train, on Ray. Start with `alia-ray demo`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding than UTF-8 lacks some signs
 
 
 @app.command()

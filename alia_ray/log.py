@@ -55,7 +55,7 @@ def noted(error: Exception) -> Exception:
     """The error with a note of where its traceback is, which is kept now where no log has it."""
     if not any(note.startswith(_LED_THERE) for note in getattr(error, "__notes__", [])):
         _, path = _beginning(None, "alia-ray.log")
-        path.write_text(plain("".join(traceback.format_exception(error))))
+        path.write_text(plain("".join(traceback.format_exception(error))), encoding="utf-8", errors="replace")
         error.add_note(f"{_LED_THERE}{path}")
     return error
 

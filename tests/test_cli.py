@@ -1,4 +1,5 @@
 import errno
+import os
 import re
 import signal
 import subprocess
@@ -282,3 +283,10 @@ def test_a_stopped_run_says_so_in_a_line(tmp_path, signal_number, code, said):
     assert process.wait(timeout=120) == code
     assert lines[-1] == f"{said}; run again to go on\n"
     assert not any(word in line for word in NOISE for line in lines), lines
+
+
+def test_a_plan_is_printed_on_a_terminal_that_lacks_its_signs():
+    code = "import typer; from alia_ray.cli import app; app.command('arrow')(lambda: typer.echo('a → b')); app()"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code, "arrow"], env=environment, capture_output=True, text=True)
+    assert done.stdout == "a ? b\n", done.stderr

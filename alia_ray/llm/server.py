@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+import pyarrow.fs as pafs
 
 from alia_ray.config import Llm
 from alia_ray.errors import StageError
 from alia_ray.llm import vllm
 from alia_ray.llm.connection import Endpoint, ServerFailure, open_client
+from alia_ray.plain_text import plain
 from alia_ray.store.run_folder import LOGS, RunFolder
 
 LOG_LINES, FIRST_ERRORS = 25, 5  # of the server's log in an error: its end, and what went wrong first
@@ -157,7 +159,9 @@ def _keep_log(server: Server, run: RunFolder) -> str:
     """Move the log into the run folder and delete the server's own. Returns where the log is."""
     name = f"vllm-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}.log"
     try:
-        run.write_bytes(server.log.read_bytes(), LOGS, name)
+        run.write_bytes(plain(server.log.read_text(errors="replace")).encode(), LOGS, name)
+        if isinstance(run.fs, pafs.LocalFileSystem):
+            os.chmod(run.file(LOGS, name), 0o600)  # as the other logs there
     except OSError as error:  # what stopped the server matters more
         logging.getLogger(__name__).warning("vLLM's log stays in %s: %s", server.log, error)
         return str(server.log)

@@ -38,6 +38,7 @@ _SYSTEM = {
     *("$recycle.bin", "lost+found", "@eadir", "#recycle", "@recycle", "#snapshot", "__pycache__", "paxheader"),
     *("~snapshot", "_gsdata_", "zbthumbnail.info"),
 }
+_MOST_LINKS = 4  # to folders, on one path: two in each folder would double what is found at every level
 _LEFT_BEHIND = ("~", ":zone.identifier", ":encryptable")  # an editor's copy, what Windows notes beside a file
 
 
@@ -103,13 +104,19 @@ def visible(fs: pafs.FileSystem, root: str) -> Found:
 def _infos(fs: pafs.FileSystem, root: str) -> tuple[list[pafs.FileInfo], Counter[str]]:
     passed: Counter[str] = Counter()
     if isinstance(fs, pafs.LocalFileSystem):
-        return fs.get_file_info(list(_local(root, frozenset(), passed))), passed
+        return fs.get_file_info(list(_local(root, frozenset(), 0, passed))), passed
     return fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True)), passed
 
 
-def _local(folder: str, above: frozenset[str], passed: Counter[str]) -> Iterator[str]:
-    """What lies below a folder of this machine; hidden folders and links to one of `above` are not entered."""
+def _local(folder: str, above: frozenset[str], links: int, passed: Counter[str]) -> Iterator[str]:
+    """What lies below a folder of this machine; hidden folders and links to one of `above` are not entered.
+
+    links: how many lead here, of which there may be _MOST_LINKS.
+    """
     real = os.path.realpath(folder)
+    if links > _MOST_LINKS:
+        passed["linked through many links"] += 1
+        return
     if real in above:
         passed["linked in a circle"] += 1
         return
@@ -121,7 +128,7 @@ def _local(folder: str, above: frozenset[str], passed: Counter[str]) -> Iterator
             yield entry.path
             is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
             if is_folder and not is_hidden(entry.name):
-                yield from _local(entry.path, above | {real}, passed)
+                yield from _local(entry.path, above | {real}, links + entry.is_symlink(), passed)
 
 
 def _is_utf8(name: str) -> bool:

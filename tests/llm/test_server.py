@@ -115,7 +115,7 @@ def test_a_killed_owner_or_supervisor_leaves_no_process(tmp_path, killed):
 
 
 def test_a_server_that_dies_is_reported_with_its_log_which_stays_in_the_run_folder(monkeypatch, tmp_path):
-    stand_in(monkeypatch, "import sys; print('there is no such model'); sys.exit(3)")
+    stand_in(monkeypatch, "import sys; print('there is no such model at http://me:secret@proxy'); sys.exit(3)")
     started = time.monotonic()
     with (
         pytest.raises(StageError, match=r"(?s)ended before it was ready.*no such model.*status 3") as failure,
@@ -126,6 +126,8 @@ def test_a_server_that_dies_is_reported_with_its_log_which_stays_in_the_run_fold
     [log] = (tmp_path / "logs").glob("vllm-*.log")
     assert str(log) in str(failure.value)
     assert "there is no such model" in log.read_text()
+    assert "secret" not in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 def test_a_server_that_dies_while_answering_is_reported_as_our_own(monkeypatch, tmp_path):

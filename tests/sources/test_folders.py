@@ -43,3 +43,16 @@ def test_a_name_that_leaves_it_open_may_be_a_picture(name):
 )
 def test_a_name_that_says_otherwise_is_none(name):
     assert not may_be_picture(name)
+
+
+def test_links_that_double_what_is_found_at_every_level_come_to_an_end(tmp_path):
+    for level in range(16):
+        (tmp_path / f"{level:02}").mkdir()
+    for level in range(15):
+        for name in "ab":
+            (tmp_path / f"{level:02}" / name).symlink_to(tmp_path / f"{level + 1:02}")
+    (tmp_path / "01" / "x.png").touch()
+    found = visible(pafs.LocalFileSystem(), str(tmp_path / "00"))
+    assert list(found.files) == ["a/x.png", "b/x.png"]
+    assert len(found.folders) < 100
+    assert found.passed["linked through many links"] == 2**5

@@ -20,7 +20,7 @@ from alia_ray.sources.listing import make_listing
 from alia_ray.store.run_folder import filesystem
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetBuilder
 
 _SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves in the folder of all splits, or of one
 _IMAGE_TYPES = ("binary", "large_binary", "string", "large_string")  # strings are paths
@@ -50,7 +50,10 @@ def _load(source: HuggingFace) -> dict[str, "Dataset"]:
         if _is_saved(source.name):
             loaded = datasets.load_from_disk(source.name)
         else:
-            loaded = datasets.load_dataset(source.name, source.config, revision=source.revision)
+            builder = datasets.load_dataset_builder(source.name, source.config, revision=source.revision)
+            _check_files(source.name, builder)
+            builder.download_and_prepare()
+            loaded = builder.as_dataset()
     except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
         may_not = "; where the library may not write, set HF_HOME" if isinstance(error, PermissionError) else ""
         raise ConfigError(
@@ -61,6 +64,18 @@ def _load(source: HuggingFace) -> dict[str, "Dataset"]:
 
 
 _opened = lru_cache(maxsize=1)(_load)  # a worker reads many batches of one dataset
+
+
+def _check_files(name: str, builder: "DatasetBuilder") -> None:
+    """Raise ConfigError where a dataset takes its data from elsewhere, as its README.md may say of any file."""
+    home = os.path.abspath(name) + "/" if os.path.isdir(name) else f"hf://datasets/{builder.repo_id}@"
+    for file in (file for files in (builder.config.data_files or {}).values() for file in files):
+        place = file if "://" in file else os.path.abspath(file)
+        if not place.startswith(home):
+            raise ConfigError(
+                f"source.name: {name} takes its data from {place}, which lies outside of it, as its README.md "
+                "says; correct it there, or name the place itself"
+            )
 
 
 def _is_saved(name: str) -> bool:

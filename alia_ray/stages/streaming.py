@@ -21,10 +21,10 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError
 from alia_ray.cluster.failures import failures_of
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run, Section
-from alia_ray.errors import FullDiskError, StageError
+from alia_ray.errors import FullDiskError, StageError, shortened
 from alia_ray.models.revisions import pinned
 from alia_ray.plain_text import LONGEST_REASON, plain_line
-from alia_ray.progress import Progress, number_of, say
+from alia_ray.progress import Progress, note, number_of, say
 from alia_ray.stages import made_with
 from alia_ray.store import parquet
 from alia_ray.store.damage import put_damaged_aside
@@ -116,9 +116,11 @@ def _tell_suspects(job: Pass, placement: Placement) -> None:
     """Where so little is left that workers had it all in their hands, say what: one of it may kill any worker."""
     left = left_to_do(list(job.wanted), job.target, job.stage, job.key, job.run.retry_errors)
     if 0 < len(left) <= 2 * job.batch_size * placement.workers:
+        named = list(map(repr, left))
+        note(f"{job.stage}: left are {', '.join(named)}")
         say(
             f"{job.stage}: {number_of(len(left), 'rows')} are left, and if workers die again, one of these kills "
-            f"them; take it out of the source: {', '.join(map(repr, left))}"
+            f"them; take it out of the source: {shortened(named, 'more, which the log names')}"
         )
 
 

@@ -62,7 +62,7 @@ def test_every_worker_loads_the_commit_that_the_driver_found(cache):
 
 def test_a_dataset_is_listed_at_the_commit_that_is_read(cache, monkeypatch):
     loaded = []
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, revision: loaded.append(revision) or 1 / 0)
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *_, revision: loaded.append(revision) or 1 / 0)
     source = {"kind": "huggingface", "name": "org/name"}
     settings = parse_config({"run": {"folder": "run"}, "source": source})
     rows = pa.table({"origin": ["train#0"]})

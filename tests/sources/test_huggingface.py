@@ -197,11 +197,23 @@ def test_a_dataset_that_is_nowhere_is_one_sentence(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["../else/*.parquet", "{}/else/*.parquet"])
+def test_a_dataset_that_takes_its_data_from_elsewhere_is_refused(tmp_path, picture, place):
+    (tmp_path / "else").mkdir()
+    pq.write_table(pa.table({"image": [picture(1)], "label": ["a"]}), tmp_path / "else" / "0.parquet")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: default\n  data_files: {place.format(tmp_path)}\n---\n"
+    )
+    with pytest.raises(ConfigError, match=r"takes its data from .*/else/0\.parquet, which lies outside of it"):
+        list_images(source(tmp_path / "one"))
+
+
 def test_a_cache_that_may_not_be_written_is_said_with_what_to_set(tmp_path, monkeypatch):
     def forbidden(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "cache")
 
-    monkeypatch.setattr(datasets, "load_dataset", forbidden)
+    monkeypatch.setattr(datasets, "load_dataset_builder", forbidden)
     with pytest.raises(ConfigError, match=r"Permission denied.*set HF_HOME$"):
         list_images(source(tmp_path / "photos"))
 

@@ -274,6 +274,8 @@ class State:
         """`edit_id` and `label` of what an arm adds, sorted by id."""
         rows = self.scored(arm.edits)
         if not rows.num_rows:
+            if left_to_judge(self.edits, self.wanted_ids(arm.edits)):
+                raise StageError(f"the edits of the arm {arm.name} are not judged yet; run `alia-ray judge` first")
             raise StageError(f"there are no edits for the arm {arm.name} yet; run `alia-ray edit` first")
         self._check_edited(arm.edits)
         verdicts = judged(rows, self.thresholds(), self._judge(arm))

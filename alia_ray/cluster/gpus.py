@@ -26,6 +26,7 @@ def wait_for_gpus(wanted: int, timeout_s: float) -> None:
     """Return once so many GPUs are free, with their nodes kept. Raises StageError when that takes too long.
 
     A cluster that scales from none shows no GPU before one is asked for, and so nothing to size a pool by.
+    Nothing is waited for where `timeout_s` is 0: Ray runs on this machine alone.
     """
     asked, told, deadline = placement_group([{"GPU": 1}] * wanted), "", time.monotonic() + timeout_s
     try:
@@ -33,6 +34,8 @@ def wait_for_gpus(wanted: int, timeout_s: float) -> None:
             up, free = ray.cluster_resources().get("GPU", 0.0), ray.available_resources().get("GPU", 0.0)
             found = f"{up:g} are up, {free:g} of them free"
             if time.monotonic() > deadline:
+                if not timeout_s:  # a Ray of this machine alone gets no more by waiting
+                    raise StageError(f"run.gpus: {wanted} GPUs are not on this machine ({found}); lower run.gpus")
                 raise StageError(
                     f"run.gpus: {wanted} GPUs were not free after {timeout_s:g} s ({found}); lower run.gpus, or "
                     "raise run.gpu_timeout_s and the cluster's max_workers"

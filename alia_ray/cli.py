@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from alia_ray.config import Config, ConfigError, Run, load_config
-from alia_ray.errors import FULL, StageError
+from alia_ray.errors import FULL, DamagedError, StageError
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.plain_text import plain_line
 from alia_ray.progress import note, say
@@ -153,17 +153,10 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
     """Write report.html and metrics.json from what the run folder holds; needs no cluster."""
     with _exit_codes():
         settings = load_config(config, overrides)
-        from alia_ray.checks.comparison import first_draw
-        from alia_ray.pipeline import run_report
-        from alia_ray.report.missing import missing_things
-
-        state = first_draw(settings)
-        if not state.images.exists() and not state.errors().num_rows:
-            raise StageError(f"report: {state.folder.shown()} holds no run yet; run `alia-ray run` first")
-        missing = missing_things(state)
-        for each in missing:
-            say(f"report: not all is there: {each}")
-        run_report(state, missing=missing)
+        try:
+            _report(settings)
+        except DamagedError:  # which was found at the pictures, when it had been counted before
+            _report(settings)
 
 
 @app.command()
@@ -360,6 +353,21 @@ def _run(settings: Config, listing: "pa.Table | None") -> None:
 
     with _cluster(settings.run, "run", writes=True) as cluster:
         run_all(settings, cluster, listing)
+
+
+def _report(settings: Config) -> None:
+    """Report what there is, and say what there is not."""
+    from alia_ray.checks.comparison import first_draw
+    from alia_ray.pipeline import run_report
+    from alia_ray.report.missing import missing_things
+
+    state = first_draw(settings)
+    if not state.images.exists() and not state.errors().num_rows:
+        raise StageError(f"report: {state.folder.shown()} holds no run yet; run `alia-ray run` first")
+    missing = missing_things(state)
+    for each in missing:
+        say(f"report: not all is there: {each}")
+    run_report(state, missing=missing)
 
 
 def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:

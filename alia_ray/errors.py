@@ -12,6 +12,10 @@ class StageError(RuntimeError):
     """A stage that cannot go on. The message says why and what to do."""
 
 
+class DamagedError(StageError):
+    """A file that was damaged, and that no reader takes any more: what it held counts as missing from now on."""
+
+
 class FullDiskError(OSError):
     """Nothing more can be written. The message says where, and what to do."""
 

@@ -1,18 +1,23 @@
 """Each stage is whole or it is not, and what comes after it asks: on tables made by hand, as kills leave them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 from alia_ray import pipeline
+from alia_ray.cli import app
 from alia_ray.cluster.placement import Cluster
-from alia_ray.config import parse_config
+from alia_ray.config import as_yaml, parse_config
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.errors import StageError
 from alia_ray.export.plan import plan_export
+from alia_ray.images import encode
 from alia_ray.llm.discover import domain_rows
 from alia_ray.report.missing import missing_things
 from alia_ray.stages.caption import captions_table
@@ -323,3 +328,20 @@ def test_a_training_has_ended_when_this_machine_sees_what_it_left(found, monkeyp
             StageError, match=r"^train: 1 of 1 classifiers that were trained are not to be seen from"
         ):
             pipeline.train_arms([(found, BASE)], CLUSTER)
+
+
+def test_a_report_that_finds_a_damaged_picture_says_what_is_missing_and_counts_it_so(found):
+    [path] = found.edits.files()
+    Path(path).unlink()
+    commit_edits(found, image=encode(Image.new("RGB", (64, 64), (3, 2, 1))), image_bytes=1, verdict="kept")
+    [path] = found.edits.files()
+    content = Path(path).read_bytes()
+    at = content.index(b"IDAT")
+    Path(path).write_bytes(content[:at] + b"X" + content[at + 1 :])
+    config = Path(found.folder.path).parent / "run.yaml"
+    config.write_text(as_yaml(found.settings))
+    result = CliRunner().invoke(app, ["report", str(config)])
+    assert result.exit_code == 0, result.stderr
+    assert f"{path} is damaged" in result.stderr
+    assert "not all is there: there are no edits for the arm alia yet; run `alia-ray edit` first" in result.stderr
+    assert json.loads(Path(found.folder.file("metrics.json")).read_text())["edits"] is None

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from alia_ray.errors import StageError, first_line, shortened
+from alia_ray.errors import DamagedError, first_line, shortened
 from alia_ray.progress import say
 from alia_ray.store import parquet
 from alia_ray.store.patience import patiently
@@ -57,7 +57,7 @@ def put_aside(fs: pafs.FileSystem, path: str, why: str) -> bool:
     head, tail = posixpath.split(path)
     with suppress(FileNotFoundError):  # another process has done so at this moment
         fs.move(path, posixpath.join(head, _ASIDE + tail))
-    say(f"{path} is damaged ({why}); it lies beside as {_ASIDE}{tail} now, and what it held is made again")
+    say(f"{path} is damaged ({why}); it lies beside as {_ASIDE}{tail} now, and what it held counts as missing")
     return True
 
 
@@ -108,14 +108,14 @@ def put_damaged_aside(
 
 @contextmanager
 def reading(fs: pafs.FileSystem, paths: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[None]:
-    """For a worker that reads Parquet files: a damaged one is put aside. Raises StageError, which names it."""
+    """For a worker that reads Parquet files: a damaged one is put aside. Raises DamagedError, which names it."""
     try:
         yield
     except (pa.ArrowInvalid, OSError) as error:
         if damaged := put_damaged_aside(fs, paths, columns):
             told = "is damaged, and left to the command that works there; run it again after that"
             told = told if is_left(damaged[0]) else "was damaged, and is put aside; run it again"
-            raise StageError(f"{shortened(damaged)} {told}") from error
+            raise DamagedError(f"{shortened(damaged)} {told}") from error
         raise
 
 

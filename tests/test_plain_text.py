@@ -71,7 +71,7 @@ def test_a_label_cannot_steer_a_terminal_or_hide_words(one_picture):
 
 
 def test_a_label_that_is_no_name_is_refused(one_picture):
-    with pytest.raises(ConfigError, match=r"a label has 5000 characters, which no name has \('xxx"):
+    with pytest.raises(ConfigError, match=r"a label has over 200 characters, which no name has \('xxx"):
         one_picture("x" * 5000)
 
 

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from typer.testing import CliRunner
 
 from alia_ray import cli
 from alia_ray.cli import app
+from alia_ray.cluster import joining
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import ConfigError, load_config
 from alia_ray.errors import StageError
 from alia_ray.images import encode
@@ -112,6 +115,9 @@ def test_what_needs_only_the_run_folder_asks_for_neither_source_nor_models(tmp_p
 @pytest.mark.parametrize("command", ["report", "run"])
 def test_a_command_that_does_not_have_the_folder_moves_nothing_under_who_has_it(tmp_path, command, monkeypatch):
     monkeypatch.setattr(lease, "STALE_S", 2)
+    here = Cluster(cpus=1, gpus=0)  # and not the Ray of other tests, which a command would end
+    monkeypatch.setattr(joining, "joined", lambda run: nullcontext(here))
+    monkeypatch.setattr(joining, "available", lambda *_, **__: here)
     path = write(tmp_path, source={"kind": "imagefolder", "path": str(tmp_path / "moved")})
     row = {"image_id": "1", "image": encode(Image.new("RGB", (8, 8))), "label": "cat", "split": "train"}
     table = images_table(load_config(path))

@@ -66,7 +66,6 @@ KILLS = [
         *("ingest", "images listing", "images/*/part-*"),
         *([f"caption {ASKING}", "edit", "train", "evaluate", "export"], "ingest"),
     ),
-    Kill(f"caption {ASKING}", "captions", "captions/*/part-*", [f"discover {ASKING}"], "caption"),
     Kill("run", "edits", "edits/*/part-*", ["train", "evaluate", "export"], "edit"),
     Kill(
         "run", "classifiers/ALIA", "classifiers/ALIA/checkpoints/state.json", ["evaluate"], "train", exports=True
@@ -205,6 +204,6 @@ def test_what_a_kill_leaves_is_refused_until_it_is_whole_and_then_is_as_if_nobod
             assert all(line.startswith("what led there is in ") for line in more)
         if case.exports:
             assert exported(folder) == exported(undisturbed)
-        code, said = invoke(folder, case.command if ASKING in case.command else "run")
+        code, said = invoke(folder, "run")
         assert code == 0, said
     assert contents(folder) == near(contents(undisturbed))

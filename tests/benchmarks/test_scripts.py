@@ -19,7 +19,6 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("judge_throughput.py", ["--batches", "2", "--repeats", "1"]),
         ("edit_shapes.py", ["--images", "12", "--rounds", "1", "--steps", "2", "--batch", "4"]),
         ("cost_per_kept.py", ["--images", "4", "--prompts", "2"]),
-        ("train_throughput.py", ["--images", "64", "--epochs", "2"]),
         ("pipeline_overhead.py", ["--blocks", "2", "--rounds", "1", "--set", "edit.steps=2"]),
     ],
 )

@@ -24,7 +24,6 @@ from alia_ray.errors import StageError
 from alia_ray.images import encode
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.stages.ingest import images_table
-from alia_ray.store import lease
 from alia_ray.store.damage import LEASE
 from alia_ray.store.tables import IMAGES
 
@@ -114,9 +113,8 @@ def test_what_needs_only_the_run_folder_asks_for_neither_source_nor_models(tmp_p
 
 @pytest.mark.parametrize("command", ["report", "run"])
 def test_a_command_that_does_not_have_the_folder_moves_nothing_under_who_has_it(tmp_path, command, monkeypatch):
-    monkeypatch.setattr(lease, "STALE_S", 2)
     here = Cluster(cpus=1, gpus=0)  # and not the Ray of other tests, which a command would end
-    monkeypatch.setattr(joining, "joined", lambda run: nullcontext(here))
+    monkeypatch.setattr(cli, "_cluster", lambda *_, **__: nullcontext(here))
     monkeypatch.setattr(joining, "available", lambda *_, **__: here)
     path = write(tmp_path, source={"kind": "imagefolder", "path": str(tmp_path / "moved")})
     row = {"image_id": "1", "image": encode(Image.new("RGB", (8, 8))), "label": "cat", "split": "train"}

@@ -15,8 +15,8 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from alia_ray import cli
 from alia_ray.cli import app
+from alia_ray.cli.leaving import exit_codes
 from alia_ray.cluster import joining
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import ConfigError, load_config
@@ -89,7 +89,7 @@ def test_every_command_has_help_that_says_what_it_does(command):
     ],
 )
 def test_a_bad_configuration_is_one_sentence_and_exit_code_2_before_a_stage_starts(tmp_path, override, named):
-    command = [sys.executable, "-m", "alia_ray.cli", "run", write(tmp_path), "--set", override]
+    command = [sys.executable, "-m", "alia_ray", "run", write(tmp_path), "--set", override]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
@@ -114,7 +114,8 @@ def test_what_needs_only_the_run_folder_asks_for_neither_source_nor_models(tmp_p
 @pytest.mark.parametrize("command", ["report", "run"])
 def test_a_command_that_does_not_have_the_folder_moves_nothing_under_who_has_it(tmp_path, command, monkeypatch):
     here = Cluster(cpus=1, gpus=0)  # and not the Ray of other tests, which a command would end
-    monkeypatch.setattr(cli, "_cluster", lambda *_, **__: nullcontext(here))
+    for module in ("alia_ray.cli", "alia_ray.running"):
+        monkeypatch.setattr(f"{module}.on_cluster", lambda *_, **__: nullcontext(here))
     monkeypatch.setattr(joining, "available", lambda *_, **__: here)
     path = write(tmp_path, source={"kind": "imagefolder", "path": str(tmp_path / "moved")})
     row = {"image_id": "1", "image": encode(Image.new("RGB", (8, 8))), "label": "cat", "split": "train"}
@@ -140,7 +141,7 @@ def test_all_that_is_wrong_is_said_at_once_a_line_each_with_server_and_cluster(t
         *("edit.model.name=./nowhere", "source={kind: imagefolder, path: ./nowhere}"),
         *("llm.base_url=http://127.0.0.1:9/v1", "edit.workers=99", "train.workers=99", "train.batch_size=99"),
     )
-    command = [sys.executable, "-m", "alia_ray.cli", "run", write(tmp_path)]
+    command = [sys.executable, "-m", "alia_ray", "run", write(tmp_path)]
     result = subprocess.run([*command, *(f"--set={each}" for each in wrong)], capture_output=True, text=True)
     assert result.returncode == 2
     said = ("edit.model.name: ", "source.path: ", "no LLM answers at ", "edit.workers: ", "train.workers: ")
@@ -161,7 +162,7 @@ def test_the_demo_is_a_valid_recipe_with_every_editor():
 
 def left(error: BaseException, capsys) -> tuple[int, str]:
     """The exit code and what the person reads where a command ends with `error`."""
-    with pytest.raises(typer.Exit) as caught, cli._exit_codes():
+    with pytest.raises(typer.Exit) as caught, exit_codes():
         raise error
     return caught.value.exit_code, capsys.readouterr().err
 
@@ -216,26 +217,27 @@ def test_a_command_that_is_terminated_while_it_waits_for_ray_says_so_too(capsys)
         except SystemExit:
             sys.exit(1)  # what Ray makes of it
 
-    with pytest.raises(typer.Exit) as left, cli._exit_codes():
+    with pytest.raises(typer.Exit) as left, exit_codes():
         wait_for_ray()
     assert left.value.exit_code == 143
     assert capsys.readouterr().err == "terminated; run again to go on\n"
-    with pytest.raises(SystemExit), cli._exit_codes():
+    with pytest.raises(SystemExit), exit_codes():
         sys.exit(1)
 
 
 def test_a_terminated_command_says_so_and_ends_with_143(capsys):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(typer.Exit) as caught, cli._exit_codes():
+    with pytest.raises(typer.Exit) as caught, exit_codes():
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.exit_code == 143
     assert capsys.readouterr().err == "terminated; run again to go on\n"
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize("command", [["-m", "alia_ray"], ["-m", "alia_ray.cli"]])
-def test_the_version_is_said(command):
-    said = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
+def test_the_version_is_said():
+    said = subprocess.run(
+        [sys.executable, "-m", "alia_ray", "--version"], capture_output=True, text=True, check=True
+    )
     assert said.stdout == f"alia-ray {version('alia-ray')}\n"
 
 

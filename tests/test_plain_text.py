@@ -11,8 +11,9 @@ import pytest
 import typer
 from PIL import Image
 
-from alia_ray import cli, progress
+from alia_ray import progress
 from alia_ray.checks.inputs import refuse
+from alia_ray.cli.leaving import exit_codes
 from alia_ray.config import Config, ConfigError
 from alia_ray.config.source import CsvTable
 from alia_ray.errors import StageError
@@ -157,7 +158,7 @@ def test_labels_captions_answers_and_reasons_are_lines(tmp_path):
 
 def test_an_error_is_one_line_with_what_a_log_says_under_it_and_a_check_says_one_for_each_sentence(capsys):
     for error in (StageError(FORGED), ValueError(FORGED)):
-        with pytest.raises(typer.Exit), cli._exit_codes():
+        with pytest.raises(typer.Exit), exit_codes():
             raise error
         first, *rest = capsys.readouterr().err.splitlines()
         assert first.startswith("error: ")

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -34,6 +35,16 @@ def ray_cluster(tmp_path_factory) -> Iterator[None]:
     ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level="WARNING")
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def finished(ray_cluster, tmp_path_factory) -> Path:
+    """The folder of a whole run of `a_run.small`. Who changes it makes a copy of it first."""
+    from a_run import run_it
+
+    folder = tmp_path_factory.mktemp("run") / "demo"
+    run_it(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

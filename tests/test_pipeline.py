@@ -4,77 +4,29 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from a_run import hidden_test_split, small
 from PIL import Image
 
 from alia_ray.cluster.joining import available
-from alia_ray.config import Config, load_config
 from alia_ray.config.arms import BASE
 from alia_ray.errors import StageError
-from alia_ray.miniature.recipes import DEMO
 from alia_ray.pipeline import STAGES, run_all
 from alia_ray.state import State
 from alia_ray.store.tables import SCHEMAS
 from alia_ray.training.evaluation import evaluate_classifier
 
 pytestmark = pytest.mark.slow
-SMALL = [
-    "source={kind: miniature, train: 32, val: 16, test: 16, bias: 1.0}",
-    "edit.steps=3",
-    "train.arms=[original, alia]",
-    "train.epochs=2",
-    "caption.workers=1",
-    "edit.workers=2",
-    "judge.filters=[too_similar]",  # few steps make poor edits: this filter has both verdicts of them
-]
 SAME = ("edit_id", "image_id", "seed", "prompt", "verdict", "predicted_label", "semantic_text")
 HOME = {f"a photo of a {{}} bird {place}" for place in ("in a forest", "in a meadow", "on a lake", "on a beach")}
 
 
-def small(folder: Path, *overrides: str) -> Config:
-    return load_config(DEMO, [f"run.folder={folder}", *SMALL, *overrides])
-
-
 def files(folder: Path) -> dict[str, int]:
     return {str(p): os.stat(p).st_mtime_ns for p in folder.rglob("*") if p.suffix in (".parquet", ".safetensors")}
-
-
-@contextmanager
-def hidden_test_split(folder: Path) -> Iterator[None]:
-    """Nothing can be decoded from the test split meanwhile, and its labels are no classes."""
-    paths = list((folder / "images").rglob("*.parquet"))
-    before = [path.read_bytes() for path in paths]
-    for path in paths:
-        rows = pq.read_table(path)
-        hidden = [
-            {**row, "image": b"hidden", "label": "hidden"} if row["split"] == "test" else row
-            for row in rows.to_pylist()
-        ]
-        pq.write_table(pa.Table.from_pylist(hidden, schema=rows.schema), path)
-    yield
-    for path, content in zip(paths, before, strict=True):
-        path.write_bytes(content)
-
-
-@pytest.fixture(scope="module")
-def finished(ray_cluster, tmp_path_factory) -> Path:
-    """A whole run, whose test split could not be read until every checkpoint was chosen."""
-    folder = tmp_path_factory.mktemp("run") / "demo"
-    state, cluster, stages = State(small(folder)), available("auto"), list(STAGES)
-    STAGES["ingest"](state, cluster)
-    with hidden_test_split(folder):
-        for name in stages[1 : stages.index("evaluate")]:
-            STAGES[name](state, cluster)
-    for name in stages[stages.index("evaluate") :]:
-        STAGES[name](state, cluster)
-    return folder
 
 
 def test_a_run_keeps_no_secret_of_its_environment(finished, secrets_of_the_environment):
@@ -182,15 +134,16 @@ def pixels(encoded: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(encoded))).astype(int)
 
 
-def test_other_judge_settings_score_the_same_edits_again_without_editing(finished):
-    before = pq.read_table(finished / "edits").num_rows
-    other = small(finished, "judge.negatives=[a photo of noise]", "edit.workers=1")
+def test_other_judge_settings_score_the_same_edits_again_without_editing(finished, tmp_path):
+    scored = shutil.copytree(finished, tmp_path / "scored")
+    before = pq.read_table(scored / "edits").num_rows
+    other = small(scored, "judge.negatives=[a photo of noise]", "edit.workers=1")
     STAGES["judge"](State(other), available("auto"))
     state = State(other)
     assert state.edits.read().num_rows == before
     texts = set(state.edits.read(["semantic_text"]).column(0).to_pylist())
     assert texts <= {"a photo of a bird", "a photo of noise"}
-    original = State(small(finished)).edits.read(["edit_id", "image"])
+    original = State(small(scored)).edits.read(["edit_id", "image"])
     assert state.edits.read(["edit_id", "image"]).equals(original)
 
 

@@ -4,39 +4,36 @@ ingest ─► caption ─► discover ─┐
    └────► train the base ──────┴─► judge, edit ─► train ─► evaluate ─► report
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from alia_ray.checks.comparison import COMPARISON, comparison_of
+from alia_ray import results
 from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
 from alia_ray.checks.plan import check_fits
 from alia_ray.checks.texts import long_domains
 from alia_ray.cluster.placement import Cluster
-from alia_ray.config import Config, Model, as_yaml
-from alia_ray.config.arms import BASE, Arm, EditSet
+from alia_ray.config import Config, Model
+from alia_ray.config.arms import BASE, Arm
 from alia_ray.edits.attempts import TRIES
-from alia_ray.errors import FullDiskError, StageError
+from alia_ray.errors import StageError
 from alia_ray.models.revisions import pinned
 from alia_ray.progress import number_of, say
-from alia_ray.report.inputs import ReportInputs
-from alia_ray.report.made_with import lines_of, tell_of_changes
-from alia_ray.report.page import build_report
-from alia_ray.report.sections import acceptance, edit_costs
+from alia_ray.report.made_with import tell_of_changes
+from alia_ray.reporting import about_edits, run_report
+from alia_ray.results import accounting
 from alia_ray.stages import made_with
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.edit import edit
 from alia_ray.stages.ingest import ingest
 from alia_ray.stages.judge import judge, left_to_judge
-from alia_ray.state import State, so_far
+from alia_ray.state import State
 from alia_ray.store.patience import still_unseen
-from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder, Table
+from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder
 from alia_ray.training.evaluation import THRESHOLDS, evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, is_begun, train_classifiers
 from alia_ray.training.results import read_thresholds
@@ -62,12 +59,13 @@ def begin(settings: Config, state: State, cluster: Cluster) -> None:
     for doubt in doubtful_things(settings, images):
         say(doubt)
     tell_of_changes(replace(state))  # one of its own, which remembers nothing of the images before `ingest`
-    state.folder.write_bytes(as_yaml(settings).encode(), "config.yaml")
+    results.begin(state, settings)
 
 
 def run_ingest(state: State, cluster: Cluster) -> None:
     """source -> images"""
-    with _timed(state, "ingest", lambda: _table_counts(state, "ingest", state.images)):
+    errors = state.images.errors("ingest")
+    with accounting(state, "ingest", lambda: _each(state.images.ids()), lambda: len(errors.ids())):
         ingest(state.settings, cluster, state.listing)
 
 
@@ -77,7 +75,8 @@ def run_caption(state: State, cluster: Cluster) -> None:
         say("caption: not needed, discover.prompts is set")
         return
     wanted, table = state.ids_of("train"), captions_table(state.settings)
-    with _timed(state, "caption", lambda: _table_counts(state, "caption", table)):
+    errors, ids = table.errors("caption"), set(wanted)
+    with accounting(state, "caption", lambda: _each(table.ids() & ids), lambda: len(errors.ids() & ids)):
         caption(state.settings, state.images, wanted, cluster)
 
 
@@ -90,7 +89,7 @@ def discover_all(states: Sequence[State]) -> None:
     """captions -> domains, for draws of one configuration; one language model serves them all."""
     read_none = states[0].settings.discover.prompts is not None
     first, missing = states[0], [state for state in states if not state.domains_table().ids()]
-    with _timed(first, "discover", lambda: (len(first.domains_table().ids()), 0)):
+    with accounting(first, "discover", lambda: _each(first.domains_table().ids())):
         if missing:
             captions = [state.captions() for state in missing]
             said = [*first.classes, *first.class_names.values()]
@@ -116,19 +115,27 @@ def _llm(settings: Config) -> Model | None:
 
 def run_train_base(state: State, cluster: Cluster) -> None:
     """images -> the classifier that judges edits (it is the arm `original`) and its class thresholds"""
-    with _timed(state, "train_base", lambda: (len(state.ids_of("train")), 0)):
+    images = len(state.ids_of("train"))
+    with accounting(state, "train_base", lambda: {"base": images} if _knows_thresholds(state) else {}):
         train_arms([(state, BASE)], cluster)
         folder = state.arm_folder(BASE)
-        if read_thresholds(folder, state.classes) is None:
+        if not _knows_thresholds(state):
             thresholds = score_training_set(folder.uri(), state.examples("train"), cluster)
             folder.write_json(thresholds, THRESHOLDS)
 
 
+def _knows_thresholds(state: State) -> bool:
+    return read_thresholds(state.arm_folder(BASE), state.classes) is not None
+
+
 def run_judge(state: State, cluster: Cluster) -> None:
     """edits that are scored otherwise -> the same edits, scored as configured; edits nothing"""
-    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
-    with _timed(state, "judge", lambda: _table_counts(state, "judge", state.edits)):
-        judge(state.settings, state.images, _wanted_edits(state), state.edits, base, thresholds, cluster)
+    thresholds, base, wanted = state.thresholds(), state.arm_folder(BASE).uri(), _wanted_edits(state)
+    if not left_to_judge(state.edits, wanted):
+        return
+    errors = state.edits.errors("judge")
+    with accounting(state, "judge", lambda: _made_edits(state), lambda: len(errors.ids() & set(wanted))):
+        judge(state.settings, state.images, wanted, state.edits, base, thresholds, cluster)
 
 
 def run_edit(state: State, cluster: Cluster) -> None:
@@ -137,8 +144,9 @@ def run_edit(state: State, cluster: Cluster) -> None:
     if left := left_to_judge(state.edits, _wanted_edits(state)):
         number = sum(map(len, left.values()))
         raise StageError(f"edit: {number} edits are there that were scored otherwise; run `alia-ray judge` first")
-    with _timed(state, "edit", lambda: _table_counts(state, "edit", state.edits)):
-        for edits in _edit_sets(state):
+    errors = state.edits.errors("edit")
+    with accounting(state, "edit", lambda: _made_edits(state), lambda: len(errors.ids() & _needed_edits(state))):
+        for edits in state.edit_sets:
             settings, prompts = state.edit_settings(edits), state.prompts_of(edits)
             limit = state.limit_of(edits)
             edit(settings, state.images, prompts, state.edits, base, thresholds, limit, cluster)
@@ -154,13 +162,16 @@ def run_edit(state: State, cluster: Cluster) -> None:
             )
 
 
-def _edit_sets(state: State) -> list[EditSet]:
-    """The sets of edits that the arms add; the discovered ones where none adds any."""
-    return list(dict.fromkeys(arm.edits for arm in state.arms if arm.edits)) or ["discovered"]
-
-
 def _wanted_edits(state: State) -> list[str]:
-    return [edit_id for edits in _edit_sets(state) for edit_id in state.wanted_ids(edits)]
+    return [edit_id for edits in state.edit_sets for edit_id in state.wanted_ids(edits)]
+
+
+def _needed_edits(state: State) -> set[str]:
+    return set().union(*(state.needed_ids(edits) for edits in state.edit_sets))
+
+
+def _made_edits(state: State) -> dict[str, int]:
+    return _each(_needed_edits(state) & state.edits.ids())
 
 
 def run_train(state: State, cluster: Cluster) -> None:
@@ -171,23 +182,13 @@ def run_train(state: State, cluster: Cluster) -> None:
                 f"train: no edit survived the filters of {arm.name}; look at the verdicts in the report, or "
                 "loosen judge.filters"
             )
-    with _timed(state, "train", lambda: (sum(_training_rows(state, arm) for arm in state.arms), 0)):
-        train_arms([(state, arm) for arm in state.arms], cluster)
+    train_all([(state, arm) for arm in state.arms], cluster)
 
 
 def run_evaluate(state: State, cluster: Cluster) -> None:
     """classifiers -> test metrics; the only stage that reads the test split"""
     tell_of_changes(state)
-    with _timed(state, "evaluate", lambda: (len(state.ids_of("test")) * len(state.arms), 0)):
-        evaluate_arms([(state, arm) for arm in state.arms], cluster)
-
-
-def run_report(state: State, cluster: Cluster | None = None, missing: Sequence[str] = ()) -> None:
-    """the run folder -> report.html and metrics.json; `missing` is what the page is to say that it lacks"""
-    metrics = write_metrics(state)
-    page = build_report(state.folder, _report_inputs(state, metrics, missing))
-    state.folder.write_bytes(page.encode(), "report.html")
-    say(f"report: {state.folder.shown('report.html')}")
+    evaluate_all([(state, arm) for arm in state.arms], cluster)
 
 
 _HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word
@@ -210,7 +211,37 @@ STAGES: dict[str, Callable[[State, Cluster], None]] = {
 # -------------------------------------------------------------------- arms
 
 
-def train_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
+Trained = Sequence[tuple[State, Arm]]
+
+
+def train_all(arms: Trained, cluster: Cluster) -> None:
+    """Train what is not trained yet, and keep what came of it."""
+    images = {_place(state, arm): _training_rows(state, arm) for state, arm in arms}
+
+    def trained() -> dict[str, int]:
+        return {_place(*pair): images[_place(*pair)] for pair in arms if pair[0].history(pair[1]) is not None}
+
+    with accounting(arms[0][0], "train", trained):
+        train_arms(arms, cluster)
+
+
+def evaluate_all(arms: Trained, cluster: Cluster) -> None:
+    """Measure what is not measured yet, and keep what came of it."""
+
+    def measured() -> dict[str, int]:
+        return {
+            _place(state, arm): len(state.ids_of("test")) for state, arm in arms if state.measured(arm) is not None
+        }
+
+    with accounting(arms[0][0], "evaluate", measured):
+        evaluate_arms(arms, cluster)
+
+
+def _place(state: State, arm: Arm) -> str:
+    return "/".join(state.arm_path(arm))
+
+
+def train_arms(arms: Trained, cluster: Cluster) -> None:
     """Train what is not trained yet, side by side where the cluster has room."""
     trainings = [_training(state, arm) for state, arm in _different(arms, State.history)]
     for training in trainings:
@@ -245,7 +276,7 @@ def _name(state: State, arm: Arm) -> str:
     return f"{arm.name}, seed {state.settings.seed}"
 
 
-def evaluate_arms(arms: Sequence[tuple[State, Arm]], cluster: Cluster) -> None:
+def evaluate_arms(arms: Trained, cluster: Cluster) -> None:
     """Measure what is not measured yet on the test split."""
     with ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
         list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _different(arms, State.measured)))
@@ -279,109 +310,5 @@ def _training_rows(state: State, arm: Arm) -> int:
     return sum(len(examples.ids) for examples in state.training_examples(arm))
 
 
-# -------------------------------------------------------------------- bookkeeping
-
-
-@contextmanager
-def _timed(state: State, stage: str, counts: Callable[[], tuple[int, int]]) -> Iterator[None]:
-    """Add a stage's seconds to those of earlier tries, failed ones too, and keep its (rows, errors).
-
-    Raises StageError where the disk is full, since the message of a full disk names no stage.
-    """
-    none = {"rows": 0, "errors": 0, "seconds": 0.0}
-    stats = state.folder.read_json("stages", f"{stage}.json", keys=none) or none
-    started = time.perf_counter()
-    try:
-        try:
-            yield
-            stats["rows"], stats["errors"] = counts()
-        finally:
-            stats["seconds"] = round(stats["seconds"] + time.perf_counter() - started, 3)
-            state.folder.write_json(stats, "stages", f"{stage}.json")
-    except FullDiskError as error:
-        raise StageError(f"{stage}: {error}") from error
-
-
-def _table_counts(state: State, stage: str, table: Table) -> tuple[int, int]:
-    return len(table.ids()), len(table.errors(stage).ids())
-
-
-def write_metrics(state: State) -> dict[str, Any]:
-    """Gather metrics.json from what the stages and arms left: {"arms": {...}, "edits": {...}, "stages": {...}}."""
-    stages = {name: state.folder.read_json("stages", f"{name}.json") for name in STAGES}
-    arms = _of_arms(state, state.measured)
-    places = {arm.name: "/".join(state.arm_path(arm)) for arm in state.arms if arm.name in arms}
-    metrics = {
-        "arms": {name: {**values, "classifier": places[name]} for name, values in arms.items()},
-        "edits": about_edits(state),
-        "stages": {name: stats for name, stats in stages.items() if stats is not None},
-    }
-    state.folder.write_json(metrics, "metrics.json")
-    return metrics
-
-
-def about_edits(state: State) -> dict[str, Any] | None:
-    """What the discovered edits took and gave; None before there are any.
-
-    {"attempts", "kept", "seconds", "per_attempt", "per_kept", "prompts": {PROMPT: {"attempts", "kept", "share"}}};
-    seconds are those of workers, for editing and judging.
-    """
-    edits = so_far(lambda: state.wanted_edits("edit_seconds", "judge_seconds"))
-    if edits is None or not edits.num_rows:
-        return None
-    prompts = {row["domain_id"]: row["prompt"] for row in state.domains().to_pylist()}
-    tried = acceptance(edits, "domain_id", prompts)
-    return {
-        "attempts": edits.num_rows,
-        "kept": sum(row["kept"] for row in tried),
-        **edit_costs(edits),
-        "prompts": {row["name"]: {key: row[key] for key in ("attempts", "kept", "share")} for row in tried},
-    }
-
-
-def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
-    """What `read` gives of every arm that has it."""
-    found = {arm.name: so_far(lambda arm=arm: read(arm)) for arm in state.arms}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]) -> ReportInputs:
-    tell_of_changes(state)
-    settings = state.settings
-    edits = so_far(state.wanted_edits)
-    histories = _of_arms(state, state.history)
-    history = {arm: record["epochs"] for arm, record in histories.items()}
-    return ReportInputs(
-        images=state.images,
-        judge=settings.judge,
-        captions=captions_table(settings),
-        domains=so_far(state.domains_table),
-        edits=so_far(lambda: state.edits),
-        wanted=None if edits is None else edits.column("edit_id").to_pylist(),
-        selected=so_far(lambda: _added(state)) or [],
-        experiment=_experiment(settings),
-        metrics=metrics,
-        thresholds=so_far(state.thresholds) or {},
-        transcript=so_far(state.transcript),
-        errors=state.errors(),
-        history=history,
-        prefix=settings.discover.prefix,
-        made_with=lines_of(state),
-        missing=list(missing),
-        seed=settings.run.seed,
-        config_yaml=as_yaml(settings),
-    )
-
-
-def _added(state: State) -> list[str]:
-    """The discovered edits that the arm of the headline trains on: the first one that adds any."""
-    arm = next((arm for arm in state.arms if arm.edits == "discovered"), None)
-    return state.selected(arm) if arm else []
-
-
-def _experiment(settings: Config) -> dict[str, Any] | None:
-    """The comparison of an experiment, unless it is of another configuration, or of other images."""
-    found, why = comparison_of(settings)
-    if why is not None:
-        say(f"report: leaves out {COMPARISON}: {why}; run `alia-ray experiment` again")
-    return found
+def _each(ids: Iterable[str]) -> dict[str, int]:
+    return dict.fromkeys(ids, 1)

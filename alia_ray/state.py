@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from alia_ray import config
 from alia_ray.config import Config, Judge, Train
 from alia_ray.config.arms import ARMS, BASE, Arm, EditSet
-from alia_ray.edits.attempts import Request, given_up
+from alia_ray.config.results import results_name
+from alia_ray.edits.attempts import Request, needed
 from alia_ray.edits.names import prompt_names
 from alia_ray.edits.verdicts import Limit, judged, select
 from alia_ray.errors import StageError
@@ -58,11 +59,18 @@ class State:
 
     settings: Config
     listing: pa.Table | None = field(default=None, repr=False, compare=False)
+    whole: Config | None = None  # of an experiment, whose draws share their results
 
     @property
     def folder(self) -> RunFolder:
         """The run folder."""
         return RunFolder(self.settings.run.folder)
+
+    @property
+    def results(self) -> RunFolder:
+        """Where the page and the metrics of this configuration lie, beside those of others."""
+        name = results_name(self.whole or self.settings, is_experiment=self.whole is not None)
+        return RunFolder(self.folder.uri("results", name))
 
     @property
     def arms(self) -> list[Arm]:
@@ -90,11 +98,6 @@ class State:
         splits = pa.array(["train", "val", *(["extra"] if arm.real else [])])
         rows = self._image_rows.filter(pc.is_in(self._image_rows.column("split"), value_set=splits))
         return [text for row in rows.to_pylist() for text in (row["image_id"], row["label"])]
-
-    def described(self) -> str:
-        """A digest of the images' ids, splits, labels and groups, on which every number of a run hangs."""
-        rows = self.images.read(["image_id", "split", "label", "group"]).to_pylist()
-        return tables.content_id(*(str(value) for row in rows for value in row.values()))
 
     def _of_split(self, split: str) -> pa.Table:
         return self._image_rows.filter(pc.equal(self._image_rows.column("split"), split))
@@ -178,14 +181,6 @@ class State:
         """What was said to the LLM and what it answered; None before `discover`."""
         return self.folder.read_json("domains", self.domains_table().fingerprint, "_transcript.json")
 
-    def errors(self) -> pa.Table:
-        """Every row that failed in any stage under this configuration, and not what failed under another one."""
-        stages = {"ingest": self.images, "caption": captions_table(self.settings)}
-        edits = so_far(lambda: self.edits)
-        stages |= {"edit": edits, "judge": edits} if edits else {}
-        found = (table.errors(stage).read() for stage, table in stages.items())
-        return pa.concat_tables([tables.ERRORS.empty_table(), *found])
-
     # ---------------------------------------------------------------- edits
 
     @property
@@ -218,6 +213,11 @@ class State:
         changes["edits_per_image"] = chosen.edits_per_image or needed
         return self.settings.model_copy(update={"edit": chosen.model_copy(update=changes), "judge": judge})
 
+    @property
+    def edit_sets(self) -> list[EditSet]:
+        """The sets of edits that the arms add; the discovered ones where none adds any."""
+        return list(dict.fromkeys(arm.edits for arm in self.arms if arm.edits)) or ["discovered"]
+
     def limit_of(self, edits: EditSet) -> Limit:
         """How many of a set of edits are added, in all or of each class."""
         return next((self._limit(arm) for arm in self.arms if arm.edits == edits), None)
@@ -238,24 +238,25 @@ class State:
         return wanted_requests(self.edit_settings(edits), self.images, self.prompts_of(edits))
 
     def scored(self, edits: EditSet, *columns: str) -> pa.Table:
-        """The edits of a set that are there: their score columns and `columns`. No verdict: filters give that.
+        """The edits of a set that this configuration needs, of those that are there: scores and `columns`.
 
-        Those under a prompt that is given up do not count, whoever made them: what is selected depends on the
-        configuration alone.
+        No verdict: filters give that. What was tried beyond that, for another seed or by a stricter filter, has no
+        say: every number depends on the configuration alone.
         """
         names = [name for name in dict.fromkeys(["edit_id", *_SCORES, *columns]) if name != "verdict"]
         rows = self.edits.read(names)
-        wanted = pa.array(sorted(set(self.wanted_ids(edits)) - self._given_up(edits)), pa.string())
-        return rows.filter(pc.is_in(rows.column("edit_id"), value_set=wanted))
+        asked = pa.array(sorted(self.needed_ids(edits)), pa.string())
+        return rows.filter(pc.is_in(rows.column("edit_id"), value_set=asked))
 
-    def _given_up(self, edits: EditSet) -> set[str]:
-        """The edits under prompts of which too few survive, if `edit.drop_prompt_below` is set."""
-        settings = self.edit_settings(edits)
-        if settings.edit.drop_prompt_below is None:
-            return set()
-        requests = self._wanted(edits)
+    def needed_ids(self, edits: EditSet) -> set[str]:
+        """The ids of the edits of a set that are tried until each image has its survivors, as far as is known."""
+        settings, requests = self.edit_settings(edits), self._wanted(edits)
+        per_image, drop_below = settings.edit.edits_per_image, settings.edit.drop_prompt_below
+        if per_image == "all" and drop_below is None:
+            return {request.edit_id for request in requests}
         survived = outcomes(settings, requests, self.edits, self.thresholds())
-        return given_up(requests, survived, settings.edit.drop_prompt_below)
+        each = None if per_image == "all" else per_image
+        return needed(requests, survived, each, self.limit_of(edits), drop_below)
 
     def wanted_edits(self, *columns: str) -> pa.Table:
         """The discovered edits that this configuration asks for, of those that are there, with verdicts."""

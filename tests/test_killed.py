@@ -25,6 +25,7 @@ from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Run, load_config
 from alia_ray.config.arms import ARMS
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.results import errors_of
 from alia_ray.stages.caption import captions_table
 from alia_ray.state import State
 from alia_ray.store import lease
@@ -149,7 +150,7 @@ def contents(folder: Path) -> dict[str, Any]:
     tables = (state.images, captions_table(state.settings), state.domains_table(), state.edits)
     found: dict[str, Any] = {table.name: table.read() for table in tables}
     found["edits"] = found["edits"].drop_columns("image")  # another size of batch may change a pixel by one step
-    found |= {"errors": state.errors(), "selected": state.selected()}
+    found |= {"errors": errors_of(state), "selected": state.selected()}
     for arm in state.arms:
         place = folder.joinpath(*state.arm_path(arm))
         found |= {

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from alia_ray import pipeline
+from alia_ray import reporting
 from alia_ray.config import ConfigError
 from alia_ray.log import quiet
 from alia_ray.progress import say
@@ -99,6 +99,7 @@ def test_the_log_of_a_run_on_an_object_store_lies_there_in_the_end(tmp_path, mon
 
 def test_the_closing_line_of_a_run_on_an_object_store_has_its_scheme(monkeypatch, capsys):
     for name in ("write_metrics", "build_report", "_report_inputs"):
-        monkeypatch.setattr(pipeline, name, lambda *_: "")
-    pipeline.run_report(SimpleNamespace(folder=RunFolder("mock://bucket/run")))
+        monkeypatch.setattr(reporting, name, lambda *_: "")
+    folder = RunFolder("mock://bucket/run")
+    reporting.run_report(SimpleNamespace(folder=folder, results=RunFolder("mock://bucket/run/results/1")))
     assert capsys.readouterr().err == "report: mock://bucket/run/report.html\n"

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
-from alia_ray import pipeline
+from alia_ray import pipeline, reporting
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import parse_config
 from alia_ray.config.arms import BASE
@@ -97,6 +97,6 @@ def test_an_evaluation_that_is_killed_half_way_is_done_again(state, monkeypatch)
 
 
 def test_no_report_shows_metrics_of_what_the_test_images_were_before(state):
-    assert pipeline.write_metrics(state)["arms"]
+    assert reporting.write_metrics(state)["arms"]
     state.images.correct({"c": {"label": "dog"}})
-    assert not pipeline.write_metrics(state)["arms"]
+    assert not reporting.write_metrics(state)["arms"]

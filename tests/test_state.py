@@ -13,7 +13,8 @@ from alia_ray.config.run import Baselines
 from alia_ray.edits.attempts import TRIES, Request
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
-from alia_ray.pipeline import _report_inputs
+from alia_ray.reporting import _report_inputs
+from alia_ray.results import errors_of
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.edit import outcomes, wanted_requests
 from alia_ray.state import State
@@ -193,11 +194,18 @@ def test_captions_that_all_failed_are_not_said_to_be_still_to_make(tmp_path):
 
 
 def test_what_failed_under_other_settings_is_no_error_of_today(tmp_path):
-    found = with_captions(tmp_path, failed=2)
-    for stage, table in (("ingest", found.images), ("edit", found.edits), ("judge", found.edits)):
-        row = {"stage": stage, "key": f"of {stage}", "reason": "no", "kind": "model"}
-        table.errors(stage).commit(pa.Table.from_pylist([row], schema=ERRORS))
-    assert Counter(found.errors()["stage"].to_pylist()) == {"ingest": 1, "caption": 2, "edit": 1, "judge": 1}
+    """Of captions and edits those count that this configuration asks for, whoever tried them."""
+    found = with_captions(tmp_path / "a", failed=2)
+    assert Counter(errors_of(found)["stage"].to_pylist()) == {"caption": 2}
     caption = found.settings.caption.model_copy(update={"prefix": "a photo of"})
-    now = State(found.settings.model_copy(update={"caption": caption}))
-    assert Counter(now.errors()["stage"].to_pylist()) == {"ingest": 1, "edit": 1, "judge": 1}
+    assert errors_of(State(found.settings.model_copy(update={"caption": caption}))).num_rows == 0
+
+    edited = state(tmp_path / "b")
+    fill(edited, images=4)
+    asked = min(edited.needed_ids("discovered"))
+    tables = {"ingest": edited.images, "edit": edited.edits, "judge": edited.edits}
+    for stage, table in tables.items():
+        row = {"stage": stage, "reason": "no", "kind": "model"}
+        rows = [{**row, "key": key} for key in ("of another configuration", asked)]
+        table.errors(stage).commit(pa.Table.from_pylist(rows, schema=ERRORS))
+    assert Counter(errors_of(edited)["stage"].to_pylist()) == {"ingest": 2, "edit": 1, "judge": 1}

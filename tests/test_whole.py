@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from alia_ray import pipeline
+from alia_ray import pipeline, reporting
 from alia_ray.cli import app
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import as_yaml, parse_config
@@ -234,7 +234,7 @@ def test_a_report_is_never_refused_and_says_what_is_missing(found, lost, capsys)
         Path(table.files()[0]).write_bytes(b"")
     later = forget(found)
     missing = missing_things(later)
-    pipeline.run_report(later, missing=missing)
+    reporting.run_report(later, missing=missing)
     told = {"images": "ingest", "domains": "discover", "edits": "edit", "nothing": "train"}[lost]
     assert any(sentence.endswith(f"run `alia-ray {told}` first") for sentence in missing)
     page = Path(found.folder.file("report.html")).read_text()

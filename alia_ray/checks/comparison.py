@@ -9,8 +9,9 @@ from alia_ray.config import Config, Experiment
 from alia_ray.config.arms import ARMS, BASE, Arm, control, with_amount
 from alia_ray.errors import StageError, shortened
 from alia_ray.state import State
+from alia_ray.store.tables import content_id
 
-COMPARISON = "experiment.json"  # in the run folder
+COMPARISON = "experiment.json"  # beside the page
 _EVERY_EDIT = {"edits_per_image": "all", "keep_rejected": True, "drop_prompt_below": None}
 
 
@@ -45,28 +46,35 @@ def draws(settings: Config, arms: list[Arm], listing: pa.Table | None = None) ->
         }
         if chosen.fresh_draws:
             changes["source"] = settings.source.model_copy(update={"seed": seed})
-        states.append(State(settings.model_copy(update=changes), None if chosen.fresh_draws else listing))
+        of_draw = settings.model_copy(update=changes)
+        states.append(State(of_draw, None if chosen.fresh_draws else listing, whole=settings))
     return states
 
 
 def measured_on(settings: Config, states: list[State]) -> dict[str, Any]:
     """What a comparison says of its images: how they were drawn, and for each draw a digest of them."""
     chosen = settings.experiment or Experiment()
-    return {"fresh_draws": chosen.fresh_draws, "images": [state.described() for state in states]}
+    return {"fresh_draws": chosen.fresh_draws, "images": [_digest(state) for state in states]}
+
+
+def _digest(state: State) -> str:
+    """Of the images' ids, splits, labels and groups, on which every number of a run hangs."""
+    rows = state.images.read(["image_id", "split", "label", "group"]).to_pylist()
+    return content_id(*(str(value) for row in rows for value in row.values()))
 
 
 def first_draw(settings: Config) -> State:
     """What a report is of: the first draw of an experiment that was run, else the configuration itself."""
-    itself = State(settings)
-    return _ingested(settings)[0][0] if itself.folder.has_file(COMPARISON) else itself
+    first = draws(settings, [])[0]
+    return _ingested(settings)[0][0] if first.results.has_file(COMPARISON) else State(settings)
 
 
 def comparison_of(settings: Config) -> tuple[dict[str, Any] | None, str | None]:
-    """The comparison in the run folder, if it is what `alia-ray experiment` would write now; else why it is not.
+    """The comparison of an experiment, if it is what `alia-ray experiment` would write now; else why it is not.
 
     Neither where there is none.
     """
-    found = State(settings).folder.read_json(COMPARISON, keys=("arms",))
+    found = draws(settings, [])[0].results.read_json(COMPARISON, keys=("arms",))
     if found is None:
         return None, None
     states, arms = _ingested(settings)

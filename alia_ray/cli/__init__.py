@@ -141,14 +141,20 @@ _stage_command("evaluate", "evaluate", "Measure every trained arm on the test sp
 
 
 @app.command()
-def report(config: ConfigPath, overrides: Overrides = None) -> None:
+def report(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also where it says less than the page that is there.")
+    ] = False,
+) -> None:
     """Write report.html and metrics.json from what the run folder holds; needs no cluster."""
     with exit_codes():
         settings = load_config(config, overrides)
         try:
-            _report(settings)
+            _report(settings, replace)
         except DamagedError:  # which was found at the pictures, when it had been counted before
-            _report(settings)
+            _report(settings, replace)
 
 
 @app.command()
@@ -192,19 +198,20 @@ def _run(settings: Config, listing: "pa.Table | None") -> None:
         run_all(settings, cluster, listing)
 
 
-def _report(settings: Config) -> None:
+def _report(settings: Config, replaces: bool) -> None:
     """Report what there is, and say what there is not."""
     from alia_ray.checks.comparison import first_draw
-    from alia_ray.pipeline import run_report
     from alia_ray.report.missing import missing_things
+    from alia_ray.reporting import run_report
+    from alia_ray.results import errors_of
 
     state = first_draw(settings)
-    if not state.images.exists() and not state.errors().num_rows:
+    if not state.images.exists() and not errors_of(state).num_rows:
         raise StageError(f"report: {state.folder.shown()} holds no run yet; run `alia-ray run` first")
     missing = missing_things(state)
     for each in missing:
         say(f"report: not all is there: {each}")
-    run_report(state, missing=missing)
+    run_report(state, missing=missing, replaces=replaces)
 
 
 def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:

@@ -7,7 +7,7 @@ With a limit on how many edits are added, the attempts of a class are gone throu
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -97,20 +97,56 @@ def still_to_try(
     What a wave tries depends on the outcomes of the earlier ones alone, so a run that was killed, or had other
     workers, goes through the same waves.
     """
+    found: dict[str, list[Attempt]] = {}
+    for part, each in _within_reach(requests, survived, per_image, limit, drop_below):
+        if each is None:  # the survivors of a pilot are not counted against what an image needs
+            part = [request for request in part if request.edit_id not in survived]
+        found |= _attempts(part, survived, each)
+    return found
+
+
+def needed(
+    requests: Sequence[Request],
+    survived: Mapping[str, bool],
+    per_image: int | None,
+    limit: Limit = None,
+    drop_below: float | None = None,
+) -> set[str]:
+    """The attempts of a run from its first wave to its last, as far as the outcomes are known.
+
+    The arguments are those of `still_to_try`. Whatever else was made, by a stricter filter or for another seed, is
+    not among them: what a run took and gave depends on its configuration alone.
+    """
+    found: set[str] = set()
+    for part, each in _within_reach(requests, survived, per_image, limit, drop_below):
+        for attempts in _of_images(part, survived).values():
+            found |= {attempt.edit_id for attempt in _until_survivors(attempts, each)}
+    return found
+
+
+def _within_reach(
+    requests: Sequence[Request],
+    survived: Mapping[str, bool],
+    per_image: int | None,
+    limit: Limit,
+    drop_below: float | None,
+) -> Iterator[tuple[Sequence[Request], int | None]]:
+    """The requests that are gone through, each part with how many survivors an image needs of it; None: all."""
     if drop_below is not None:
-        if missing := [request for request in _pilot(requests) if request.edit_id not in survived]:
-            return _attempts(missing, survived, None)
+        pilot = _pilot(requests)
+        yield pilot, None
+        if any(request.edit_id not in survived for request in pilot):
+            return
         dropped = given_up(requests, survived, drop_below)
         requests = [request for request in requests if request.edit_id not in dropped]
     if per_image is None or limit is None:
-        return _attempts(requests, survived, per_image)
-    if isinstance(limit, int):
-        return _attempts(_as_far_as_needed(requests, survived, per_image, limit), survived, per_image)
-    found: dict[str, list[Attempt]] = {}
-    for label, most in limit.items():
-        of_class = [request for request in requests if request.label == label]
-        found |= _attempts(_as_far_as_needed(of_class, survived, per_image, most), survived, per_image)
-    return found
+        yield requests, per_image
+    elif isinstance(limit, int):
+        yield _as_far_as_needed(requests, survived, per_image, limit), per_image
+    else:
+        for label, most in limit.items():
+            of_class = [request for request in requests if request.label == label]
+            yield _as_far_as_needed(of_class, survived, per_image, most), per_image
 
 
 def given_up(requests: Sequence[Request], survived: Mapping[str, bool], below: float) -> set[str]:
@@ -142,19 +178,24 @@ def _attempts(
     requests: Sequence[Request], survived: Mapping[str, bool], per_image: int | None
 ) -> dict[str, list[Attempt]]:
     """The attempts of each image that lacks some, up to the last that can be needed; without rejected ones."""
-    of_image: dict[str, list[Attempt]] = {}
-    for request in requests:
-        of_image.setdefault(request.image_id, []).append(Attempt(request.edit_id, survived.get(request.edit_id)))
     found = {}
-    for image_id, attempts in of_image.items():
-        needed = _until_survivors(attempts, len(attempts) if per_image is None else per_image)
-        if any(attempt.survived is None for attempt in needed):
-            found[image_id] = [attempt for attempt in needed if attempt.survived is not False]
+    for image_id, attempts in _of_images(requests, survived).items():
+        tries = _until_survivors(attempts, per_image)
+        if any(attempt.survived is None for attempt in tries):
+            found[image_id] = [attempt for attempt in tries if attempt.survived is not False]
     return found
 
 
-def _until_survivors(attempts: list[Attempt], wanted: int) -> list[Attempt]:
-    """The attempts up to the one that is known to be the `wanted`-th survivor."""
+def _of_images(requests: Sequence[Request], survived: Mapping[str, bool]) -> dict[str, list[Attempt]]:
+    """The attempts of each image, in their order."""
+    found: dict[str, list[Attempt]] = {}
+    for request in requests:
+        found.setdefault(request.image_id, []).append(Attempt(request.edit_id, survived.get(request.edit_id)))
+    return found
+
+
+def _until_survivors(attempts: list[Attempt], wanted: int | None) -> list[Attempt]:
+    """The attempts up to the one that is known to be the `wanted`-th survivor; None: all."""
     survivors = 0
     for number, attempt in enumerate(attempts, start=1):
         survivors += attempt.survived is True

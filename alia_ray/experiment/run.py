@@ -16,6 +16,7 @@ from alia_ray.config.arms import BASE, Arm
 from alia_ray.experiment.statistics import Outcome, compare
 from alia_ray.progress import say
 from alia_ray.report.comparison import as_csv, as_markdown, seeds_as_csv
+from alia_ray.reporting import run_report
 from alia_ray.state import State
 from alia_ray.store.run_folder import PREDICTIONS
 
@@ -30,10 +31,11 @@ def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None 
     pipeline.begin(settings, states[0], cluster)
     _make_edits(states, arms, cluster)
     trainings = [(state, arm) for state in states for arm in arms]
-    pipeline.train_arms(trainings, cluster)
-    pipeline.evaluate_arms(trainings, cluster)
+    pipeline.train_all(trainings, cluster)
+    pipeline.evaluate_all(trainings, cluster)
     write_comparison(settings, states, arms)
-    pipeline.run_report(states[0])
+    run_report(states[0])
+    say(f"experiment: {states[0].folder.shown(COMPARISON)}, .md, .csv and experiment_seeds.csv")
 
 
 def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
@@ -72,14 +74,13 @@ def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> 
         "test_images": outcomes[0].predictions.num_rows,
         "arms": compared,
     }
-    folder, text = states[0].folder, as_markdown(result)
+    folder, text = states[0].results, as_markdown(result)
     folder.write_json(result, COMPARISON)
     folder.write_bytes(text.encode(), "experiment.md")
     folder.write_bytes(as_csv(result).encode(), "experiment.csv")
     folder.write_bytes(seeds_as_csv(result).encode(), "experiment_seeds.csv")
     for line in ("", *text.splitlines(), ""):
         say(line)
-    say(f"experiment: {folder.shown('experiment.json')}, .md, .csv and experiment_seeds.csv")
 
 
 def _outcome(state: State, arm: Arm) -> Outcome:

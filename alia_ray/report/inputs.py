@@ -33,4 +33,5 @@ class ReportInputs:
     )  # table -> a line for each way its rows were made
     seed: int = 0  # of the samples shown
     missing: list[str] = field(default_factory=list)  # what the run folder lacks, a sentence each
+    about: dict[str, Any] = field(default_factory=dict)  # where the page comes from, as `results.about` says it
     config_yaml: str = ""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from alia_ray.config import Section
 from alia_ray.models.methods import models_of
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.made_with import lines, tell_of_other_files
+from alia_ray.stages.made_with import lines, records, tell_of_other_files
 from alia_ray.state import State, so_far
 from alia_ray.store.run_folder import RunFolder, Table
 
@@ -18,6 +18,12 @@ def lines_of(state: State) -> dict[str, list[str]]:
     found = {table.name: lines([table]) for table, _ in _tables(state)}
     found["classifiers"] = lines(_classifiers(state).values())
     return {name: told for name, told in found.items() if told}
+
+
+def devices_of(state: State) -> list[str]:
+    """The devices that made the rows and classifiers of a run."""
+    places = [*(table for table, _ in _tables(state)), *_classifiers(state).values()]
+    return sorted({kept["device"] for place in places for kept in records(place) if "device" in kept})
 
 
 def tell_of_changes(state: State) -> None:

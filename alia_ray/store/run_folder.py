@@ -1,13 +1,13 @@
 """The run folder: where each table lies, what is done, and what may be resumed.
 
     RUN/
-      config.yaml                          the configuration, resolved
       images/FINGERPRINT/part-*.parquet    and captions/, domains/, edits/, errors/ alike
       listing/FINGERPRINT/                 what was ingested last, and whether ingest came to its end
       classifiers/FINGERPRINT/             a classifier, its history, its test metrics
-      stages/STAGE.json                    rows, errors and seconds of each stage
       logs/                                what a run does not say, and what the language model's server wrote
-      metrics.json, report.html
+      results/NAME/                        of each configuration its config.yaml, metrics.json and report.html, and
+                                           stages/STAGE.json: rows, errors and seconds of each stage
+      config.yaml, metrics.json, report.html    those of the results that were written last
 
 A table's fingerprint covers everything its rows depend on, so a changed setting starts a new table beside
 the old one and never mixes with it, while batch and pool sizes do not matter. Rows are committed in whole
@@ -86,6 +86,11 @@ class RunFolder:
     def shown(self, *parts: str) -> str:
         """The path of something in the folder as a person is told it."""
         return without_query(self.uri(*parts))
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return posixpath.basename(without_query(self.uri()).rstrip("/"))
 
     @property
     def parent(self) -> "RunFolder":

@@ -5,9 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from alia_ray import pipeline
+from alia_ray import reporting
 from alia_ray.checks.comparison import arms_of, comparison_of, draws, first_draw, measured_on
 from alia_ray.config import Config, parse_config
+from alia_ray.state import State
 from alia_ray.store.tables import IMAGES
 
 ARMS = ["original", "cutmix"]
@@ -37,7 +38,7 @@ def settings(request, tmp_path) -> Config:
     arms = arms_of(settings, splits)
     states = draws(settings, arms)
     compared = {arm.name: {"seeds": [{"classifier": "/".join(s.arm_path(arm))} for s in states]} for arm in arms}
-    states[0].folder.write_json({**measured_on(settings, states), "arms": compared}, "experiment.json")
+    states[0].results.write_json({**measured_on(settings, states), "arms": compared}, "experiment.json")
     return settings
 
 
@@ -55,44 +56,46 @@ def test_a_comparison_of_the_same_is_shown_whoever_asks(settings):
     found, why = comparison_of(settings)
     assert list(found["arms"]) == ARMS
     assert why is None
-    assert pipeline._experiment(first_draw(settings).settings) == found  # as the experiment itself does
+    assert reporting._experiment(first_draw(settings)) == found  # as the experiment itself does
 
 
 @pytest.mark.parametrize("change", [{"group": "land"}, {"label": "dog"}, {"split": "extra"}])
 def test_a_comparison_of_other_images_of_any_draw_is_left_out_and_said(settings, capsys, change):
     draws(settings, [])[-1].images.correct({"c": change})
     assert left_out(settings) == "images or labels have changed"
-    assert pipeline._experiment(settings) is None
+    assert reporting._experiment(first_draw(settings)) is None
     assert "report: leaves out experiment.json: images or labels" in capsys.readouterr().err
 
 
-def test_a_comparison_under_other_training_settings_arms_or_seeds_is_left_out(settings):
+def test_other_settings_arms_seeds_or_draws_have_no_comparison_yet(settings):
     fresh, folder = settings.experiment.fresh_draws, Path(settings.run.folder)
-    other = settings_of(folder, fresh, train={"learning_rate": 0.5})
-    assert left_out(other) == "the configuration gives other classifiers of cutmix, original"
-    fewer = settings.model_copy(
-        update={"experiment": settings.experiment.model_copy(update={"arms": ["original"]})}
-    )
-    assert left_out(fewer) == "the configuration gives other classifiers of cutmix"
-    assert left_out(otherwise(settings, seeds=[3]))
+    for other in (
+        settings_of(folder, fresh, train={"learning_rate": 0.5}),
+        otherwise(settings, arms=["original"]),
+        otherwise(settings, arms=["alia"]),
+        otherwise(settings, seeds=[3]),
+        otherwise(settings, fresh_draws=not fresh),
+    ):
+        assert comparison_of(other) == (None, None)
+        assert first_draw(other) == State(other)
 
 
-def test_shared_and_fresh_draws_are_never_taken_for_one_another(settings):
-    assert left_out(otherwise(settings, fresh_draws=not settings.experiment.fresh_draws))
-
-
-def test_a_comparison_of_arms_that_need_edits_again_is_left_out(settings):
-    assert left_out(otherwise(settings, arms=["alia"])).endswith("first")
+def test_a_comparison_of_classifiers_that_would_be_others_now_is_left_out(settings):
+    results = draws(settings, [])[0].results
+    compared = results.read_json("experiment.json")
+    compared["arms"]["cutmix"]["seeds"][0]["classifier"] = "of other edits"
+    results.write_json(compared, "experiment.json")
+    assert left_out(settings) == "the configuration gives other classifiers of cutmix"
 
 
 @pytest.mark.parametrize("written", [{}, {"images": None}, []])
 def test_what_is_no_comparison_is_none(settings, written):
-    draws(settings, [])[0].folder.write_json(written, "experiment.json")
+    draws(settings, [])[0].results.write_json(written, "experiment.json")
     assert comparison_of(settings) == (None, None)
 
 
 def test_a_report_is_of_the_first_draw_where_an_experiment_was_run(settings):
     assert first_draw(settings).settings.seed == 3
     assert first_draw(settings).images.exists()
-    Path(settings.run.folder, "experiment.json").unlink()
+    Path(draws(settings, [])[0].results.file("experiment.json")).unlink()
     assert first_draw(settings).settings == settings

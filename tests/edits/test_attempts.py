@@ -4,7 +4,16 @@ from collections import Counter, deque
 import pyarrow as pa
 import pytest
 
-from alia_ray.edits.attempts import Attempt, Pending, as_table, in_order, next_batch, still_to_try, with_attempts
+from alia_ray.edits.attempts import (
+    Attempt,
+    Pending,
+    as_table,
+    in_order,
+    needed,
+    next_batch,
+    still_to_try,
+    with_attempts,
+)
 from alia_ray.edits.verdicts import Limit, select
 
 
@@ -67,6 +76,22 @@ def test_stopping_early_ends_with_the_edits_that_trying_all_would_have_drawn(sha
     truth = outcomes(table, share)
     made = run(table, truth, per_image, limit)
     assert drawn(table, made, per_image, limit) == drawn(table, truth, per_image, limit)
+
+
+@pytest.mark.parametrize("drop_below", [None, 0.3])
+@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize("per_image", [1, 2])
+@pytest.mark.parametrize("limit", [None, 0, 13, {"a": 5, "b": 9}])
+def test_what_a_run_needed_is_what_it_made_whatever_else_was_made(share, per_image, limit, drop_below):
+    table = requests(images=60)
+    truth = outcomes(table, share, d1=0.02)
+    asked = (per_image, limit, drop_below)
+    made = run(table, truth, per_image, limit, drop_below=drop_below)
+    ordered = in_order(table, seed=3)
+    assert needed(ordered, made, *asked) == set(made)
+    assert needed(ordered, truth, *asked) == set(made)
+    others = {edit_id: truth[edit_id] for edit_id in random.Random(1).sample(sorted(truth), 100)}
+    assert needed(ordered, made | others, *asked) == set(made)
 
 
 def test_no_attempt_is_made_in_vain():

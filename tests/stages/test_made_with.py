@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from alia_ray import pipeline
+from alia_ray import pipeline, reporting
 from alia_ray.cluster.devices import LOGICAL_GPUS
 from alia_ray.cluster.placement import Cluster, Placement
 from alia_ray.config import Caption, Config, Edit, Model, Run, parse_config
@@ -224,7 +224,7 @@ def test_the_report_says_what_everything_was_made_with(tmp_path, installed, trai
     save_checkpoint(run.arm_folder(BASE), {"model.a": torch.ones(1)}, {"history": [{"epoch": 1, "a": 1}]}, "a")
     installed["torch"] = "2.13"
     pipeline.train_arms([(run, BASE)], Cluster(cpus=1, gpus=0))
-    pipeline.run_report(run)
+    reporting.run_report(run)
     page = (tmp_path / "report.html").read_text()
     for line in ("ingest: alia-ray 1.0, pillow 1.0", "train: alia-ray 1.0, torch 2.12,", "torch 2.13,"):
         assert line in page
@@ -254,7 +254,7 @@ def test_what_is_complete_and_was_made_from_other_files_of_the_same_name_is_told
         pipeline.begin(run.settings, run, Cluster(cpus=1, gpus=0))
 
     def report() -> None:
-        pipeline.run_report(run)
+        reporting.run_report(run)
 
     def evaluate() -> None:
         with suppress(StageError):  # there is nothing to measure

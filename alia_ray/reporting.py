@@ -1,0 +1,124 @@
+"""report: the run folder -> metrics.json and report.html of one configuration."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from alia_ray import results
+from alia_ray.checks.comparison import COMPARISON, comparison_of
+from alia_ray.cluster.placement import Cluster
+from alia_ray.config import as_yaml
+from alia_ray.config.arms import Arm
+from alia_ray.progress import say
+from alia_ray.report.inputs import ReportInputs
+from alia_ray.report.made_with import lines_of, tell_of_changes
+from alia_ray.report.page import build_report
+from alia_ray.report.sections import acceptance, edit_costs
+from alia_ray.stages.caption import captions_table
+from alia_ray.state import State, so_far
+from alia_ray.store.run_folder import METRICS
+
+T = TypeVar("T")
+
+
+def run_report(
+    state: State, cluster: Cluster | None = None, missing: Sequence[str] = (), replaces: bool = False
+) -> None:
+    """the run folder -> report.html and metrics.json
+
+    missing: what the page is to say that it lacks. replaces: it may be less than what is there. Raises StageError.
+    """
+    if not replaces:
+        results.check_replaces(state, missing)
+    metrics = write_metrics(state, missing)
+    page = build_report(state.folder, _report_inputs(state, metrics, missing))
+    state.results.write_bytes(page.encode(), results.PAGE)
+    say(f"report: {results.publish(state, is_less=bool(missing) and not replaces)}")
+
+
+def write_metrics(state: State, missing: Sequence[str] = ()) -> dict[str, Any]:
+    """Gather metrics.json from what the stages and arms left.
+
+    {"about", "arms": {...}, "edits": {...}, "stages": {...}, "missing": [...]}; all of it is of this
+    configuration, whatever else the run folder holds.
+    """
+    arms, stages = _of_arms(state, state.measured), results.stages_of(state)
+    places = {arm.name: "/".join(state.arm_path(arm)) for arm in state.arms if arm.name in arms}
+    metrics = {
+        "about": results.about(state, stages),
+        "arms": {name: {**values, "classifier": places[name]} for name, values in arms.items()},
+        "edits": about_edits(state),
+        "stages": stages,
+        "missing": list(missing),
+    }
+    state.results.write_json(metrics, METRICS)
+    return metrics
+
+
+def about_edits(state: State) -> dict[str, Any] | None:
+    """What the discovered edits took and gave; None before there are any.
+
+    {"attempts", "kept", "seconds", "per_attempt", "per_kept", "prompts": {PROMPT: {"attempts", "kept", "share"}}};
+    seconds are those of workers, for editing and judging.
+    """
+    edits = so_far(lambda: state.wanted_edits("edit_seconds", "judge_seconds"))
+    if edits is None or not edits.num_rows:
+        return None
+    prompts = {row["domain_id"]: row["prompt"] for row in state.domains().to_pylist()}
+    tried = acceptance(edits, "domain_id", prompts)
+    return {
+        "attempts": edits.num_rows,
+        "kept": sum(row["kept"] for row in tried),
+        **edit_costs(edits),
+        "prompts": {row["name"]: {key: row[key] for key in ("attempts", "kept", "share")} for row in tried},
+    }
+
+
+def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
+    """What `read` gives of every arm that has it."""
+    found = {arm.name: so_far(lambda arm=arm: read(arm)) for arm in state.arms}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]) -> ReportInputs:
+    tell_of_changes(state)
+    settings = state.settings
+    edits = so_far(state.wanted_edits)
+    histories = _of_arms(state, state.history)
+    history = {arm: record["epochs"] for arm, record in histories.items()}
+    return ReportInputs(
+        images=state.images,
+        judge=settings.judge,
+        captions=captions_table(settings),
+        domains=so_far(state.domains_table),
+        edits=so_far(lambda: state.edits),
+        wanted=None if edits is None else edits.column("edit_id").to_pylist(),
+        selected=so_far(lambda: _added(state)) or [],
+        experiment=_experiment(state),
+        metrics=metrics,
+        thresholds=so_far(state.thresholds) or {},
+        transcript=so_far(state.transcript),
+        errors=results.errors_of(state),
+        history=history,
+        prefix=settings.discover.prefix,
+        made_with=lines_of(state),
+        missing=list(missing),
+        seed=settings.run.seed,
+        about=metrics["about"],
+        config_yaml=as_yaml(state.whole or settings),
+    )
+
+
+def _added(state: State) -> list[str]:
+    """The discovered edits that the arm of the headline trains on: the first one that adds any."""
+    arm = next((arm for arm in state.arms if arm.edits == "discovered"), None)
+    return state.selected(arm) if arm else []
+
+
+def _experiment(state: State) -> dict[str, Any] | None:
+    """The comparison of an experiment, unless it is of another configuration, or of other images."""
+    if state.whole is None:
+        return None
+    found, why = comparison_of(state.whole)
+    if why is not None:
+        say(f"report: leaves out {COMPARISON}: {why}; run `alia-ray experiment` again")
+    return found

@@ -1,0 +1,222 @@
+"""What a configuration gave, beside that of others over the same run folder.
+
+    RUN/results/NAME/config.yaml          NAME: of all that its results depend on (`config/results.py`)
+                     stages/STAGE.json    how many rows there are, how many of them were made for it, when and how
+                     metrics.json, report.html, experiment.*
+
+What was written last lies in RUN itself as well, where people look for it.
+"""
+
+import posixpath
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import yaml
+
+from alia_ray.config import Config, as_yaml
+from alia_ray.errors import FullDiskError, StageError, shortened
+from alia_ray.progress import say
+from alia_ray.report.made_with import devices_of
+from alia_ray.stages.caption import captions_table
+from alia_ray.state import State, so_far
+from alia_ray.store import tables
+from alia_ray.store.run_folder import METRICS, RunFolder
+from alia_ray.store.writing import delete
+
+CONFIG, PAGE = "config.yaml", "report.html"
+EXPERIMENT = ("experiment.json", "experiment.md", "experiment.csv", "experiment_seeds.csv")
+_NOTHING_YET = {"rows": 0, "made": 0, "errors": 0, "seconds": 0.0, "ended": None, "command": None}
+_STAGES = ("ingest", "caption", "discover", "train_base", "judge", "edit", "train", "evaluate")
+_PROGRAMS = ("alia-ray", "run.py", "experiment.py")
+
+
+def begin(state: State, settings: Config) -> None:
+    """Keep the configuration beside what it will give, and say what it has otherwise than that of the page."""
+    text = as_yaml(settings)
+    state.results.write_bytes(text.encode(), CONFIG)
+    if state.folder.has_file(METRICS):
+        if differences := _differences(state.folder, text):
+            say(f"run: the page in {state.folder.shown()} is of other settings: {shortened(differences)}")
+    else:
+        state.folder.write_bytes(text.encode(), CONFIG)
+
+
+def _differences(folder: RunFolder, text: str) -> list[str]:
+    """Which keys the configuration of the page has otherwise: "edit.steps: 8, now 50"."""
+    try:
+        before = dict(_leaves(yaml.safe_load(folder.read_bytes(CONFIG))))
+    except (FileNotFoundError, yaml.YAMLError):
+        return []
+    now = dict(_leaves(yaml.safe_load(text)))
+    return [
+        f"{key}: {_short(before.get(key))}, now {_short(now.get(key))}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key) and key != "run.folder"
+    ]
+
+
+def _leaves(tree: Any, *above: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(tree, dict):
+        yield ".".join(above), tree
+        return
+    for key, value in tree.items():
+        yield from _leaves(value, *above, str(key))
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+# -------------------------------------------------------------------- what the stages did
+
+
+@contextmanager
+def accounting(
+    state: State, stage: str, done: Callable[[], dict[str, int]], failed: Callable[[], int] = lambda: 0
+) -> Iterator[None]:
+    """Keep what a stage has made for this configuration, and in which time.
+
+    done: what there is of it, by any names, with the number of rows that each stands for; failed: how many rows
+    could not be made. The time of a try that made nothing does not count, so a run that finds everything, and one
+    that fails over and over, change no number. Raises StageError where the disk is full, which names no stage.
+    """
+    before, started = done(), time.perf_counter()
+    try:
+        yield
+    except FullDiskError as error:
+        raise StageError(f"{stage}: {error}") from error
+    except BaseException:
+        with suppress(StageError, OSError):  # what has happened matters more
+            _account(state, stage, before, done(), failed(), time.perf_counter() - started, is_over=False)
+        raise
+    _account(state, stage, before, done(), failed(), time.perf_counter() - started, is_over=True)
+
+
+def _account(
+    state: State,
+    stage: str,
+    before: dict[str, int],
+    after: dict[str, int],
+    errors: int,
+    seconds: float,
+    is_over: bool,
+) -> None:
+    file = ("stages", f"{stage}.json" if state.whole is None else f"{stage}@{state.settings.seed}.json")
+    stats = {**_NOTHING_YET, **(state.results.read_json(*file, keys=_NOTHING_YET) or {})}
+    rows, made = sum(after.values()), sum(after[name] for name in after.keys() - before.keys())
+    is_first = is_over and stats["ended"] is None
+    if made or is_first:
+        stats["made"] += made
+        stats["seconds"] = round(stats["seconds"] + seconds, 3)
+        stats["ended"] = datetime.now(UTC).isoformat(timespec="seconds") if is_over else None
+        stats["command"] = _typed()
+    if stats["rows"] != rows or stats["errors"] != errors or made or is_first:
+        state.results.write_json({**stats, "rows": rows, "errors": errors}, *file)
+
+
+def _typed() -> str:
+    """The command as it was typed. Configurations hold no secret, and a command is refused where one does."""
+    program = posixpath.basename(sys.argv[0].replace("\\", "/"))
+    if program == "__main__.py":
+        return shlex.join(["python", "-m", "alia_ray", *sys.argv[1:]])
+    return shlex.join([program, *sys.argv[1:]]) if program in _PROGRAMS else "alia_ray.run in Python"
+
+
+def stages_of(state: State) -> dict[str, dict[str, Any]]:
+    """stage -> {"rows", "made", "reused", "errors", "seconds", "ended", "command"}, over an experiment's draws.
+
+    Of the rows those are made that were made for this configuration; the others were there from before.
+    """
+    folder = state.results
+    listed = folder.fs.get_file_info(pafs.FileSelector(folder.file("stages"), allow_not_found=True))
+    names = sorted(info.base_name for info in listed if info.base_name.endswith(".json"))
+    found = {}
+    for stage in _STAGES:
+        of_stage = [name for name in names if name.removesuffix(".json").split("@")[0] == stage]
+        kept = [folder.read_json("stages", name, keys=_NOTHING_YET) for name in of_stage]
+        if kept := [stats for stats in kept if stats is not None]:
+            last = max(kept, key=lambda stats: stats["ended"] or "")
+            sums = {key: sum(stats[key] for stats in kept) for key in ("rows", "made", "errors")}
+            sums["reused"] = max(sums["rows"] - sums["made"], 0)
+            sums["seconds"] = round(sum(stats["seconds"] for stats in kept), 3)
+            found[stage] = {**sums, "ended": last["ended"], "command": last["command"]}
+    return found
+
+
+def about(state: State, stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What a page says of where it comes from: {"configuration", "version", "date", "command", "devices"}.
+
+    Date and command are of what was made last, and not of the page, so that a page written again is the same.
+    """
+    last = max(stages.values(), key=lambda stats: stats["ended"] or "", default=_NOTHING_YET)
+    return {
+        "configuration": state.results.name,
+        "version": version("alia-ray"),
+        "date": last["ended"],
+        "command": last["command"],
+        "devices": devices_of(state),
+    }
+
+
+# -------------------------------------------------------------------- the page
+
+
+def check_replaces(state: State, missing: list[str]) -> None:
+    """Raise StageError where the page of this configuration is whole, and would be replaced by less."""
+    if missing and is_whole(state.results):
+        raise StageError(
+            f"report: {state.results.shown(PAGE)} is whole, and now not all is there: {missing[0]}; make it again "
+            "as this says, or give --replace for a page of what is left"
+        )
+
+
+def is_whole(folder: RunFolder) -> bool:
+    """Whether a folder holds metrics to which nothing was missing; older releases did not say."""
+    metrics = folder.read_json(METRICS)
+    return metrics is not None and not metrics.get("missing")
+
+
+def publish(state: State, is_less: bool) -> str:
+    """Put the page, and what it is of, where people look for it, and say where it is.
+
+    is_less: something is missing, so that a whole page of other settings stays where it is.
+    """
+    folder, results = state.folder, state.results
+    if is_less and is_whole(folder):
+        say(f"report: {folder.shown(PAGE)} stays as it is: it is of other settings, and whole")
+        return results.shown(PAGE)
+    for name in (CONFIG, *EXPERIMENT, METRICS, PAGE):
+        if results.has_file(name):
+            folder.write_bytes(results.read_bytes(name), name)
+        elif folder.has_file(name):
+            delete(folder.fs, folder.file(name))
+    return folder.shown(PAGE)
+
+
+# -------------------------------------------------------------------- what failed
+
+
+def errors_of(state: State) -> pa.Table:
+    """Every row that failed in any stage under this configuration, and not what failed under another one."""
+    images = so_far(lambda: state.ids_of("train")) or []
+    edits = [so_far(lambda each=each: state.needed_ids(each)) or set() for each in state.edit_sets]
+    asked = {"caption": set(images), "edit": set().union(*edits), "judge": set().union(*edits)}
+    stages = {"ingest": state.images, "caption": captions_table(state.settings)}
+    if (table := so_far(lambda: state.edits)) is not None:
+        stages |= {"edit": table, "judge": table}
+    found = [tables.ERRORS.empty_table()]
+    for stage, table in stages.items():
+        rows = table.errors(stage).read()
+        keys = rows.column("key") if stage == "ingest" else pa.array(sorted(asked[stage]), pa.string())
+        found.append(rows.filter(pc.is_in(rows.column("key"), value_set=keys)))
+    return pa.concat_tables(found)

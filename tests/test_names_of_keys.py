@@ -334,6 +334,21 @@ def test_a_key_changes_the_names_of_what_it_can_change_and_no_other(key, names_b
     assert {name for name in NAMES if before[name] != after[name]} == set(KEYS[key].changes.split())
 
 
+ASKED = ("train.arms", "edit.edits_per_image", "edit.keep_rejected")
+"""Keys that are in the name of no row and of no classifier, and say all the same what is made."""
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_results_lie_under_all_that_they_depend_on_and_nothing_else(key, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for run.folder
+    before, after = state_of(tmp_path, KEYS[key].beside), state_of(tmp_path, KEYS[key].beside, key)
+    is_another = before.results.name != after.results.name
+    assert is_another == (bool(KEYS[key].changes) or key in ASKED)
+    draws = [State(found.settings, whole=found.settings).results.name for found in (before, after)]
+    experiment_changes = is_another or (key.startswith("experiment.") and key != "experiment")
+    assert (draws[0] != draws[1]) == experiment_changes
+
+
 @pytest.mark.parametrize(("key", "beside"), UNREAD)
 def test_a_key_that_nothing_reads_changes_no_name(key, beside, names_beside, tmp_path):
     assert names_of(state_of(tmp_path, beside, key)) == names_beside(beside)

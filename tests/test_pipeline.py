@@ -16,6 +16,8 @@ from alia_ray.cluster.joining import available
 from alia_ray.config.arms import BASE
 from alia_ray.errors import StageError
 from alia_ray.pipeline import STAGES, run_all
+from alia_ray.report.missing import missing_things
+from alia_ray.reporting import run_report
 from alia_ray.state import State
 from alia_ray.store.tables import SCHEMAS
 from alia_ray.training.evaluation import evaluate_classifier
@@ -89,6 +91,30 @@ def test_running_again_makes_nothing_again(finished):
     assert files(finished) == before
 
 
+def test_other_settings_and_a_crash_in_the_same_folder_change_nothing_of_a_page(finished, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished, tmp_path / "shared")
+    first, quick = small(folder), "edit.edits_per_image=1"
+    run_all(first, available("auto"))
+    own = State(first).results
+    before = {name: own.read_bytes(name) for name in ("config.yaml", "metrics.json", "report.html")}
+    assert before == {name: (folder / name).read_bytes() for name in before}
+    run_all(small(folder, quick, "judge.filters=[semantic, too_similar]"), available("auto"))
+    assert (folder / "metrics.json").read_bytes() != before["metrics.json"]
+
+    def crash(*_: object) -> None:
+        raise RuntimeError("a crash")
+
+    monkeypatch.setitem(STAGES, "edit", crash)
+    crashed = small(folder, quick, "judge.filters=[]")
+    with pytest.raises(RuntimeError, match="a crash"):
+        run_all(crashed, available("auto"))
+    assert {name: own.read_bytes(name) for name in before} == before
+    run_report(State(crashed), missing=missing_things(State(crashed)))
+    run_report(State(first))
+    assert {name: own.read_bytes(name) for name in before} == before
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
 def test_pool_and_batch_sizes_do_not_change_the_edits(finished, tmp_path):
     """Ids and verdicts are equal; pixels may differ where a kernel sums another batch size in another order."""
     again = shutil.copytree(finished, tmp_path / "again", ignore=shutil.ignore_patterns("edits"))
@@ -128,6 +154,9 @@ def test_looking_for_one_survivor_of_each_image_ends_with_the_edits_that_all_wou
     before = files(fresh)
     STAGES["edit"](quick, available("auto"))
     assert files(fresh) == before
+    beside_all = State(small(finished, drawn, "edit.edits_per_image=1"))
+    assert beside_all.needed_ids("discovered") == {row["edit_id"] for row in rows}
+    assert beside_all.wanted_edits().num_rows == len(rows)
 
 
 def pixels(encoded: bytes) -> np.ndarray:

@@ -27,7 +27,7 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
     """What is to be exported; nothing is written yet. Raises StageError, and ConfigError where OUT is taken."""
     if arm not in ARMS:
         raise ConfigError(f"--arm: there is no arm {arm!r}; there are {', '.join(ARMS)}")
-    splits = _splits(state, ARMS[arm], added_only)
+    splits = _splits_of(state, arm, added_only)
     parts = tuple(part for split, examples in splits.items() for part in parts_of(split, examples))
     about = {
         "arm": arm,
@@ -43,6 +43,21 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
     export = Export(_folder(out, state.settings.run.address), format, parts, about)
     _check_free(export)
     return export
+
+
+def _splits_of(state: State, name: str, added_only: bool) -> dict[str, list[Examples]]:
+    """The images of each split, of an arm that is not configured as if it were: it may need edits of its own.
+
+    Raises StageError, which says how to make what is missing.
+    """
+    arms = state.settings.train.arms
+    if name in arms:
+        return _splits(state, ARMS[name], added_only)
+    train = state.settings.train.model_copy(update={"arms": [*arms, name]})
+    try:
+        return _splits(State(state.settings.model_copy(update={"train": train})), ARMS[name], added_only)
+    except StageError as error:
+        raise StageError(f"{error} with --set 'train.arms=[{', '.join(train.arms)}]'") from error
 
 
 def _splits(state: State, arm: Arm, added_only: bool) -> dict[str, list[Examples]]:

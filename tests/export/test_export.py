@@ -204,6 +204,23 @@ def test_an_unfiltered_arm_exports_more_and_the_original_no_edit(ray_cluster, st
     assert len(rows_of(tmp_path / "original", "train")) == 10
 
 
+def test_an_arm_that_is_not_configured_is_exported_whole_or_not_at_all(state, tmp_path):
+    """As configured an image is tried up to its first survivor, of which other filters may drop every one."""
+    edit = state.settings.edit.model_copy(update={"edits_per_image": None})
+    quick = State(state.settings.model_copy(update={"edit": edit}))
+    needed = quick.needed_ids("discovered")
+    beyond = quick.edits.ids() - needed
+    assert beyond
+    quick.edits.discard(beyond)  # as `edit` leaves it
+    assert len(quick.selected(ARMS["alia"])) == 10
+    missing = (
+        r"edit has not come to its end: .*run `alia-ray edit` first with --set 'train\.arms=\[original, alia, "
+    )
+    for arm in ("alia_unfiltered", "alia_too_similar"):
+        with pytest.raises(StageError, match=missing + arm):
+            plan_export(quick, str(tmp_path / "out"), "parquet", arm, added_only=True)
+
+
 def test_only_what_an_arm_adds(ray_cluster, state, tmp_path):
     export(state, tmp_path / "edits", added_only=True)
     assert sorted(row["edit_id"] for row in rows_of(tmp_path / "edits", "train")) == state.selected()

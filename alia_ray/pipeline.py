@@ -88,7 +88,10 @@ def run_discovery(state: State, cluster: Cluster) -> None:
 def discover_all(states: Sequence[State]) -> None:
     """captions -> domains, for draws of one configuration; one language model serves them all."""
     read_none = states[0].settings.discover.prompts is not None
-    first, missing = states[0], [state for state in states if not state.domains_table().ids()]
+    first, different = states[0], {}
+    for state in states:
+        different.setdefault(state.domains_table().fingerprint, state)
+    missing = [state for state in different.values() if not state.domains_table().ids()]
     with accounting(first, "discover", lambda: _each(first.domains_table().ids())):
         if missing:
             captions = [state.captions() for state in missing]
@@ -98,8 +101,10 @@ def discover_all(states: Sequence[State]) -> None:
                 made_with.keep(table, made_with.record_of_discovery(_llm(state.settings)))
                 state.folder.write_json(found.transcript, "domains", table.fingerprint, "_transcript.json")
                 table.commit(pa.Table.from_pylist(found.domains, schema=table.schema))
-    for state in states:
+    for state in different.values():
         domains = state.domains().to_pylist()
+        if state not in missing:
+            say(f"discover: {number_of(len(domains), 'domains')} of before")
         for domain in domains:
             heard = "" if read_none else f", in {number_of(domain['support'], 'captions')}"
             say(f"discover: {domain['prompt']!r}{heard}")
@@ -278,6 +283,7 @@ def _name(state: State, arm: Arm) -> str:
 
 def evaluate_arms(arms: Trained, cluster: Cluster) -> None:
     """Measure what is not measured yet on the test split."""
+    before = {_place(*pair) for pair in arms if State.measured(*pair) is not None}
     with ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
         list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _different(arms, State.measured)))
     for state, arm in arms:
@@ -285,6 +291,7 @@ def evaluate_arms(arms: Trained, cluster: Cluster) -> None:
         say(
             f"evaluate: {_name(state, arm)}: accuracy {metrics['accuracy']:.3f}, "
             f"worst group {metrics['worst_group_accuracy']:.3f}"
+            f"{', as measured before' if _place(state, arm) in before else ''}"
         )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from alia_ray.experiment.statistics import Outcome, compare
+from alia_ray.statistics.comparing import Outcome, compare
 
 CLASSES = ("a", "b")
 GROUPS = 4

@@ -13,11 +13,11 @@ from alia_ray.checks.inputs import check_ingested
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, Experiment
 from alia_ray.config.arms import BASE, Arm
-from alia_ray.experiment.statistics import Outcome, compare
 from alia_ray.progress import say
 from alia_ray.report.comparison import as_csv, as_markdown, seeds_as_csv
 from alia_ray.reporting import run_report
 from alia_ray.state import State
+from alia_ray.statistics.comparing import Outcome, compare
 from alia_ray.store.run_folder import PREDICTIONS
 
 

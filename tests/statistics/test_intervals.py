@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from alia_ray.experiment.intervals import Measured, beyond_student, interval
+from alia_ray.statistics.intervals import Measured, beyond_student, interval
 
 REPEATS = 1500
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alia_ray.errors import StageError, shortened
-from alia_ray.experiment.intervals import Interval, Measured, between
+from alia_ray.statistics.intervals import Interval, Measured, between
 
 METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy", "macro_f1")
 WITH_INTERVAL = METRICS[:3]

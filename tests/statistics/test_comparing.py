@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from alia_ray.errors import StageError
-from alia_ray.experiment.statistics import FEWEST, MOST_GROUPS, Outcome, compare
+from alia_ray.statistics.comparing import FEWEST, MOST_GROUPS, Outcome, compare
 from alia_ray.training.evaluation import summarise
 
 CLASSES = ["a", "b"]

@@ -1,0 +1,1 @@
+"""Differences between classifiers, and how sure they are."""

@@ -7,7 +7,7 @@ from alia_ray import results
 from alia_ray.checks.comparison import COMPARISON, comparison_of
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import as_yaml
-from alia_ray.config.arms import Arm
+from alia_ray.config.arms import BASE, Arm
 from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.made_with import lines_of, tell_of_changes
@@ -15,7 +15,8 @@ from alia_ray.report.page import build_report
 from alia_ray.report.sections import acceptance, edit_costs
 from alia_ray.stages.caption import captions_table
 from alia_ray.state import State, so_far
-from alia_ray.store.run_folder import METRICS
+from alia_ray.statistics.comparing import Outcome, compare
+from alia_ray.store.run_folder import METRICS, PREDICTIONS
 
 T = TypeVar("T")
 
@@ -41,17 +42,39 @@ def write_metrics(state: State, missing: Sequence[str] = ()) -> dict[str, Any]:
     {"about", "arms": {...}, "edits": {...}, "stages": {...}, "missing": [...]}; all of it is of this
     configuration, whatever else the run folder holds.
     """
-    arms, stages = _of_arms(state, state.measured), results.stages_of(state)
-    places = {arm.name: "/".join(state.arm_path(arm)) for arm in state.arms if arm.name in arms}
+    stages = results.stages_of(state)
     metrics = {
         "about": results.about(state, stages),
-        "arms": {name: {**values, "classifier": places[name]} for name, values in arms.items()},
+        "arms": _compared(state),
         "edits": about_edits(state),
         "stages": stages,
         "missing": list(missing),
     }
     state.results.write_json(metrics, METRICS)
     return metrics
+
+
+def _compared(state: State) -> dict[str, dict[str, Any]]:
+    """arm -> its metrics, where its classifier lies and, once `original` is measured, "interval" and "difference".
+
+    Those are as `statistics.comparing.compare` gives them, of a single seed.
+    """
+    arms = _of_arms(state, state.measured)
+    found = {
+        arm.name: {**arms[arm.name], "classifier": "/".join(state.arm_path(arm))}
+        for arm in state.arms
+        if arm.name in arms
+    }
+    predicted = _of_arms(state, lambda arm: state.arm_folder(arm).read_parquet(PREDICTIONS))
+    outcomes = [
+        Outcome(name, state.settings.seed, {"classifier": metrics["classifier"]}, metrics, predicted[name])
+        for name, metrics in found.items()
+        if name in predicted
+    ]
+    if any(outcome.arm == BASE.name for outcome in outcomes):
+        for name, compared in compare(outcomes, BASE.name, {}, fresh_draws=False).items():
+            found[name] |= {key: compared[key] for key in ("interval", "difference")}
+    return found
 
 
 def about_edits(state: State) -> dict[str, Any] | None:

@@ -74,6 +74,10 @@ def test_metrics_name_every_arm_and_stage(finished):
     assert set(metrics["arms"]) == {"original", "alia"}
     for arm in metrics["arms"].values():
         assert {"accuracy", "class_balanced_accuracy", "worst_group_accuracy"} <= set(arm)
+        low, high = arm["interval"]["accuracy"]
+        assert low <= arm["accuracy"] <= high
+    assert metrics["arms"]["original"]["difference"] is None
+    assert metrics["arms"]["alia"]["difference"]["to"] == "original"
     assert {"ingest", "caption", "discover", "edit", "train", "evaluate"} <= set(metrics["stages"])
     assert all({"rows", "errors", "seconds"} <= set(stage) for stage in metrics["stages"].values())
     assert metrics["stages"]["edit"]["rows"] == 32 * 4

@@ -15,6 +15,7 @@ from alia_ray import results
 from alia_ray.checks.inputs import check_ingested, doubtful_things, listing_of
 from alia_ray.checks.plan import check_fits
 from alia_ray.checks.texts import long_domains
+from alia_ray.closing import closing_lines
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, Model
 from alia_ray.config.arms import BASE, Arm
@@ -50,6 +51,8 @@ def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
         stage(state, cluster)
         if name == "ingest":
             check_ingested(settings)
+    for line in closing_lines(state):
+        say(line)
 
 
 def begin(settings: Config, state: State, cluster: Cluster) -> None:

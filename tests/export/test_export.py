@@ -205,7 +205,6 @@ def test_an_unfiltered_arm_exports_more_and_the_original_no_edit(ray_cluster, st
 
 
 def test_an_arm_that_is_not_configured_is_exported_whole_or_not_at_all(state, tmp_path):
-    """As configured an image is tried up to its first survivor, of which other filters may drop every one."""
     edit = state.settings.edit.model_copy(update={"edits_per_image": None})
     quick = State(state.settings.model_copy(update={"edit": edit}))
     quick.edits.discard(quick.edits.ids() - quick.needed_ids("discovered"))  # as `edit` leaves it

@@ -216,10 +216,11 @@ def _report(settings: Config, replaces: bool) -> None:
 
 def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:
     from alia_ray.checks.inputs import check_inputs
-    from alia_ray.pipeline import STAGES
+    from alia_ray.pipeline import STAGES, say_trial
 
     settings = load_config(path, overrides)
     listing = check_inputs(settings, [stage])
+    say_trial(settings)
     state = _state(settings, listing)
     with on_cluster(settings.run, stage, writes=True) as cluster:
         STAGES[stage](state, cluster)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from alia_ray.cli.init import init
 from alia_ray.cli.leaving import exit_codes
 from alia_ray.cli.miniature import miniature
 from alia_ray.cli.options import ConfigPath, Overrides
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(init)
 app.add_typer(miniature, name="miniature")
 
 

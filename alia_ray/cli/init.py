@@ -28,8 +28,8 @@ def init(
 ) -> None:
     """Look at your images, and write a commented configuration that runs on them. Start here."""
     with exit_codes():
-        if (folder is None) == (recipe is None):
-            raise ConfigError("name the folder of your images, as `alia-ray init photos`, or a --recipe")
+        if (folder is None) == (recipe is None) or (recipe and miniature):
+            raise ConfigError("name your images, as `alia-ray init photos`, or a --recipe and nothing beside it")
         if recipe is not None:
             _write_recipe(recipe, out, force)
         else:

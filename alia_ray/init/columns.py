@@ -7,21 +7,25 @@ from alia_ray.config import ConfigError
 from alia_ray.sources.listing import SPLIT_NAMES
 
 Kind = Literal["image", "class", "value", "other"]
-"""What a column holds: pictures or their paths; classes, without a doubt; one value a row; what is none of these."""
+"""What a column holds: pictures or their paths, classes without a doubt, one value a row, or none of these."""
 
 _IMAGES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "file_name", "filename", "path", "file")
 _LABELS = ("label", "labels", "class", "class_name", "classname", "category", "species", "breed", "target", "y")
 _SPLITS = ("split", "set", "subset", "partition", "fold", "phase")
 
 
-def choose(table: str, columns: Mapping[str, Kind]) -> tuple[str, str]:
-    """The columns of images and of labels. Raises ConfigError where a table leaves it open."""
-    image = _one(columns, "image", _IMAGES) or _named(columns, _IMAGES)
+def image_of(columns: Mapping[str, Kind]) -> str | None:
+    """The column of images; None where there is none, or it is open which one that is."""
+    return _one(columns, "image", _IMAGES) or _named(columns, _IMAGES)
+
+
+def choose(table: str, columns: Mapping[str, Kind]) -> dict[str, str]:
+    """The keys `image_column` and `label_column`. Raises ConfigError where a table leaves them open."""
+    image = image_of(columns)
     if image is None:
-        raise ConfigError(
-            f"{table}: none of its columns ({', '.join(columns)}) holds pictures or names files that are there"
-        )
-    return image, choose_label(table, {name: kind for name, kind in columns.items() if name != image})
+        raise ConfigError(f"{table}: which of {', '.join(columns)} holds pictures cannot be told; call that image")
+    others = {name: kind for name, kind in columns.items() if name != image}
+    return {"image_column": image, "label_column": choose_label(table, others)}
 
 
 def choose_label(table: str, columns: Mapping[str, Kind]) -> str:

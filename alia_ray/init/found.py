@@ -1,6 +1,8 @@
 """What was found among somebody's images, in sentences; and names for the classes that have none for prompts."""
 
+import re
 from collections import Counter
+from itertools import chain, count
 
 import pyarrow as pa
 
@@ -17,17 +19,18 @@ _LONGEST = 150  # characters of a name, before what tells it from another one
 
 def names_for(labels: list[str]) -> dict[str, str]:
     """A name for each label that cannot stand in a prompt as it is, or would be called as another one."""
-    called = prompt_names(labels, {})
-    times = Counter(called.values())
-    taken = {name for name in called.values() if times[name] == 1}
-    given: dict[str, str] = {}
-    for label, name in called.items():
-        if name and "{}" not in name and name not in taken:  # the first of those that are called alike
-            taken.add(name)
-        elif not name or "{}" in name or times[name] > 1:
-            base = class_name(label.replace("{}", " ").replace("{", " ").replace("}", " "))[:_LONGEST] or "class"
-            given[label] = next(n for n in (base, *(f"{base} {i}" for i in range(2, 10**6))) if n not in taken)
-            taken.add(given[label])
+    taken: set[str] = set()
+    nameless = []
+    for label, name in prompt_names(labels, {}).items():
+        if not name or "{}" in name or name in taken:
+            nameless.append(label)
+        taken.add(name)
+    given = {}
+    for label in nameless:
+        base = class_name(re.sub("[{}]", " ", label))[:_LONGEST] or "class"
+        numbered = (f"{base} {number}" for number in count(2))
+        given[label] = next(name for name in chain([base], numbered) if name not in taken)
+        taken.add(given[label])
     return given
 
 
@@ -39,7 +42,9 @@ def counted(source: Source, listing: pa.Table) -> list[str]:
     lines = [f"{number_of(listing.num_rows, 'images')}: {of_splits}{_drawn(source, listing)}"]
     if classes:
         label, fewest = min(classes.items(), key=lambda item: (item[1], item[0]))
-        lines.append(f"{len(classes)} classes; the smallest, {label!r}, has {number_of(fewest, 'images')}")
+        is_even = len(set(classes.values())) == 1
+        of_each = f"of {fewest} images each" if is_even else f"the smallest, {label!r}, has {fewest}"
+        lines.append(f"{len(classes)} classes, {of_each}")
     return lines + notes(listing)
 
 

@@ -65,10 +65,10 @@ def _of_folder(place: Place) -> Layout:
         if layout := _of_csv(place, table, set(pictures)):
             return layout
     parquet = [file for file in files if ending(file) in _PARQUET and not _is_hidden_part(file)]
-    shards = [file for file in files if ending(file) in _SHARDS]
-    if parquet and len(parquet) >= len(pictures):
+    if parquet and (not pictures or columns.image_of(_kinds(place, parquet[0]))):
         return _of_parquet(place, parquet)
-    if shards and len(shards) >= len(pictures):
+    shards = [file for file in files if ending(file) in _SHARDS]
+    if shards and not pictures:
         return _of_shards(place, shards[0])
     return _of_images(place, pictures)
 
@@ -135,10 +135,8 @@ def _naming(values: dict[str, list[str]], files: set[str]) -> tuple[str, str] | 
     """The column that names files, and the folder they are named from ("" for that of the table)."""
     for root in ("", *sorted({file.partition("/")[0] for file in files if "/" in file})):
         for column, given in values.items():
-            some = [
-                value.replace("\\", "/").removeprefix("./") for value in islice(filter(None, given), _LOOKED_AT)
-            ]
-            there = sum(posixpath.join(root, value) in files for value in some)
+            some = list(islice(filter(None, given), _LOOKED_AT))
+            there = sum(posixpath.join(root, value.replace("\\", "/")) in files for value in some)
             if some and 2 * there > len(some):
                 return column, root
     return None
@@ -159,21 +157,25 @@ def _is_hidden_part(file: str) -> bool:
 
 def _of_parquet(place: Place, files: list[str]) -> Layout:
     """Parquet files; those that are called by their splits, as Hugging Face has them, are read by its library."""
-    fs, root = filesystem(place)
-    try:
-        schema = pq.read_schema(posixpath.join(root, files[0]) if files[0] else root, filesystem=fs)
-    except _BROKEN as error:
-        raise ConfigError(f"{place.given}: cannot read {files[0] or root}: {one_line(error)}") from error
-    folders = [part.partition("=")[0] for part in files[0].split("/")[:-1] if "=" in part]
-    classes = _classes_of(schema)
-    kinds = {field.name: "class" if field.name in classes else _kind_of_type(field.type) for field in schema}
-    kinds |= dict.fromkeys(folders, "value")
-    image, label = columns.choose(place.given, kinds)
-    chosen = {"image_column": image, "label_column": label}
+    kinds = _kinds(place, files[0])
+    chosen = columns.choose(place.given, kinds)
     if "split" not in kinds and any(_first_word(file) in SPLIT_NAMES for file in files):
         source = {"kind": "huggingface", "name": _local(place.given), **chosen}
         return Layout(source, "Parquet files that are called by their splits")
     return Layout({"kind": "parquet", "path": place.given, **chosen}, "Parquet")
+
+
+def _kinds(place: Place, file: str) -> dict[str, columns.Kind]:
+    """What the columns of a Parquet file hold, its folders KEY=VALUE among them. `file`: below the place."""
+    fs, root = filesystem(place)
+    try:
+        schema = pq.read_schema(posixpath.join(root, file) if file else root, filesystem=fs)
+    except _BROKEN as error:
+        raise ConfigError(f"{place.given}: cannot read {file or root}: {one_line(error)}") from error
+    classes = _classes_of(schema)
+    of_folders = [part.partition("=")[0] for part in file.split("/")[:-1] if "=" in part]
+    kinds = {field.name: "class" if field.name in classes else _kind_of_type(field.type) for field in schema}
+    return {**dict.fromkeys(of_folders, "value"), **kinds}
 
 
 def _first_word(file: str) -> str:
@@ -204,11 +206,9 @@ def _of_saved(place: Place, files: list[str]) -> Layout:
         features = json.loads(read_text("name", place, about[0]))["features"] if about else {}
         kinds = {name: _kind_of_feature(feature) for name, feature in features.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{place.given}: {about[0]} does not say what the dataset holds; save it again"
-        ) from error
-    image, label = columns.choose(place.given, kinds)
-    source = {"kind": "huggingface", "name": _local(place.given), "image_column": image, "label_column": label}
+        said = f"{place.given}: {about[0]} does not say what the dataset holds; save it again"
+        raise ConfigError(said) from error
+    source = {"kind": "huggingface", "name": _local(place.given), **columns.choose(place.given, kinds)}
     return Layout(source, "a dataset of Hugging Face, as save_to_disk leaves it")
 
 

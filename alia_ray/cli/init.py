@@ -56,6 +56,8 @@ def _look(folder: str, out: Path, miniature: bool, force: bool) -> None:
 
 
 def _check_free(path: Path, force: bool) -> None:
-    """Raise ConfigError where a file would be replaced that is not to be."""
+    """Raise ConfigError where nothing can be written, or a file would be replaced that is not to be."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"--out: {path} is no file in a folder that is there; name another one")
     if os.path.lexists(path) and not force:
         raise ConfigError(f"{path} is there already; name another one by --out, or replace it by --force")

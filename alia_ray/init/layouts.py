@@ -65,7 +65,10 @@ def _of_folder(place: Place) -> Layout:
         if layout := _of_csv(place, table, set(pictures)):
             return layout
     parquet = [file for file in files if ending(file) in _PARQUET and not _is_hidden_part(file)]
-    if parquet and (not pictures or columns.image_of(_kinds(place, parquet[0]))):
+    beside = [file for file in parquet if file in top]  # pictures; others may be of a run folder
+    if pictures and beside and columns.image_of(_kinds(place, beside[0])):
+        return _of_parquet(place, beside)
+    if parquet and not pictures:
         return _of_parquet(place, parquet)
     shards = [file for file in files if ending(file) in _SHARDS]
     if shards and not pictures:

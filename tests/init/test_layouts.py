@@ -92,6 +92,13 @@ def test_a_table_that_names_no_picture_is_passed_over(tmp_path):
     assert recognise(Place.of(str(tmp_path))).source == {"kind": "imagefolder", "path": str(tmp_path)}
 
 
+def test_a_run_folder_beside_class_folders_is_no_layout(tmp_path):
+    touch(tmp_path, *(f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(3)))
+    (tmp_path / "runs").mkdir()
+    pq.write_table(pa.table({"image": [b"x"], "label": ["cat"]}), tmp_path / "runs" / "part.parquet")
+    assert recognise(Place.of(str(tmp_path))).source == {"kind": "imagefolder", "path": str(tmp_path)}
+
+
 def test_labels_of_shards_are_found_in_their_json(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for number in range(4):

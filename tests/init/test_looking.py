@@ -178,6 +178,13 @@ def test_a_file_that_is_there_is_replaced_only_by_force(here):
     assert load_config("mine.yaml").source.kind == "imagefolder"
 
 
+@pytest.mark.parametrize("out", ["photos", "nowhere/mine.yaml"])
+def test_a_file_that_cannot_be_is_refused_before_anything_is_looked_at(out, here):
+    pictures(here / "photos", "cat")
+    result = init("photos", "--out", out, "--force")
+    assert (result.exit_code, result.stderr.startswith(f"error: --out: {out} is no file")) == (2, True)
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_a_recipe_is_written_as_it_ships(name, here):
     assert init("--recipe", name).exit_code == 0
@@ -188,7 +195,9 @@ def test_a_recipe_that_does_not_exist_is_told_from_those_that_do(here):
     result = init("--recipe", "waterbird")
     assert result.exit_code == 2
     assert "did you mean waterbirds?" in result.stderr
-    assert ", ".join(recipes.names()) in result.stderr
+    assert (
+        "cub, imagefolder, imagefolder_miniature, iwildcam, miniature, miniature_places, waterb" in result.stderr
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["photos", "--recipe", "cub"], ["--recipe", "cub", "--miniature"]])

@@ -45,7 +45,7 @@ def recognise(place: Place) -> Layout:
     if found == pafs.FileType.Directory:
         return _of_folder(place)
     if ending(path) in _TABLES:
-        return _of_table(Place.of(posixpath.dirname(place.given) or "."), posixpath.basename(path))
+        return _of_table(place)
     if ending(path) in _PARQUET:
         return _of_parquet(place, [""])
     if ending(path) in _SHARDS:
@@ -62,7 +62,8 @@ def _of_folder(place: Place) -> Layout:
         return Layout({"kind": "cub", "path": place.given}, "CUB-200-2011, as its archive unpacks")
     pictures = [file for file in files if may_be_picture(file)]
     for table in sorted(name for name in top if ending(name) in _TABLES):
-        if layout := _of_csv(place, table, set(pictures)):
+        rows = _table(_inside(place, table))
+        if rows is not None and (layout := _of_csv(place, table, rows, set(pictures))):
             return layout
     parquet = [file for file in files if ending(file) in _PARQUET and not _is_hidden_part(file)]
     beside = [file for file in parquet if file in top]  # pictures; others may be of a run folder
@@ -84,42 +85,51 @@ def _of_images(place: Place, pictures: list[str]) -> Layout:
     parts = [picture.split("/") for picture in pictures]
     outer = {part[0] for part in parts}
     if len(outer) == 1 and all(len(part) > 2 for part in parts) and min(outer).lower() not in SPLIT_NAMES:
-        return _of_images(_below(place, outer.pop()), ["/".join(part[1:]) for part in parts])
+        return _of_images(_inside(place, outer.pop()), ["/".join(part[1:]) for part in parts])
     has_splits = any(len(part) > 2 and part[0].lower() in SPLIT_NAMES for part in parts)
     called = "folders of splits, and in them of classes" if has_splits else "a folder for each class"
     return Layout({"kind": "imagefolder", "path": place.given}, called)
 
 
-def _below(place: Place, name: str) -> Place:
-    if not name:
-        return place
+def _inside(place: Place, name: str) -> Place:
+    """What is called so in a folder; the folder itself for ""."""
+    path, query = _parted(place)
+    return Place.of(posixpath.join(path, name) + query) if name else place
+
+
+def _parted(place: Place) -> tuple[str, str]:
+    """A path as it was given, and what a URI says behind a question mark of how to connect."""
     path, mark, query = place.given.partition("?") if "://" in place else (place.given, "", "")
-    return Place.of(f"{posixpath.join(path, name)}{mark}{query}")
+    return path, mark + query
 
 
 # ------------------------------------------------------------------ tables
 
 
-def _of_table(folder: Place, name: str) -> Layout:
+def _of_table(place: Place) -> Layout:
     """A table that was named itself."""
-    layout = _of_csv(folder, name, set(visible(*filesystem(folder)).files))
+    path, query = _parted(place)
+    folder = Place.of((posixpath.dirname(path) or ".") + query)
+    rows, files = read_csv("path", place), set(visible(*filesystem(folder)).files)
+    layout = _of_csv(folder, posixpath.basename(path), rows, files)
     if layout is None:
-        raise ConfigError(f"{_below(folder, name).given}: none of its columns names files that lie beside it")
+        raise ConfigError(f"{place.given}: none of its columns names files that lie beside it")
     return layout
 
 
-def _of_csv(folder: Place, name: str, files: set[str]) -> Layout | None:
-    """A table beside the pictures that it names; None where it names none."""
-    path = _below(folder, name)
+def _table(place: Place) -> pa.Table | None:
+    """The rows of a CSV; None for a text that is none."""
     try:
-        rows = read_csv("path", path)
+        return read_csv("path", place)
     except ConfigError:
-        return None  # some other text
+        return None
+
+
+def _of_csv(folder: Place, name: str, rows: pa.Table, files: set[str]) -> Layout | None:
+    """A table in the folder of the pictures that it names; None where it names none."""
     if set(rows.column_names) >= _WATERBIRDS:
         return Layout({"kind": "waterbirds", "path": folder.given}, "Waterbirds, by its metadata.csv")
-    if len(set(rows.column_names)) < rows.num_columns:
-        return None
-    values = {column: rows.column(column).to_pylist() for column in rows.column_names}
+    values = {key: column.to_pylist() for key, column in zip(rows.column_names, rows.columns, strict=True)}
     named = _naming(values, files)
     if named is None:
         return None
@@ -127,8 +137,9 @@ def _of_csv(folder: Place, name: str, files: set[str]) -> Layout | None:
     others = {other: given for other, given in values.items() if other != column}
     split = columns.split_of(others)
     kinds = {other: _kind_of(given) for other, given in others.items() if other != split}
-    source = {"kind": "csv", "path": path.given, "root": _below(folder, root).given, "path_column": column}
-    source["label_column"] = columns.choose_label(path.given, kinds)
+    path = _inside(folder, name).given
+    source = {"kind": "csv", "path": path, "root": _inside(folder, root).given, "path_column": column}
+    source["label_column"] = columns.choose_label(path, kinds)
     if split not in (None, "split"):
         source["split_column"] = split
     return Layout(source, f"a table, {name}, beside the pictures that it names")

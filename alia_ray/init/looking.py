@@ -13,6 +13,7 @@ from alia_ray.config.places import Place
 from alia_ray.config.reading import read_yaml
 from alia_ray.init import found, writing
 from alia_ray.init.layouts import recognise
+from alia_ray.progress import number_of
 from alia_ray.sources import list_images
 
 _MANY = 1000  # images, of which a trial on a part is worth a word
@@ -51,12 +52,13 @@ def look(folder: str, out: Path, miniature: bool) -> Looked:
 
 def _place(folder: str) -> Place:
     """Where the images are; a folder that is called like a variable or a home is meant as it is."""
-    if not folder.isprintable():
-        raise ConfigError(f"the name {folder!r} holds signs that cannot be printed; rename it")
     if folder.startswith(("$", "~")) and os.path.lexists(folder):
         folder = os.path.join(".", folder)
     try:
+        folder.encode()
         return Place.of(folder)
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"the name {folder!r} is not UTF-8; rename it") from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -70,8 +72,8 @@ def _to_see_to(settings: Config, recipe: str, out: Path) -> list[str]:
     told = []
     if named := len(settings.source.class_names):
         told.append(
-            f"{named} labels cannot stand in a prompt as they are: {out} names them under source.class_names; say "
-            "there what they show"
+            f"{number_of(named, 'labels')} cannot stand in a prompt as written: {out} gives names under "
+            "source.class_names; say there what they show"
         )
     if recipe == "imagefolder":
         told.append(

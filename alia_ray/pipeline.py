@@ -59,10 +59,17 @@ def begin(settings: Config, state: State, cluster: Cluster) -> None:
     """What comes before the first stage of `settings`, of which `state` may be one draw of several."""
     images = listing_of(settings, state.listing)
     check_fits(state.settings, cluster, images)
+    say_trial(settings)
     for doubt in doubtful_things(settings, images):
         say(doubt)
     tell_of_changes(replace(state))  # one of its own, which remembers nothing of the images before `ingest`
     results.begin(state, settings)
+
+
+def say_trial(settings: Config) -> None:
+    """Say so where only a part of the images is taken."""
+    if settings.source.trial:
+        say(settings.source.trial)
 
 
 def run_ingest(state: State, cluster: Cluster) -> None:

@@ -33,6 +33,8 @@ def run_report(
     metrics = write_metrics(state, missing)
     page = build_report(state.folder, _report_inputs(state, metrics, missing))
     state.results.write_bytes(page.encode(), results.PAGE)
+    if state.settings.source.trial:
+        say(f"report: {state.settings.source.trial}")
     say(f"report: {results.publish(state, is_less=bool(missing) and not replaces)}")
 
 
@@ -125,6 +127,7 @@ def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]
         prefix=settings.discover.prefix,
         made_with=lines_of(state),
         missing=list(missing),
+        trial=settings.source.trial,
         seed=settings.run.seed,
         about=metrics["about"],
         config_yaml=as_yaml(state.whole or settings),

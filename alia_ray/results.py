@@ -154,8 +154,10 @@ def stages_of(state: State) -> dict[str, dict[str, Any]]:
 
 
 def about(state: State, stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What a page says of where it comes from: {"configuration", "version", "date", "command", "devices"}.
+    """What a page says of where it comes from.
 
+    {"configuration", "version", "date", "command", "devices", "trial"}; trial: that it is of a part of the images,
+    a sentence; null where it is not.
     Date and command are of what was made last, and not of the page, so that a page written again is the same.
     """
     last = max(stages.values(), key=lambda stats: stats["ended"] or "", default=_NOTHING_YET)
@@ -165,6 +167,7 @@ def about(state: State, stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "date": last["ended"],
         "command": last["command"],
         "devices": devices_of(state),
+        "trial": state.settings.source.trial,
     }
 
 

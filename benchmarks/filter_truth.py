@@ -35,7 +35,7 @@ from alia_ray.pipeline import evaluate_arms, run_discovery, run_edit, run_ingest
 from alia_ray.state import State
 
 PLACES = {"biased": ("forest", "meadow", "lake", "beach"), "places": ("forest", "lake", "snow", "desert")}
-RECIPE = Path(__file__).parent.parent / "jobs" / "recipes" / "miniature.yaml"
+RECIPE = Path(__file__).parent.parent / "alia_ray" / "recipes" / "miniature.yaml"
 WORLDS = {
     "unbiased": ["source.bias=0.5"],
     "bias-0.8": ["source.bias=0.8"],

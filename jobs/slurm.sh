@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One run on a Slurm allocation: a Ray head on the first node, a worker on each other one, then the job.
-#   sbatch --nodes=4 jobs/slurm.sh jobs/recipes/imagefolder.yaml \
+#   sbatch --nodes=4 jobs/slurm.sh alia_ray/recipes/imagefolder.yaml \
 #     --set run.folder=/SHARED/runs/mine --set source.path=/SHARED/photos
 # Python, with the versions that the tests ran on, on a filesystem that the nodes share, and on your PATH as you submit:
 #   python3 -m venv /SHARED/alia && . /SHARED/alia/bin/activate

@@ -47,7 +47,7 @@ def test_gpu_workers_scale_from_none_and_the_head_has_no_gpu():
     assert any("--num-gpus=0" in command for command in tree["head_start_ray_commands"])
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "jobs" / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("recipe", sorted((ROOT / "alia_ray" / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_recipe_is_a_valid_configuration(recipe):
     assert load_config(recipe).run.folder
 
@@ -108,9 +108,8 @@ def test_clusters_ask_for_a_token():
 @pytest.mark.parametrize("place", ["README.md", "docs/cluster.md", "jobs/kuberay.yaml", "jobs/slurm.sh"])
 def test_no_cluster_command_leaves_a_relative_path(place, monkeypatch):
     text = (ROOT / place).read_text().replace("\n#", "\n")
-    command = re.search(r"(?:run\.py|alia-ray run|slurm\.sh) (jobs/recipes/\S+\.yaml(?:[\s\\]+--set \S+)+)", text)[
-        1
-    ]
+    recipe_and_overrides = r"(alia_ray/recipes/\S+\.yaml(?:[\s\\]+--set \S+)+)"
+    command = re.search(rf"(?:run\.py|alia-ray run|slurm\.sh) {recipe_and_overrides}", text)[1]
     recipe, *rest = command.replace("\\", " ").split()
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     settings = load_config(ROOT / recipe, [word for word in rest if word != "--set"])

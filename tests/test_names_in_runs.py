@@ -14,7 +14,7 @@ from alia_ray.stages.ingest import images_table
 from alia_ray.state import State
 from alia_ray.store.tables import IMAGES
 
-RECIPES = Path(__file__).parent.parent / "jobs" / "recipes"
+RECIPES = Path(__file__).parent.parent / "alia_ray" / "recipes"
 LONG = "a photo of a {} " + "on a branch of a tree " * 20
 
 

@@ -84,7 +84,8 @@ def source(kind: str, needed: dict[str, Any], **values: Any) -> dict[str, Key]:
     """The keys of a kind of source: each changes what is ingested, but for what labels are called."""
     beside = with_key(kind, **needed)
     keys = {f"source.{kind}.{name}": Key(value, "images", beside) for name, value in values.items()}
-    return {**keys, f"source.{kind}.class_names": Key({"cat": "tabby cat"}, PROMPTED, beside)}
+    limits = {f"source.{kind}.{name}": Key(20, "images", beside) for name in ("limit", "limit_per_class")}
+    return {**keys, **limits, f"source.{kind}.class_names": Key({"cat": "tabby cat"}, PROMPTED, beside)}
 
 
 SPLIT = {"val_fraction": 0.3, "test_fraction": 0.3}

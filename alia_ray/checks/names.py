@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import yaml
 
 from alia_ray.config import Config
-from alia_ray.edits.names import doubts, prompt_names
+from alia_ray.edits.names import ALIKE, doubts, prompt_names
 from alia_ray.errors import TOLD, shortened
 
 LISTED = 20  # names that a plan lists, beside the doubtful ones
@@ -89,9 +89,15 @@ def _to_write(labels: list[str]) -> str:
 
 
 def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
-    """One sentence where names may mean nothing to a model."""
+    """A sentence where names are hardly told apart, and one where they may mean nothing to a model."""
     names = names_of(settings, listing)
     doubtful = doubts(names, settings.source.class_names)
+    if alike := [label for label, reason in doubtful.items() if reason == ALIKE]:
+        yield (
+            f"names: the labels {_quoted(alike)} differ in case or punctuation only, and are classes of their "
+            "own; bring under one label what is one class"
+        )
+    doubtful = {label: reason for label, reason in doubtful.items() if reason != ALIKE}
     if doubtful:
         label, reason = next(iter(doubtful.items()))
         yield (

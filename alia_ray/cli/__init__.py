@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from alia_ray.cli.init import init
 from alia_ray.cli.leaving import exit_codes
 from alia_ray.cli.miniature import miniature
 from alia_ray.cli.options import ConfigPath, Overrides
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(init)
 app.add_typer(miniature, name="miniature")
 
 
@@ -216,10 +218,11 @@ def _report(settings: Config, replaces: bool) -> None:
 
 def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:
     from alia_ray.checks.inputs import check_inputs
-    from alia_ray.pipeline import STAGES
+    from alia_ray.pipeline import STAGES, say_trial
 
     settings = load_config(path, overrides)
     listing = check_inputs(settings, [stage])
+    say_trial(settings)
     state = _state(settings, listing)
     with on_cluster(settings.run, stage, writes=True) as cluster:
         STAGES[stage](state, cluster)

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from alia_ray.config.class_names import ClassNames
-from alia_ray.config.identity import NEVER
+from alia_ray.config.identity import LATER, NEVER
 from alia_ray.config.places import Name, Place, Revision
-from alia_ray.config.sections import Section
+from alia_ray.config.sections import Count, Section
 
 Protocol = Literal["paper", "strict"]
 """`paper` takes a dataset as the authors did; `strict` never lets train, val and test overlap."""
@@ -17,6 +17,21 @@ class _Named(Section):
     """Every source: its labels, and what they are called."""
 
     class_names: Annotated[ClassNames, NEVER]  # changes no image; the names of domains and edits cover it
+    limit: Annotated[Count | None, LATER] = Field(
+        None, description="for a trial: so many images in all; each class of each split keeps its share"
+    )
+    limit_per_class: Annotated[Count | None, LATER] = Field(
+        None, description="for a trial: so many images of each class, over all splits in their shares"
+    )
+
+    @property
+    def trial(self) -> str | None:
+        """What is to be said wherever results show that come of a part of the images; None without a limit."""
+        limits = {"source.limit": self.limit, "source.limit_per_class": self.limit_per_class}
+        given = [f"{key}={number}" for key, number in limits.items() if number is not None]
+        if not given:
+            return None
+        return f"a trial on a part of the images ({', '.join(given)}): its numbers are not those of the whole"
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())  # pydantic's own takes no mapping

@@ -33,6 +33,8 @@ _DOUBTS = (
     (re.compile(r"(?:/|[a-z]/).+|.*[a-z]\+[a-z].*|.*%[0-9A-Fa-f]{2}.*"), "holds signs that no name does"),
 )
 """What a whole name looks like that may say nothing to a model, and why; the first that fits is said."""
+ALIKE = "differs from another one in case or punctuation only"
+"""Why a name is doubtful beside the others."""
 
 
 @cache
@@ -70,7 +72,7 @@ def doubts(names: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]
     found = {}
     for label, name in names.items():
         if spelt[_spelling(name)] > 1:
-            found[label] = "differs from another one in case or punctuation only"
+            found[label] = ALIKE
         elif label in own and (reason := _doubt(name, numbered)):
             found[label] = reason
     return found

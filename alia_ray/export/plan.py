@@ -40,6 +40,8 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
         "described": _described(splits),
         "finished": False,
     }
+    if state.settings.source.trial:
+        about["trial"] = state.settings.source.trial
     export = Export(_folder(out, state.settings.run.address), format, parts, about)
     _check_free(export)
     return export
@@ -146,3 +148,5 @@ def write_export(export: Export, cluster: Cluster) -> None:
         export.out.write_json({**export.about, "finished": True}, _ABOUT)
     amounts = ", ".join(f"{amount} {split}" for split, amount in export.about["images"].items())
     say(f"export: {export.out.shown()}: {amounts} images")
+    if "trial" in export.about:
+        say(f"export: {export.about['trial']}")

@@ -33,6 +33,7 @@ def caption(result: dict[str, Any]) -> str:
         spread = f"one seed ({seeds[0]})"
         chance = "95 % intervals of what other test images would give; another seed may differ by more"
     sentences = [
+        *([f"This is {result['trial']}."] if "trial" in result else []),
         f"Percent, {spread}, {result['test_images']} test images.",
         f"Every arm takes {_steps(result)}; select.num_extra is {result['num_extra']}.",
         f"Differences are to `original`, in points, with {chance}.",

@@ -31,6 +31,7 @@ class ReportInputs:
     made_with: dict[str, list[str]] = field(
         default_factory=dict
     )  # table -> a line for each way its rows were made
+    trial: str | None = None  # that only a part of the images was taken, a sentence
     seed: int = 0  # of the samples shown
     missing: list[str] = field(default_factory=list)  # what the run folder lacks, a sentence each
     about: dict[str, Any] = field(default_factory=dict)  # where the page comes from, as `results.about` says it

@@ -25,6 +25,7 @@ from alia_ray.sources import (
     webdataset,
 )
 from alia_ray.sources.files import Content
+from alia_ray.sources.limits import limited
 from alia_ray.sources.listing import LISTING, notes
 
 __all__ = ["list_images", "no_label", "notes", "read_images"]
@@ -43,7 +44,7 @@ _SOURCES: dict[str, tuple[Callable[..., pa.Table], Callable[..., list[Content]]]
 
 
 def list_images(source: Source) -> pa.Table:
-    """Every image of a source: a table of schema LISTING; an image without a label has a null there.
+    """Every image of a source, or those of its limits: a table of schema LISTING; one without a label has a null.
 
     `notes` gives what a person should know of it. Raises ConfigError when there is nothing to read, when the
     source's storage does not answer, for an image that is listed twice, and for a label or group that is no name.
@@ -67,7 +68,7 @@ def list_images(source: Source) -> pa.Table:
                 f"source: a {column} has over {LONGEST_NAME} characters, which no name has ({longest[:60]!r}…); "
                 f"choose the column or key that holds each image's {column}"
             )
-    return rows
+    return limited(source, rows)
 
 
 def read_images(source: Source, rows: pa.Table) -> list[Content]:

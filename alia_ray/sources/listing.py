@@ -60,6 +60,11 @@ def notes(listing: pa.Table) -> list[str]:
     return (listing.schema.metadata or {}).get(_NOTES, b"").decode().splitlines()
 
 
+def with_note(listing: pa.Table, note: str) -> pa.Table:
+    """The listing with one more note."""
+    return listing.replace_schema_metadata({_NOTES: "\n".join([*notes(listing), note])})
+
+
 def _plain(text: str | None) -> str | None:
     if text is None:
         return None

@@ -108,3 +108,11 @@ def test_a_source_with_names_that_collide_is_refused_before_ray_starts(tmp_path)
             (tmp_path / label / f"{place}.jpg").touch()
     with pytest.raises(ConfigError, match="are all called 'a b'"):
         check_inputs(settings(tmp_path))
+
+
+def test_labels_that_differ_in_case_are_said_apart_from_names_that_mean_nothing():
+    said = list(doubtful_things(settings(), listed("Tabby", "tabby", "grey seal", "n01440764")))
+    assert said[0].startswith("names: the labels 'Tabby', 'tabby' differ in case or punctuation only")
+    assert said[1].startswith(
+        "names: 1 of 4 classes have names that may mean nothing to a model, such as 'n01440764'"
+    )

@@ -6,7 +6,7 @@ import yaml
 
 from alia_ray.config import ColorJitter, Config, ConfigError, Train, fingerprint, load_config, parse_config, plain
 
-RECIPES = Path(__file__).parent.parent.parent / "jobs" / "recipes"
+RECIPES = Path(__file__).parent.parent.parent / "alia_ray" / "recipes"
 MINIMAL = {"run": {"folder": "runs/x"}, "source": {"kind": "miniature"}}
 
 

@@ -128,3 +128,20 @@ def test_what_a_power_loss_damaged_is_ingested_again(folder, capsys, damaged):
     assert said.count(f"{path} is damaged") == 1
     assert "the source changed" not in said
     assert State(config).ids_of("train")
+
+
+def test_a_trial_and_the_whole_run_take_neither_for_a_changed_source(folder, capsys):
+    with (folder / "meta.csv").open("a") as table:
+        table.write("2.png,cat,dog,train\n")
+
+    def ingested(**limit: int) -> list[str]:
+        whole = settings(folder)
+        trial = whole.model_copy(update={"source": whole.source.model_copy(update=limit)})
+        return sorted(ingest(trial, CLUSTER).read(["origin"]).column(0).to_pylist())
+
+    assert ingested() == ["0.png", "1.png", "2.png"]
+    assert len(ingested(limit=2)) == 2
+    assert "2 of 3 images are taken" in capsys.readouterr().err
+    assert ingested() == ["0.png", "1.png", "2.png"]
+    assert len(ingested(limit=2)) == 2
+    assert "the source changed" not in capsys.readouterr().err

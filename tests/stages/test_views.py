@@ -21,7 +21,7 @@ from alia_ray.stages.edit import EditAndJudge, _missing, by_bucket
 from alia_ray.store.tables import DOMAINS
 
 pytestmark = pytest.mark.slow
-RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
+RECIPES = Path(__file__).parents[2] / "alia_ray" / "recipes"
 CLASSES = list(dataset.CLASSES)[:2]
 SHAPES = {
     "4:3": (2048, 1536),

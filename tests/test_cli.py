@@ -270,7 +270,12 @@ def test_a_run_tells_the_person_its_stages_and_nothing_else(tmp_path):
         assert line in said
     assert "discover: 'a photo of a {} bird in a forest'" in said.splitlines()  # by no captions
     assert re.search(r"^edit: \d+ of 48 edits survived the filters$", said, re.MULTILINE)
-    assert said.splitlines()[-1] == f"report: {tmp_path}/run/report.html"
+    page, accuracy, worst, edits, following = said.splitlines()[-5:]
+    assert page == f"report: {tmp_path}/run/report.html"
+    assert re.fullmatch(r"run: accuracy .* points, 95 % interval .*, 16 test images, one seed", accuracy)
+    assert worst.startswith("run: worst group")
+    assert re.fullmatch(r"run: \d+ of 48 edits of 24 images survived the filters", edits)
+    assert following.startswith("run: next, `alia-ray ")
     [log] = (tmp_path / "run" / "logs").iterdir()
     assert "Ray's own logs: /" in log.read_text()
     assert "epoch 2/2" in log.read_text()

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING
 
 from alia_ray.config import Config, Run, load_config
@@ -34,7 +35,8 @@ def on_cluster(run: Run, command: str | None, *, writes: bool = False) -> Iterat
     with quiet(folder, command or "plan"), alone, joined(run) as cluster:
         if writes:
             folder.sweep()
-        signal.signal(signal.SIGTERM, at_sigterm)  # Ray has put one of its own there, which prints a stack
+        if current_thread() is main_thread():  # the others may set none
+            signal.signal(signal.SIGTERM, at_sigterm)  # Ray has put one of its own there, which prints a stack
         about = ray.get_runtime_context()
         note(f"Ray's own logs: {about.get_temp_dir()}/{about.get_session_name()}/logs")
         yield cluster
@@ -46,17 +48,22 @@ def without_gpus(run: Run) -> Run:
 
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Config, "pa.Table | None"]:
-    """A configuration that can run, and the source's listing where it was read for that.
+    """A configuration that can run, and the source's listing where it was read for that. Raises as `ready`."""
+    settings = load_config(path, overrides)
+    return settings, ready(settings)
+
+
+def ready(settings: Config) -> "pa.Table | None":
+    """Look whether a configuration can run. Returns the source's listing where it was read for that.
 
     Raises one ConfigError with all that is wrong, with the cluster too: Ray is joined for what that would say.
     """
     from alia_ray.checks.inputs import look_at_inputs, refuse
 
-    settings = load_config(path, overrides)
     listing, wrong = look_at_inputs(settings)
     if wrong:
         refuse([wrong, _wrong_with_the_cluster(settings, listing)])
-    return settings, listing
+    return listing
 
 
 def _wrong_with_the_cluster(settings: Config, listing: "pa.Table | None") -> Iterator[str]:

@@ -279,7 +279,7 @@ class State:
                 raise StageError(f"the edits of the arm {arm.name} are not judged yet; run `alia-ray judge` first")
             raise StageError(f"there are no edits for the arm {arm.name} yet; run `alia-ray edit` first")
         self._check_edited(arm.edits)
-        verdicts = judged(rows, self.thresholds(), self._judge(arm))
+        verdicts = judged(rows, self.thresholds(), self.judge_of(arm))
         chosen = select(rows, verdicts, self._per_image(arm), self._limit(arm), self.settings.seed)
         is_chosen = pc.is_in(rows.column("edit_id"), value_set=pa.array(chosen, pa.string()))
         rows = rows.filter(is_chosen)
@@ -309,7 +309,7 @@ class State:
         """The sets of edits that are known to be whole."""
         return set()
 
-    def _judge(self, arm: Arm) -> Judge:
+    def judge_of(self, arm: Arm) -> Judge:
         """The filters of an arm."""
         if arm.variant is None:
             return self.settings.judge

@@ -42,11 +42,16 @@ _FOR_OBJECTS = 0.3  # of the memory that is free: Ray's own share for what it ke
 
 @contextmanager
 def joined(run: Run) -> Iterator[Cluster]:
-    """Ray for the time of a `with` block: what `join` gives, and left in every way out."""
+    """Ray for the time of a `with` block: what `join` gives, and left in every way out.
+
+    One that this process had before, as a notebook has that called `ray.init`, is the caller's, and stays.
+    """
+    is_ours = not ray.is_initialized()
     try:
         yield join(run)
     finally:
-        ray.shutdown()
+        if is_ours:
+            ray.shutdown()
 
 
 def join(run: Run) -> Cluster:

@@ -5,6 +5,8 @@ change; nothing here imports torch or Ray, so a mistake is found before anything
 """
 
 import re
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -262,13 +264,15 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold the sections of a run (run, source, …), not {type(tree).__name__}")
-    for override in overrides or []:
+    return parse_config(tree, overrides or [])
+
+
+def parse_config(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """Check a configuration given as plain data, after overrides. Raises ConfigError with one sentence."""
+    if overrides:
+        tree = deepcopy(tree)
+    for override in overrides:
         _override(tree, override)
-    return parse_config(tree)
-
-
-def parse_config(tree: dict[str, Any]) -> Config:
-    """Check a configuration given as plain data. Raises ConfigError with one sentence."""
     try:
         settings = Config.model_validate(tree)
     except ValidationError as error:

@@ -28,6 +28,7 @@ _LENGTH_BYTES = 8  # at the beginning of a safetensors file, the length of its h
 
 
 _left: set[str] | None = None  # the damaged files that this process leaves to others; None: it leaves none
+_only_looks = False  # whether it leaves them where nobody has the folder, too
 
 
 @contextmanager
@@ -41,6 +42,18 @@ def only_reading(is_so: bool = True) -> Iterator[None]:
         _left = before
 
 
+@contextmanager
+def only_looking() -> Iterator[None]:
+    """For who writes nothing at all: damaged files count as missing and stay where they are."""
+    global _only_looks
+    before, _only_looks = _only_looks, True
+    try:
+        with only_reading():
+            yield
+    finally:
+        _only_looks = before
+
+
 def is_left(path: str) -> bool:
     """Whether a file is known to be damaged and is still there."""
     return _left is not None and path in _left
@@ -50,9 +63,10 @@ def put_aside(fs: pafs.FileSystem, path: str, why: str) -> bool:
     """Rename a damaged file, or leave it to who has the run folder, and say so. Returns whether it was renamed."""
     if is_left(path):
         return False
-    if _left is not None and _is_held(fs, path):
+    if _left is not None and (_only_looks or _is_held(fs, path)):
         _left.add(path)
-        say(f"{path} is damaged ({why}), and counts as missing; it is left to the command that works there")
+        whom = "as it is" if _only_looks else "to the command that works there"
+        say(f"{path} is damaged ({why}), and counts as missing; it is left {whom}")
         return False
     head, tail = posixpath.split(path)
     with suppress(FileNotFoundError):  # another process has done so at this moment

@@ -25,6 +25,7 @@ from alia_ray.errors import StageError, one_line, shortened
 from alia_ray.images import decode_rgb
 from alia_ray.plain_text import plain_line
 from alia_ray.report.pictures import read_images
+from alia_ray.results import CONFIG, errors_of
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.ingest import unfinished
 from alia_ray.stages.judge import left_to_judge
@@ -42,8 +43,8 @@ _METRICS = ("accuracy", "class_balanced_accuracy", "worst_group_accuracy")  # of
 def load(run: "str | PathLike[str] | Config | LoadedRun", overrides: Overrides = ()) -> "LoadedRun":
     """What a run left, whole or half done. Nothing is read before it is asked for, and nothing is ever written.
 
-    run: a run folder, as a path or URI, with the configuration of the page in it; or a configuration or the path
-    of its YAML file, for what that gave. A folder is read where it lies now, wherever it was made.
+    run: a run folder, as a path or URI, for what its page is of; its results/NAME, for what another configuration
+    gave; or a configuration or the path of its YAML file. A folder is read where it lies now, wherever it was made.
     Raises ConfigError for a folder without a configuration, and for a configuration that is wrong.
     """
     return LoadedRun(settings_of(run, overrides))
@@ -86,20 +87,22 @@ def settings_of(given: Any, overrides: Overrides = ()) -> Config:
 
 
 def _settings_in(folder: str, overrides: Overrides) -> Config:
-    """The configuration that a run folder holds, of which `run.folder` is where it lies now."""
+    """The configuration of a run folder's page, or of RUN/results/NAME; `run.folder` is where it lies now."""
     try:
-        place = Place.of(folder)
-        tree = read_yaml(RunFolder(place).read_bytes("config.yaml").decode())
+        place = RunFolder(Place.of(folder))
+        tree = read_yaml(place.read_bytes(CONFIG).decode())
     except FileNotFoundError as error:
         raise ConfigError(
-            f"{plain_line(folder)} is no run folder: it holds no config.yaml; give the folder of a run, as "
+            f"{plain_line(folder)} is no run folder: it holds no {CONFIG}; give the folder of a run, as "
             "run.folder names it, or a configuration"
         ) from error
     except (ValueError, OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"config.yaml of {plain_line(folder)} cannot be read: {one_line(error)}") from error
+        raise ConfigError(f"{CONFIG} of {plain_line(folder)} cannot be read: {one_line(error)}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get("run"), dict):
-        raise ConfigError(f"config.yaml of {plain_line(folder)} is not that of a run")
-    return parse_config({**tree, "run": {**tree["run"], "folder": folder}}, overrides)
+        raise ConfigError(f"{CONFIG} of {plain_line(folder)} is not that of a run")
+    if place.parent.name == "results":
+        place = place.parent.parent
+    return parse_config({**tree, "run": {**tree["run"], "folder": place.path}}, overrides)
 
 
 class LoadedRun:
@@ -179,7 +182,7 @@ class LoadedRun:
     def errors(self) -> pa.Table:
         """stage, key, reason and kind of every row that failed in any stage."""
         with self._state() as state:
-            return state.errors()
+            return errors_of(state)
 
     # ---------------------------------------------------------------- numbers
 

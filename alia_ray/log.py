@@ -10,8 +10,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import pyarrow.fs as pafs
 
@@ -112,7 +113,8 @@ def _led_to(path: Path) -> Iterator[None]:
             os.dup2(log.fileno(), number)
     speak_to(terminal)
     try:
-        yield
+        with nullcontext() if speaks else _python_led_there(path):
+            yield
     except BaseException as error:
         if not isinstance(error, ConfigError | SystemExit):
             with suppress(OSError):  # the disk may be full
@@ -127,6 +129,23 @@ def _led_to(path: Path) -> Iterator[None]:
             os.close(copy)
         if speaks:
             terminal.close()
+
+
+@contextmanager
+def _python_led_there(path: Path) -> Iterator[None]:
+    """What Python writes in a notebook, whose streams are not those of the operating system, goes there as well.
+
+    Not where a thread of the notebook's runs: what its cells print meanwhile is theirs.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    with (
+        path.open("a", encoding="utf-8", errors="replace", buffering=1) as log,
+        redirect_stdout(log),
+        redirect_stderr(log),
+    ):
+        yield
 
 
 def _is_standard_error(stream: object) -> bool:

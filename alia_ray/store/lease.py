@@ -5,6 +5,7 @@ And nothing is locked, since object stores and some network filesystems have no 
 folder, and each reads again what is there, soon after writing and at each renewal.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -35,7 +36,7 @@ def held(folder: RunFolder, command: str) -> Iterator[None]:
     """Have the run folder for a command's time.
 
     Raises ConfigError where another command works there, and StageError as soon as another has taken it over,
-    which happens to a process that could not renew its lease for long. Must be entered by the main thread.
+    which happens to a process that could not renew its lease for long: that interrupts the thread that is in here.
     """
     _wait_until_free(folder)
     lease = _lease(command)
@@ -44,7 +45,8 @@ def held(folder: RunFolder, command: str) -> Iterator[None]:
     if other := _other(folder, lease):
         raise ConfigError(_in_use(folder, other))
     ended, lost = threading.Event(), threading.Event()
-    keeper = threading.Thread(target=_renew, args=(folder, lease, ended, lost), name="lease", daemon=True)
+    renewing = (folder, lease, ended, lost, threading.get_ident())
+    keeper = threading.Thread(target=_renew, args=renewing, name="lease", daemon=True)
     keeper.start()
     try:
         with only_reading(False):
@@ -63,16 +65,24 @@ def held(folder: RunFolder, command: str) -> Iterator[None]:
                 delete(folder.fs, folder.file(LEASE))
 
 
-def _renew(folder: RunFolder, lease: Lease, ended: threading.Event, lost: threading.Event) -> None:
-    """Renew a lease until its command has ended, or interrupt that where another has written its own."""
+def _renew(folder: RunFolder, lease: Lease, ended: threading.Event, lost: threading.Event, holder: int) -> None:
+    """Renew a lease until its command has ended, or interrupt its thread where another has written its own."""
     while not ended.wait(RENEW_S):
         with suppress(OSError):  # the storage may be away for a moment
             if _other(folder, lease):
                 lost.set()
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+                _interrupt(holder)
                 return
             lease["renewals"] += 1
             folder.write_json(lease, LEASE)
+
+
+def _interrupt(thread: int) -> None:
+    """Raise KeyboardInterrupt in a thread: only the main one gets signals, any other at its next line of Python."""
+    if thread == threading.main_thread().ident:
+        signal.pthread_kill(thread, signal.SIGINT)
+    else:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
 
 
 def _wait_until_free(folder: RunFolder) -> None:

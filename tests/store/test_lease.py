@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,8 @@ def test_of_two_that_write_at_once_the_last_has_the_folder(folder, monkeypatch):
     assert folder.read_json(LEASE) == OTHER
 
 
-def test_a_command_whose_folder_was_taken_over_stops_and_leaves_it_to_the_other(folder):
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_command_whose_folder_was_taken_over_stops_and_leaves_it_to_the_other(folder, in_thread):
     deadline = time.monotonic() + 20
 
     def work() -> None:
@@ -149,7 +151,11 @@ def test_a_command_whose_folder_was_taken_over_stops_and_leaves_it_to_the_other(
                 time.sleep(0.03)
 
     with pytest.raises(StageError, match=f"edit: stopped, since another command has taken over {folder.shown()}"):
-        work()
+        if in_thread:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(work).result()
+        else:
+            work()
     assert folder.read_json(LEASE) == OTHER
 
 

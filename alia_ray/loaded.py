@@ -44,7 +44,7 @@ def load(run: "str | PathLike[str] | Config | LoadedRun", overrides: Overrides =
     """What a run left, whole or half done. Nothing is read before it is asked for, and nothing is ever written.
 
     run: a run folder, as a path or URI, for what its page is of; its results/NAME, for what another configuration
-    gave; or a configuration or the path of its YAML file. A folder is read where it lies now, wherever it was made.
+    gave; or a configuration or the path of its YAML file. A folder is read where it lies.
     Raises ConfigError for a folder without a configuration, and for a configuration that is wrong.
     """
     return LoadedRun(settings_of(run, overrides))

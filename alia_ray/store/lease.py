@@ -78,7 +78,7 @@ def _renew(folder: RunFolder, lease: Lease, ended: threading.Event, lost: thread
 
 
 def _interrupt(thread: int) -> None:
-    """Raise KeyboardInterrupt in a thread: only the main one gets signals, any other at its next line of Python."""
+    """Raise KeyboardInterrupt in a thread: at its next line of Python, where it is not the main one."""
     if thread == threading.main_thread().ident:
         signal.pthread_kill(thread, signal.SIGINT)
     else:

@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -140,6 +140,11 @@ def test_of_two_that_write_at_once_the_last_has_the_folder(folder, monkeypatch):
     assert folder.read_json(LEASE) == OTHER
 
 
+def in_a_thread(work: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+
+
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_a_command_whose_folder_was_taken_over_stops_and_leaves_it_to_the_other(folder, in_thread):
     deadline = time.monotonic() + 20
@@ -151,11 +156,7 @@ def test_a_command_whose_folder_was_taken_over_stops_and_leaves_it_to_the_other(
                 time.sleep(0.03)
 
     with pytest.raises(StageError, match=f"edit: stopped, since another command has taken over {folder.shown()}"):
-        if in_thread:
-            with ThreadPoolExecutor(1) as pool:
-                pool.submit(work).result()
-        else:
-            work()
+        in_a_thread(work) if in_thread else work()
     assert folder.read_json(LEASE) == OTHER
 
 

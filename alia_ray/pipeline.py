@@ -38,6 +38,7 @@ from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder
 from alia_ray.training.evaluation import THRESHOLDS, evaluate_classifier, score_training_set
 from alia_ray.training.lanes import Training, is_begun, train_classifiers
 from alia_ray.training.results import read_thresholds
+from alia_ray.training.trackers import training_name
 
 
 def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
@@ -284,11 +285,12 @@ def _training(state: State, arm: Arm) -> Training:
         settings=state.training_settings(arm),
         augment=arm.augment,
         seed=state.settings.seed,
+        logs=state.results.uri(),
     )
 
 
 def _name(state: State, arm: Arm) -> str:
-    return f"{arm.name}, seed {state.settings.seed}"
+    return training_name(arm.name, state.settings.seed)
 
 
 def evaluate_arms(arms: Trained, cluster: Cluster) -> None:

@@ -17,6 +17,7 @@ from alia_ray.stages.caption import captions_table
 from alia_ray.state import State, so_far
 from alia_ray.statistics.comparing import Outcome, compare
 from alia_ray.store.run_folder import METRICS, PREDICTIONS
+from alia_ray.tracked import tell_trackers
 
 T = TypeVar("T")
 
@@ -31,11 +32,12 @@ def run_report(
     if not replaces:
         results.check_replaces(state, missing)
     metrics = write_metrics(state, missing)
-    page = build_report(state.folder, _report_inputs(state, metrics, missing))
-    state.results.write_bytes(page.encode(), results.PAGE)
+    inputs = _report_inputs(state, metrics, missing)
+    state.results.write_bytes(build_report(state.folder, inputs).encode(), results.PAGE)
     if state.settings.source.trial:
         say(f"report: {state.settings.source.trial}")
     say(f"report: {results.publish(state, is_less=bool(missing) and not replaces)}")
+    tell_trackers(state, metrics, inputs.experiment)
 
 
 def write_metrics(state: State, missing: Sequence[str] = ()) -> dict[str, Any]:

@@ -53,10 +53,10 @@ def begin(state: State, settings: Config) -> None:
 def _differences(folder: RunFolder, text: str) -> list[str]:
     """Which keys the configuration of the page has otherwise: "edit.steps: 8, now 50"."""
     try:
-        before = dict(_leaves(yaml.safe_load(folder.read_bytes(CONFIG))))
+        before = dict(leaves(yaml.safe_load(folder.read_bytes(CONFIG))))
     except (FileNotFoundError, yaml.YAMLError):
         return []
-    now = dict(_leaves(yaml.safe_load(text)))
+    now = dict(leaves(yaml.safe_load(text)))
     return [
         f"{key}: {_short(before.get(key))}, now {_short(now.get(key))}"
         for key in {**before, **now}
@@ -64,12 +64,13 @@ def _differences(folder: RunFolder, text: str) -> list[str]:
     ]
 
 
-def _leaves(tree: Any, *above: str) -> Iterator[tuple[str, Any]]:
+def leaves(tree: Any, *above: str) -> Iterator[tuple[str, Any]]:
+    """The keys of a configuration, as `--set` takes them, with their values."""
     if not isinstance(tree, dict):
         yield ".".join(above), tree
         return
     for key, value in tree.items():
-        yield from _leaves(value, *above, str(key))
+        yield from leaves(value, *above, str(key))
 
 
 def _short(value: Any) -> str:

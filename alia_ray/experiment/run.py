@@ -19,6 +19,7 @@ from alia_ray.reporting import run_report
 from alia_ray.state import State
 from alia_ray.statistics.comparing import Outcome, compare
 from alia_ray.store.run_folder import PREDICTIONS
+from alia_ray.tracked import complete_tensorboard
 
 
 def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> None:
@@ -35,6 +36,8 @@ def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None 
     pipeline.evaluate_all(trainings, cluster)
     write_comparison(settings, states, arms)
     run_report(states[0])
+    for state in states:
+        complete_tensorboard(state, arms)
     say(f"experiment: {states[0].folder.shown(COMPARISON)}, .md, .csv and experiment_seeds.csv")
 
 

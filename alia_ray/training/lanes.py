@@ -4,7 +4,7 @@
       model.safetensors, classifier.json   the weights of the best epoch by validation, and what they are
       history.json                         one record per epoch; written last, so it marks a finished training
       checkpoints/                         the last and the best epoch, while training is under way
-      tensorboard/                         the same records as TensorBoard's event files
+      tensorboard/                         the same records as TensorBoard's event files, unless they go elsewhere
 
 Trainings are shared out among *lanes*, as many as the cluster has room for. A lane is one run of Ray Train whose
 workers train one job after the other: starting a worker group costs half a minute of imports, and more than a
@@ -63,6 +63,7 @@ class Training:
     settings: Train
     augment: Augment
     seed: int
+    logs: str = ""  # the folder of what trackers write (`trackers.py`); an empty text: `out`
 
 
 def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
@@ -72,6 +73,7 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     "best_epoch", "select_by", "val_class_balanced_accuracy", "load_seconds", "seconds", "images_per_second",
     "epochs": [{"epoch", "workers", "loss", "seconds", "images_per_second", "input_share", "val_accuracy",
     "val_class_balanced_accuracy", "val_macro_f1"}]}.
+    "untracked" is there where a tracker failed: {TRACKER: reason}.
     `load_seconds` are those of reading and decoding, which is done once; `seconds` those of training alone, and
     `input_share` is the part of them that went into preparing batches.
 
@@ -116,6 +118,7 @@ def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]
     """
     done, todo = {each.out: 0 for each in trainings}, list(trainings)
     epochs = sum(each.settings.epochs for each in trainings)
+    untold: set[tuple[str, str]] = set()
     starting = f"starting {number_of(len(trainings), 'trainings')}"
     with Progress("train", epochs, unit="epochs", at_first=starting) as progress:
         running: set[Future[None]] = set(lanes)
@@ -129,6 +132,10 @@ def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]
                 if history:
                     todo.remove(each)
                     say(_line(history))
+                    for tracker, reason in history.get("untracked", {}).items():
+                        if (tracker, reason) not in untold:
+                            untold.add((tracker, reason))
+                            say(f"train: {tracker} has not got all of {each.name} ({reason}); training goes on")
         failed = {out: reason for lane in lanes for out, reason in lane.result().items()}
     if failed:
         raise StageError(_failures([(each.name, failed[each.out]) for each in trainings if each.out in failed]))
@@ -210,6 +217,7 @@ def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
             augment=each.augment,
             seed=each.seed,
             weights=weights[start],
+            logs=each.logs,
         )
     return jobs
 

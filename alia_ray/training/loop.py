@@ -60,6 +60,7 @@ class Job:
     seed: int
     weights: ray.ObjectRef  # of the first weights, as safetensors
     images_on_gpu: bool = True  # where they fit
+    logs: str = ""  # the folder of what trackers write; an empty text: `out`
 
     @property
     def score(self) -> str:
@@ -90,9 +91,9 @@ def train(job: Job) -> None:
     of_class = torch.bincount(images.labels, minlength=len(job.classes)).to(learner.device)
     weights = class_weights(over_workers(of_class))
     padded = -(-count(job.train) // world)
-    settings = job.settings.model_dump(exclude={"arms", "trackers"})
-    first = tracking(job.out, job.name, settings, job.settings.trackers) if is_first() else nullcontext()
-    with first as log:
+    settings = job.settings.model_dump(mode="json", exclude={"arms", "trackers"})
+    telling = (job.out, job.logs, job.name, settings, job.settings.trackers, history)
+    with tracking(*telling) if is_first() else nullcontext() as tracked:
         for epoch in range(done, job.settings.epochs):
             torch.manual_seed(seed_of("train", str(job.seed), str(epoch), str(rank)))
             plan = _epoch_plan(len(images.labels), padded, job.settings.batch_size // world)
@@ -103,14 +104,14 @@ def train(job: Job) -> None:
                 **_validate(learner, val, job),
             }
             history.append(record)
-            if log is not None:
+            if tracked is not None:
                 save(learner, folder, history, job.score)
-                log(record)
+                tracked.log(record)
                 say(_line(job, record))
             if epoch == done and job.images_on_gpu:
                 images, val = placed((images, val), learner.device)
     if is_first():
-        _finish(job, folder, history, load_seconds)
+        _finish(job, folder, history, load_seconds, tracked.failed)
 
 
 def class_weights(counts: torch.Tensor) -> torch.Tensor:
@@ -227,7 +228,9 @@ def _validate(learner: Learner, images: Images, job: Job) -> dict[str, float]:
     }
 
 
-def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]], load_seconds: float) -> None:
+def _finish(
+    job: Job, folder: RunFolder, epochs: list[dict[str, Any]], load_seconds: float, untracked: dict[str, str]
+) -> None:
     """Save the best epoch as the classifier, then the history, and drop the checkpoints.
 
     What a classifier that was here before had been measured to give is not this one's, and goes first.
@@ -255,6 +258,7 @@ def _finish(job: Job, folder: RunFolder, epochs: list[dict[str, Any]], load_seco
         "seconds": seconds,
         "images_per_second": images / seconds,
         "epochs": epochs,
+        **({"untracked": untracked} if untracked else {}),
     }
     folder.write_json(history, HISTORY)
     drop_checkpoints(folder)

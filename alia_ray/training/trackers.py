@@ -1,79 +1,275 @@
-"""Where the curves of a training go: TensorBoard's files always, W&B and MLflow where they are asked for."""
+"""Where the curves of a training go: TensorBoard's files always, W&B and MLflow where they are asked for.
 
+    LOGS/
+      tensorboard/NAME/events.out.tfevents.*   an epoch each
+      wandb/                                   what W&B keeps on this machine: all, where it is offline
+      mlflow/                                  a store of MLflow, where no server is named
+
+W&B and MLflow find server and project by their own environment variables. No training waits for them or ends with
+them: each is told in a thread of its own. One that fails is asked no more by this process.
+"""
+
+import os
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
+import pyarrow.fs as pafs
+
+from alia_ray.errors import one_line
+from alia_ray.plain_text import LONGEST_REASON, plain_line
 from alia_ray.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import mlflow
+    import wandb
 
 Record = Mapping[str, Any]  # of an epoch, with its number as "epoch"
 Log = Callable[[Record], None]
 
 PROJECT = "alia_ray"
+PATIENCE_S = 60.0  # for what a tracker has still to take when the training has ended
+_ANSWER_S = 30  # which W&B and MLflow have to answer at first
+_OFFLINE = ("offline", "dryrun", "disabled")  # what WANDB_MODE says then: there is nothing to go on with
+_FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_ANSWER_S)}
+
+_failed: dict[str, str] = {}  # tracker -> why this process asks it no more
+
+
+class Tracking:
+    """What a training tells its trackers. `failed`: tracker -> why it did not take everything, at the end."""
+
+    def __init__(self, logs: RunFolder, name: str, tellers: Mapping[str, "Teller"]) -> None:
+        self.logs, self.name, self.tellers = logs, name, tellers
+        self.failed: dict[str, str] = {}
+
+    def log(self, record: Record) -> None:
+        """Log the record of an epoch everywhere."""
+        write_tensorboard(self.logs, self.name, record)
+        for teller in self.tellers.values():
+            teller.told.put(record)
 
 
 @contextmanager
-def tracking(out: str, name: str, settings: dict[str, Any], trackers: list[str]) -> Iterator[Log]:
-    """A function that logs the record of an epoch everywhere. `out` is the training's folder, which names it.
+def tracking(
+    out: str,
+    logs: str,
+    name: str,
+    settings: dict[str, Any],
+    trackers: Sequence[str],
+    history: Sequence[Record] = (),
+) -> Iterator[Tracking]:
+    """Track a training, which its folder `out` names, and what it has done before, of which nothing is doubled.
 
-    W&B and MLflow find their server and project as they always do, by their environment variables.
+    logs: the folder that what is kept on this machine lies in; an empty text: `out` itself.
     """
-    folder = RunFolder(out)
-    with ExitStack() as stack:
-        logs = [stack.enter_context(_TRACKERS[each](folder, name, settings)) for each in trackers]
+    folder, training_id = RunFolder(logs or out), RunFolder(out).name
+    opened = {"wandb": _wandb_curves, "mlflow": _mlflow_curves}
+    tellers = {
+        each: Teller(each, opened[each](folder, training_id, name, settings))
+        for each in trackers
+        if each not in _failed
+    }
+    tracked = Tracking(folder, name, tellers)
+    for record in history:
+        for teller in tellers.values():
+            teller.told.put(record)
+    try:
+        yield tracked
+    finally:
+        for each, teller in tellers.items():
+            if why := teller.end():
+                _failed[each] = why
+        tracked.failed = {each: _failed[each] for each in trackers if each in _failed}
 
-        def log(record: Record) -> None:
-            write_tensorboard(folder, record)
-            for each in logs:
-                each(record)
 
-        yield log
+class Teller(Thread):
+    """Tells one tracker what is put into `told`, in its order, by what `opened` gives."""
+
+    def __init__(self, tracker: str, opened: AbstractContextManager[Callable[[Any], None]]) -> None:
+        super().__init__(name=tracker, daemon=True)
+        self.opened, self.told, self.why = opened, SimpleQueue[Any](), ""
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with self.opened as log:
+                while (thing := self.told.get()) is not None:
+                    log(thing)
+        except (Exception, SystemExit) as error:  # whatever a client raises is no reason to end a training
+            self.why = plain_line(one_line(error), LONGEST_REASON) or type(error).__name__
+
+    def end(self) -> str:
+        """Wait until everything is told, for a while. Returns what went wrong, if anything."""
+        self.told.put(None)
+        self.join(PATIENCE_S)
+        return f"it has not answered for {PATIENCE_S:g} s" if self.is_alive() else self.why
 
 
-def write_tensorboard(folder: RunFolder, record: Record) -> None:
+def training_name(arm: str, seed: int) -> str:
+    """What a training is called."""
+    return f"{arm}, seed {seed}"
+
+
+# -------------------------------------------------------------------- TensorBoard
+
+
+def tensorboard_file(name: str, epoch: int) -> tuple[str, ...]:
+    """Where in a folder of logs the record of an epoch lies; epoch 0 is what is known at the end."""
+    return "tensorboard", _folder_name(name), f"events.out.tfevents.{epoch:06d}.alia_ray"
+
+
+def write_tensorboard(logs: RunFolder, name: str, record: Record) -> None:
     """One file for each epoch, so that an epoch trained twice is there once, on any filesystem."""
+    with writing_tensorboard(logs, name, record["epoch"]) as writer:
+        for key, value in _numbers(record).items():
+            writer.add_scalar(key, value, record["epoch"])
+
+
+@contextmanager
+def writing_tensorboard(logs: RunFolder, name: str, epoch: int) -> Iterator[Any]:
+    """A writer of tensorboardX whose one file replaces that of an epoch."""
     from tensorboardX import SummaryWriter
 
     with tempfile.TemporaryDirectory() as local:
         with SummaryWriter(local) as writer:
-            for key, value in _numbers(record).items():
-                writer.add_scalar(key, value, record["epoch"])
+            yield writer
         (file,) = Path(local).iterdir()
-        folder.write_bytes(file.read_bytes(), "tensorboard", f"events.out.tfevents.{record['epoch']:06d}.alia_ray")
+        logs.write_bytes(file.read_bytes(), *tensorboard_file(name, epoch))
+
+
+def _folder_name(name: str) -> str:
+    """ "alia, seed 0" as a folder that no shell stumbles over: "alia-seed-0"."""
+    return re.sub(r"[^\w@.]+", "-", name).strip("-.")
+
+
+# -------------------------------------------------------------------- W&B
 
 
 @contextmanager
-def _wandb(folder: RunFolder, name: str, settings: dict[str, Any]) -> Iterator[Log]:
+def wandb_run(logs: RunFolder, id: str, name: str, config: dict[str, Any]) -> Iterator["wandb.Run"]:
+    """A run of W&B, which goes on where one of this id is there. Its process leaves the terminal alone."""
     import wandb
 
-    run = wandb.init(project=PROJECT, id=_id(folder), name=name, config=settings, resume="allow")
-    try:
-        yield lambda record: run.log(_numbers(record), step=record["epoch"])
-    finally:
-        run.finish()
+    how = wandb.Settings(console="off", silent=True, init_timeout=_ANSWER_S, disable_git=True)
+    with _on_this_machine(logs) as folder:
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            id=id,
+            name=name,
+            config=config,
+            resume=None if os.environ.get("WANDB_MODE") in _OFFLINE else "allow",
+            reinit="create_new",
+            dir=os.environ.get("WANDB_DIR", folder),
+            settings=how,
+        )
+        try:
+            yield run
+        finally:
+            run.finish()
 
 
 @contextmanager
-def _mlflow(folder: RunFolder, name: str, settings: dict[str, Any]) -> Iterator[Log]:
+def _wandb_curves(folder: RunFolder, id: str, name: str, settings: dict[str, Any]) -> Iterator[Log]:
+    """An epoch that the server has it passes over; offline, a later run of one id holds all of the earlier."""
+    with wandb_run(folder, id, name, settings) as run:
+        yield lambda record: run.log(_numbers(record), step=record["epoch"])
+
+
+@contextmanager
+def _on_this_machine(logs: RunFolder) -> Iterator[str]:
+    """A folder for what a client writes; of an object store one that is copied there in the end."""
+    if isinstance(logs.fs, pafs.LocalFileSystem):
+        Path(logs.file()).mkdir(parents=True, exist_ok=True)
+        yield logs.file()
+        return
+    with tempfile.TemporaryDirectory() as local:
+        yield local
+        for path in Path(local).rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                logs.write_bytes(path.read_bytes(), *path.relative_to(local).parts)
+
+
+# -------------------------------------------------------------------- MLflow
+
+
+@contextmanager
+def mlflow_run(
+    logs: RunFolder, id: str, name: str, config: dict[str, Any]
+) -> Iterator[tuple["mlflow.MlflowClient", str]]:
+    """A client of MLflow and the id of its run, which goes on where one is tagged with this id."""
+    for variable, value in _FEW_RETRIES.items():
+        os.environ.setdefault(variable, value)
     import mlflow
 
-    mlflow.set_experiment(PROJECT)
-    earlier = mlflow.search_runs(filter_string=f"tags.training = '{_id(folder)}'", output_format="list")
-    with mlflow.start_run(run_id=earlier[0].info.run_id if earlier else None, run_name=name):
-        if not earlier:
-            mlflow.set_tag("training", _id(folder))
-            mlflow.log_params(settings)
-        yield lambda record: mlflow.log_metrics(_numbers(record), step=record["epoch"])
+    client = mlflow.MlflowClient(tracking_uri=_store(logs))
+    experiment = _experiment(client, logs)
+    earlier = client.search_runs([experiment], filter_string=f"tags.training = '{id}'", max_results=1)
+    if earlier:
+        run = earlier[0].info.run_id
+        client.update_run(run, status="RUNNING")
+    else:
+        run = client.create_run(experiment, run_name=name, tags={"training": id}).info.run_id
+        for key, value in config.items():
+            client.log_param(run, key, value)
+    status = "FAILED"
+    try:
+        yield client, run
+        status = "FINISHED"
+    finally:
+        client.set_terminated(run, status)
 
 
-_TRACKERS = {"wandb": _wandb, "mlflow": _mlflow}
+@contextmanager
+def _mlflow_curves(folder: RunFolder, id: str, name: str, settings: dict[str, Any]) -> Iterator[Log]:
+    """MLflow would keep an epoch twice that it is told twice."""
+    from mlflow.entities import Metric
+
+    with mlflow_run(folder, id, name, settings) as (client, run):
+        known = {metric.step for metric in client.get_metric_history(run, "loss")}
+
+        def log(record: Record) -> None:
+            if record["epoch"] in known:
+                return
+            now = int(time.time() * 1000)
+            metrics = [Metric(key, value, now, record["epoch"]) for key, value in _numbers(record).items()]
+            client.log_batch(run, metrics=metrics)
+
+        yield log
 
 
-def _id(folder: RunFolder) -> str:
-    """The training's fingerprint, so that one which goes on after a crash goes on in its tracker too."""
-    return Path(folder.file()).name
+def _store(logs: RunFolder) -> str:
+    """Where MLflow writes: the server that the person names, else a database among the logs."""
+    if server := os.environ.get("MLFLOW_TRACKING_URI"):
+        return server
+    if not isinstance(logs.fs, pafs.LocalFileSystem):
+        raise ValueError("it has no server to write to; set MLFLOW_TRACKING_URI")
+    Path(logs.file("mlflow")).mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{logs.file('mlflow', 'mlflow.db')}"
+
+
+def _experiment(client: "mlflow.MlflowClient", logs: RunFolder) -> str:
+    """The id of the experiment, which is made where it is missing."""
+    import mlflow
+
+    if chosen := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return chosen
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+    is_ours = not os.environ.get("MLFLOW_TRACKING_URI")
+    for _ in range(2):
+        if found := client.get_experiment_by_name(name):
+            return found.experiment_id
+        try:
+            return client.create_experiment(name, logs.file("mlflow", "artifacts") if is_ours else None)
+        except mlflow.MlflowException:  # another training has made it at this moment, most likely
+            continue
+    raise ValueError(f"its experiment {name} can neither be found nor made")
 
 
 def _numbers(record: Record) -> dict[str, float]:

@@ -1,73 +1,173 @@
 """Where the curves of a training go."""
 
-import struct
 import sys
+import threading
 import types
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from tensorboardX.proto.event_pb2 import Event
+from tracker_files import Mlflow, events, offline, scalars
 
-from alia_ray.store.run_folder import RunFolder
+from alia_ray.config import Train
+from alia_ray.store.run_folder import HISTORY, RunFolder
+from alia_ray.training import lanes, trackers
 from alia_ray.training.trackers import tracking, write_tensorboard
 
-RECORD = {"epoch": 3, "loss": 0.25, "val_accuracy": 0.5}
+EPOCHS = [{"epoch": epoch, "loss": 1 / epoch, "val_accuracy": 0.5} for epoch in (1, 2, 3)]
+CURVES = {1: {"loss": 1, "val_accuracy": 0.5}, 2: {"loss": 0.5, "val_accuracy": 0.5}}
+NAME = "alia, seed 0"
 
 
-def events(path: Path) -> list[Event]:
-    """The events of a file: length, checksum, content and checksum of each."""
-    raw, place, found = path.read_bytes(), 0, []
-    while place < len(raw):
-        (length,) = struct.unpack_from("<Q", raw, place)
-        found.append(Event.FromString(raw[place + 12 : place + 12 + length]))
-        place += 12 + length + 4
-    return found
+@pytest.fixture(autouse=True)
+def nothing_has_failed(monkeypatch) -> None:
+    monkeypatch.setattr(trackers, "_failed", {})
 
 
-def test_an_epoch_is_one_file_of_tensorboard_s(tmp_path):
+@pytest.fixture
+def logs(tmp_path, monkeypatch) -> Path:
+    """A folder for what is logged; the working folder is another, and is empty at the end."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "WANDB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    yield tmp_path / "logs"
+    assert not list((tmp_path / "cwd").iterdir())
+
+
+def train(logs: Path, tracker: str, epochs: list[dict], history: list[dict], out: str = "/run/0123abcd") -> dict:
+    """What failed when `epochs` were logged, after those of `history` in an earlier try."""
+    with tracking(out, str(logs), NAME, {"epochs": 3}, [tracker] if tracker else [], history) as tracked:
+        for record in epochs:
+            tracked.log(record)
+    return tracked.failed
+
+
+def test_an_epoch_is_one_file_of_tensorboard_s_under_a_readable_name(tmp_path):
     for _ in range(2):  # as when an epoch is trained again
-        write_tensorboard(RunFolder(str(tmp_path)), RECORD)
-    (file,) = (tmp_path / "tensorboard").iterdir()
-    assert "tfevents" in file.name
-    written = {(v.tag, v.simple_value, e.step) for e in events(file) for v in e.summary.value}
-    assert written == {("loss", 0.25, 3), ("val_accuracy", 0.5, 3)}
+        write_tensorboard(RunFolder(str(tmp_path)), NAME, EPOCHS[2])
+    assert len(list((tmp_path / "tensorboard" / "alia-seed-0").iterdir())) == 1
+    assert {(tag, step) for tag, _, step in scalars(tmp_path / "tensorboard" / "alia-seed-0")} == {
+        ("loss", 3),
+        ("val_accuracy", 3),
+    }
 
 
 def test_epochs_follow_each_other_by_name(tmp_path):
     for epoch in (10, 9):
-        write_tensorboard(RunFolder(str(tmp_path)), {**RECORD, "epoch": epoch})
-    names = sorted(path.name for path in (tmp_path / "tensorboard").iterdir())
-    assert [events(tmp_path / "tensorboard" / name)[-1].step for name in names] == [9, 10]
+        write_tensorboard(RunFolder(str(tmp_path)), "a", {**EPOCHS[0], "epoch": epoch})
+    paths = sorted((tmp_path / "tensorboard" / "a").iterdir())
+    assert [events(path)[-1].step for path in paths] == [9, 10]
 
 
-def test_nothing_but_tensorboard_is_written_unless_asked_for(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "folder"), [("alia@0.5, seed 1", "alia@0.5-seed-1"), ("../../x", "x")])
+def test_a_name_is_one_folder_below_the_logs(tmp_path, name, folder):
+    write_tensorboard(RunFolder(str(tmp_path)), name, EPOCHS[0])
+    assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == [folder]
+
+
+def test_nothing_but_tensorboard_is_written_unless_asked_for(logs, monkeypatch):
     for name in ("wandb", "mlflow"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it fails
-    with tracking(str(tmp_path), "original", {}, []) as log:
-        log(RECORD)
-    assert (tmp_path / "tensorboard").exists()
+    assert train(logs, "", EPOCHS, []) == {}
+    assert [path.name for path in logs.iterdir()] == ["tensorboard"]
+
+
+def test_offline_w_and_b_keeps_every_epoch_below_the_logs_and_a_later_try_holds_the_earlier(
+    logs, monkeypatch, secrets_of_the_environment
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert train(logs, "wandb", EPOCHS[:1], []) == {}
+    assert train(logs, "wandb", EPOCHS[1:2], EPOCHS[:1]) == {}
+    runs = sorted((logs / "wandb").glob("offline-run-*"), key=lambda path: len(offline(path)["steps"]))
+    assert [offline(path)["steps"] for path in runs] == [{1: CURVES[1]}, CURVES]
+    for path in runs:
+        run = offline(path)
+        assert (run["id"], run["name"], run["config"]["epochs"]) == ("0123abcd", NAME, 3)
+    kept = b"".join(path.read_bytes() for path in logs.rglob("*") if path.is_file())
+    assert not [secret for secret in secrets_of_the_environment if secret.encode() in kept]
+
+
+def test_w_and_b_is_asked_to_go_on_with_the_run_in_the_project_of_the_environment(logs, monkeypatch):
+    told = {}
+
+    def init(**options: object) -> object:
+        told.update(options)
+        return types.SimpleNamespace(log=lambda values, step: None, finish=lambda: None)
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init, Settings=dict))
+    monkeypatch.setenv("WANDB_PROJECT", "birds")
+    assert train(logs, "wandb", [], []) == {}
+    assert (told["id"], told["resume"], told["project"]) == ("0123abcd", "allow", "birds")
 
 
 @pytest.fixture
-def wandb(monkeypatch) -> list:
-    """What a module in wandb's place was told."""
-    said: list = []
-    run = types.SimpleNamespace(
-        log=lambda values, step: said.append(("log", values, step)), finish=lambda: said.append("finish")
-    )
-
-    def init(**options):
-        said.append(options)
-        return run
-
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
-    return said
+def mlflow(monkeypatch) -> Mlflow:
+    module = Mlflow()
+    monkeypatch.setitem(sys.modules, "mlflow", module)
+    monkeypatch.setitem(sys.modules, "mlflow.entities", module.entities)
+    return module
 
 
-def test_wandb_is_told_every_epoch_and_resumes_by_the_training_s_fingerprint(tmp_path, wandb):
-    out = str(tmp_path / "0123abcd")
-    with tracking(out, "alia", {"epochs": 3}, ["wandb"]) as log:
-        log(RECORD)
-    assert wandb[0]["id"] == "0123abcd"
-    assert wandb[0]["resume"] == "allow"
-    assert wandb[1:] == [("log", {"loss": 0.25, "val_accuracy": 0.5}, 3), "finish"]
+def test_mlflow_goes_on_with_a_run_and_keeps_no_epoch_twice(logs, mlflow):
+    assert train(logs, "mlflow", EPOCHS[:1], []) == {}
+    assert train(logs, "mlflow", EPOCHS[1:2], EPOCHS[:1]) == {}
+    [run] = mlflow.runs.values()
+    assert run["metrics"] == [(key, value, step) for step, epoch in CURVES.items() for key, value in epoch.items()]
+    assert (run["name"], run["params"], run["status"]) == (NAME, {"epochs": "3"}, "FINISHED")
+    assert mlflow.uris == {f"sqlite:///{logs}/mlflow/mlflow.db"}
+    assert mlflow.experiments == {"alia_ray": f"{logs}/mlflow/artifacts"}
+
+
+def test_an_epoch_that_was_saved_but_not_tracked_when_the_training_was_killed_is_tracked_later(logs, mlflow):
+    assert train(logs, "mlflow", EPOCHS[2:], EPOCHS[:2]) == {}
+    [run] = mlflow.runs.values()
+    assert [step for key, _, step in run["metrics"] if key == "loss"] == [1, 2, 3]
+
+
+def test_mlflow_s_server_and_experiment_are_those_of_the_environment(logs, mlflow, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "birds")
+    assert train(logs, "mlflow", EPOCHS, []) == {}
+    assert mlflow.uris == {"http://127.0.0.1:5000"}
+    assert mlflow.experiments == {"birds": ""}
+    assert not (logs / "mlflow").exists()
+
+
+@pytest.mark.parametrize("error", [OSError("down, https://me:secret@host/"), SystemExit(1)])
+def test_a_tracker_that_fails_ends_no_training_and_is_asked_once(logs, monkeypatch, error):
+    asked = []
+
+    def init(**options: object) -> object:
+        asked.append(options["id"])
+        raise error
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init, Settings=dict))
+    first, second = (train(logs, "wandb", EPOCHS, [], out) for out in ("/run/a", "/run/b"))
+    assert asked == ["a"]
+    assert first == second == {"wandb": "down, https://…@host/" if isinstance(error, OSError) else "1"}
+    assert len(list((logs / "tensorboard" / "alia-seed-0").iterdir())) == 3
+
+
+def test_a_tracker_that_does_not_answer_is_not_waited_for(logs, monkeypatch):
+    answers = threading.Event()
+    run = types.SimpleNamespace(log=lambda values, step: answers.wait(), finish=lambda: None)
+    module = types.SimpleNamespace(init=lambda **options: run, Settings=dict)
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    monkeypatch.setattr(trackers, "PATIENCE_S", 0.1)
+    assert train(logs, "wandb", EPOCHS, []) == {"wandb": "it has not answered for 0.1 s"}
+    answers.set()
+
+
+def test_what_a_tracker_has_not_got_is_said_once(tmp_path, capsys):
+    history = {"name": NAME, "epochs": EPOCHS, "best_epoch": 3, "train_images": 9, "seconds": 1.0}
+    trainings = []
+    for name in ("a", "b"):
+        RunFolder(str(tmp_path / name)).write_json({**history, "untracked": {"wandb": "down"}}, HISTORY)
+        trainings.append(lanes.Training(name, str(tmp_path / name), (), (), (), Train(epochs=3), "none", 0))
+    ended: Future = Future()
+    ended.set_result({})
+    lanes._follow(trainings, [ended])
+    said = capsys.readouterr().err
+    assert said.count("wandb has not got all of a (down); training goes on") == 1
+    assert said.count("wandb has not got") == 1

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +41,11 @@ def offline(folder: Path) -> dict[str, Any]:
     """What W&B would send of a run: {"id", "name", "config", "steps": step -> values, "summary"}."""
     [path] = folder.glob("run-*.wandb")
     run: dict[str, Any] = {"steps": {}, "summary": {}}
-    for record in _records(path.read_bytes()):
+    deadline = time.monotonic() + 20
+    while not (records := list(_records(path.read_bytes()))) or not records[-1].HasField("exit"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # a process of its own writes it, and may be a moment behind
+    for record in records:
         if record.HasField("run"):
             config = {_key(each): json.loads(each.value_json) for each in record.run.config.update}
             run |= {"id": record.run.run_id, "name": record.run.display_name, "config": config}
@@ -65,6 +70,8 @@ def _records(raw: bytes) -> Iterator[Record]:
             place += left
             continue
         length, kind = struct.unpack_from("<HB", raw, place + 4)
+        if place + _HEADER + length > len(raw):
+            return  # what is being written at this moment
         record += raw[place + _HEADER : place + _HEADER + length]
         place += _HEADER + length
         if kind in (1, 4):  # whole, or the last part

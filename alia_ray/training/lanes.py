@@ -38,6 +38,7 @@ from alia_ray.store.run_folder import HISTORY, RunFolder
 from alia_ray.store.writing import is_stale
 from alia_ray.training.examples import Examples, count
 from alia_ray.training.failures import Failure, failure_of
+from alia_ray.training.trackers import prepare
 
 if TYPE_CHECKING:
     from alia_ray.training.loop import Job
@@ -87,6 +88,8 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
         return
     lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster, _most_needs(todo, cluster)))
     jobs = _jobs(todo)
+    for logs in sorted({each.logs or each.out for each in todo}):
+        prepare(RunFolder(logs), todo[0].settings.trackers)
     _sweep(RunFolder(todo[0].out).parent)
     pool, stop = ThreadPoolExecutor(len(lanes)), Event()
     try:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.fs as pafs
 
 from alia_ray.errors import one_line
-from alia_ray.plain_text import LONGEST_REASON, plain_line
+from alia_ray.plain_text import plain_line
 from alia_ray.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ Log = Callable[[Record], None]
 PROJECT = "alia_ray"
 PATIENCE_S = 60.0  # for what a tracker has still to take when the training has ended
 _ANSWER_S = 30  # which W&B and MLflow have to answer at first
+_LONGEST_REASON = 300  # characters; MLflow's hold SQL
 _OFFLINE = ("offline", "dryrun", "disabled")  # what WANDB_MODE says then: there is nothing to go on with
 _FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_ANSWER_S)}
 
@@ -89,6 +90,15 @@ def tracking(
         tracked.failed = {each: _failed[each] for each in trackers if each in _failed}
 
 
+def prepare(logs: RunFolder, trackers: Sequence[str]) -> None:
+    """Make MLflow's store among the logs, if it is to be there: trainings would do so at once, and fail.
+
+    Where that fails, each of them will say so.
+    """
+    if "mlflow" in trackers and not os.environ.get("MLFLOW_TRACKING_URI"):
+        Teller("mlflow", _mlflow_made(logs)).end()
+
+
 class Teller(Thread):
     """Tells one tracker what is put into `told`, in its order, by what `opened` gives."""
 
@@ -103,7 +113,7 @@ class Teller(Thread):
                 while (thing := self.told.get()) is not None:
                     log(thing)
         except (Exception, SystemExit) as error:  # whatever a client raises is no reason to end a training
-            self.why = plain_line(one_line(error), LONGEST_REASON) or type(error).__name__
+            self.why = plain_line(one_line(error), _LONGEST_REASON) or type(error).__name__
 
     def end(self) -> str:
         """Wait until everything is told, for a while. Returns what went wrong, if anything."""
@@ -204,12 +214,7 @@ def mlflow_run(
     logs: RunFolder, id: str, name: str, config: dict[str, Any]
 ) -> Iterator[tuple["mlflow.MlflowClient", str]]:
     """A client of MLflow and the id of its run, which goes on where one is tagged with this id."""
-    for variable, value in _FEW_RETRIES.items():
-        os.environ.setdefault(variable, value)
-    import mlflow
-
-    client = mlflow.MlflowClient(tracking_uri=_store(logs))
-    experiment = _experiment(client, logs)
+    client, experiment = _client(logs)
     earlier = client.search_runs([experiment], filter_string=f"tags.training = '{id}'", max_results=1)
     if earlier:
         run = earlier[0].info.run_id
@@ -242,6 +247,22 @@ def _mlflow_curves(folder: RunFolder, id: str, name: str, settings: dict[str, An
             client.log_batch(run, metrics=metrics)
 
         yield log
+
+
+@contextmanager
+def _mlflow_made(logs: RunFolder) -> Iterator[Callable[[Any], None]]:
+    _client(logs)
+    yield lambda thing: None
+
+
+def _client(logs: RunFolder) -> tuple["mlflow.MlflowClient", str]:
+    """A client, and the id of its experiment."""
+    for variable, value in _FEW_RETRIES.items():
+        os.environ.setdefault(variable, value)
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=_store(logs))
+    return client, _experiment(client, logs)
 
 
 def _store(logs: RunFolder) -> str:

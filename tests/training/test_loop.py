@@ -107,7 +107,7 @@ def test_what_a_damaged_classifier_was_measured_to_give_is_not_that_of_the_next_
     save_checkpoint(folder, tensors, {"history": [record]}, job.score)
     for name in ("predictions.parquet", "metrics.json", "thresholds.json"):
         folder.write_json({}, name)
-    loop._finish(job, folder, [record], 0.0)
+    loop._finish(job, folder, [record], 0.0, {})
     assert {path.name for path in tmp_path.iterdir()} == {"classifier.json", "model.safetensors", "history.json"}
 
 

@@ -119,6 +119,16 @@ def test_mlflow_goes_on_with_a_run_and_keeps_no_epoch_twice(logs, mlflow):
     assert mlflow.experiments == {"alia_ray": f"{logs}/mlflow/artifacts"}
 
 
+def test_mlflow_s_store_is_made_before_trainings_share_it_and_only_where_no_server_is_named(
+    logs, mlflow, monkeypatch
+):
+    trackers.prepare(RunFolder(str(logs)), ["mlflow"])
+    assert mlflow.experiments == {"alia_ray": f"{logs}/mlflow/artifacts"}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    trackers.prepare(RunFolder(str(logs)), ["mlflow"])
+    assert len(mlflow.uris) == 1
+
+
 def test_an_epoch_that_was_saved_but_not_tracked_when_the_training_was_killed_is_tracked_later(logs, mlflow):
     assert train(logs, "mlflow", EPOCHS[2:], EPOCHS[:2]) == {}
     [run] = mlflow.runs.values()

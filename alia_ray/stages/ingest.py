@@ -21,7 +21,15 @@ from alia_ray.progress import number_of, say
 from alia_ray.sources import list_images, no_label, notes, read_images
 from alia_ray.sources.files import Content, NoPictureError
 from alia_ray.stages.changes import Changes, Row, corrections, find_changes, in_common, is_lost, outdated
-from alia_ray.stages.streaming import Pass, check_error_rate, keep_ids, left_to_do, stream
+from alia_ray.stages.streaming import (
+    Pass,
+    check_error_rate,
+    keep_ids,
+    left_to_do,
+    progress_of,
+    stream,
+    tell_errors,
+)
 from alia_ray.stages.twins import twins, without_twins
 from alia_ray.store.errors import read_errors
 from alia_ray.store.run_folder import RunFolder, Table
@@ -129,12 +137,15 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
             say(f"ingest: {note}")
         target.folder.write_parquet(listing, "listing", target.fingerprint, _LISTING)
     job = _pass(settings, target, listing)
-    stream(job, place("ingest", POOL, Cluster(cluster.cpus, gpus=0)))
+    placement = place("ingest", POOL, Cluster(cluster.cpus, gpus=0))
+    with progress_of(job, placement) as progress:
+        stream(job, placement, progress)
     if changes != Changes():
         _say_changes(changes, before, target.read(_KNOWN).to_pylist())
     if images.protocol == "strict":
         _leave_out_twins(target)
     check_error_rate(job)
+    tell_errors(job)
     _set_mark(target, whole=True, **{_NAMED: named})
     return images
 

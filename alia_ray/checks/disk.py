@@ -102,22 +102,28 @@ def _of_images(settings: Config, listing: pa.Table, there: int) -> float:
 
 def most_edits(settings: Config, train: int) -> int:
     """How many edits are tried at most of `train` training images."""
-    discovered, own = settings.discover, len(settings.baselines.user_prompts)
-    prompts = {"discovered": len(discovered.prompts) if discovered.prompts else discovered.max_domains}
-    sets = {ARMS[name].edits for name in settings.named_arms} - {None} or {"discovered"}
-    return train * sum(prompts.get(edits, own) for edits in sets)
+    return train * sum(_prompts(settings).values())
 
 
 def kept_edits(settings: Config, listing: pa.Table) -> int:
     """How many edits are kept as pictures, if images find the survivors that are looked for."""
     train = listing.column("split").to_pylist().count("train")
-    most, sought = most_edits(settings, train), settings.edit.edits_per_image
-    if sought is None:
-        sought = "all" if settings.draws_from_all else settings.select.edits_per_image
-    if sought == "all":
-        return most
-    added = settings.select.num_extra
-    return min(most, train * sought, added if isinstance(added, int) else most)
+    kept, added = 0, settings.select.num_extra
+    for edits, prompts in _prompts(settings).items():
+        default = "all" if edits == "discovered" and settings.draws_from_all else settings.select.edits_per_image
+        sought = settings.edit.edits_per_image or default
+        each = prompts if sought == "all" else min(prompts, sought)
+        is_limited = isinstance(added, int) and sought != "all"
+        kept += min(train * each, added) if is_limited else train * each
+    return kept
+
+
+def _prompts(settings: Config) -> dict[str, int]:
+    """The sets of edits that the arms add -> how many prompts each has, at most."""
+    discover = settings.discover
+    discovered = len(discover.prompts) if discover.prompts else discover.max_domains
+    sets = {ARMS[name].edits for name in settings.named_arms} - {None} or {"discovered"}
+    return {edits: discovered if edits == "discovered" else len(settings.baselines.user_prompts) for edits in sets}
 
 
 def _of_trainings(settings: Config, cluster: Cluster, listing: pa.Table) -> float:

@@ -49,7 +49,8 @@ def small_disk(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
         (["select.num_extra=50"], 9000, 50),
         (["discover.prompts=['a {} here', 'a {} there']", "edit.edits_per_image=all"], 2000, 2000),
         (["discover.prompts=['a {} here', 'a {} there']", "select.edits_per_image=3"], 2000, 2000),
-        (["train.arms=[original, alia, alia_user_prompts]"], 10_000, 10_000),  # which draws from all
+        (["train.arms=[original, alia, alia_user_prompts]"], 10_000, 2000),
+        (["train.arms=[original, alia, alia_unfiltered]"], 9000, 9000),  # which draws from all
     ],
 )
 def test_edits_are_counted_as_the_arms_and_the_draw_need_them(tmp_path, overrides, most, kept):

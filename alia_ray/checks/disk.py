@@ -17,7 +17,7 @@ from alia_ray.checks.comparison import arms_of
 from alia_ray.cluster.memory import train_needs
 from alia_ray.cluster.placement import GB, Cluster, trainings_at_once
 from alia_ray.config import Config, ConfigError
-from alia_ray.config.arms import ARMS
+from alia_ray.config.arms import ARMS, EditSet
 from alia_ray.models.sizes import CLASSIFIERS, LARGE_CLASSIFIER
 from alia_ray.sources import read_images
 from alia_ray.state import State, so_far
@@ -110,15 +110,14 @@ def kept_edits(settings: Config, listing: pa.Table) -> int:
     train = listing.column("split").to_pylist().count("train")
     kept, added = 0, settings.select.num_extra
     for edits, prompts in _prompts(settings).items():
-        default = "all" if edits == "discovered" and settings.draws_from_all else settings.select.edits_per_image
-        sought = settings.edit.edits_per_image or default
+        sought = State(settings).edit_settings(edits).edit.edits_per_image
         each = prompts if sought == "all" else min(prompts, sought)
         is_limited = isinstance(added, int) and sought != "all"
         kept += min(train * each, added) if is_limited else train * each
     return kept
 
 
-def _prompts(settings: Config) -> dict[str, int]:
+def _prompts(settings: Config) -> dict[EditSet, int]:
     """The sets of edits that the arms add -> how many prompts each has, at most."""
     discover = settings.discover
     discovered = len(discover.prompts) if discover.prompts else discover.max_domains

@@ -170,15 +170,15 @@ class Progress:
     def _told(self) -> str:
         """What was made, and what was there."""
         number, of = self.before
-        rows = number_of(number, self.unit) if of is None else f"{number} of {number_of(of, self.unit)}"
-        there = f"{rows} {'is' if rows == f'1 {self.unit[:-1]}' else 'are'} there from before"
         if not self.done:
-            return there if number else "nothing to do"
+            rows = number_of(number, self.unit) if of is None else f"{number} of {number_of(of, self.unit)}"
+            are = "is" if max(number, of or 0) == 1 else "are"
+            return f"{rows} {are} there from before" if number else "nothing to do"
         seconds = time.perf_counter() - self.started
         failures = f", {self.failed} failed" if self.failed else ""
         rate = rate_text(self.done / max(seconds, 1e-9))
-        made = f"{number_of(self.done, self.unit)} in {duration(seconds)} ({rate}{failures})"
-        return f"{made}; {there}" if number else made
+        before = f"; {number} {'was' if number == 1 else 'were'} there from before" if number else ""
+        return f"{number_of(self.done, self.unit)} in {duration(seconds)} ({rate}{failures}){before}"
 
 
 def number_of(number: int, things: str) -> str:

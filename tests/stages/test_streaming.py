@@ -1,12 +1,16 @@
 """The streaming pass, with a small worker in a model's place: what it promises holds for every stage."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import uuid
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
+from alia_ray import progress
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
-from alia_ray.stages import made_with, streaming
+from alia_ray.stages import counting, made_with, streaming
+from alia_ray.stages.counting import Counts
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.store import patience
 from alia_ray.store.run_folder import RunFolder, Table
@@ -212,7 +218,7 @@ def test_the_share_of_errors_is_of_all_rows_of_the_stage_whichever_run_made_them
             StageError, match=r"15 of 150 rows failed.*15 × no good \(such as 'id0007'\)"
         ) as refused:
             run(tmp_path, bad_digit="7", limit=0.05)
-        assert f"{tmp_path}/errors/caption-f lists them all" in str(refused.value)
+        assert f"lists them all, from {tmp_path}/errors/caption-f" in str(refused.value)
     run(tmp_path, limit=0.1)
     with pytest.raises(StageError, match=r"15 of 150 rows failed"):
         run(tmp_path, limit=0.09)
@@ -345,3 +351,79 @@ def test_a_small_pass_is_committed_in_small_blocks_so_that_its_progress_moves(ba
 def test_what_a_worker_has_to_say_reaches_the_person_once(without_ray, tmp_path, capsys):
     run(tmp_path, worker=Talking)
     assert capsys.readouterr().err.splitlines().count("caption: out of memory, going on with 4") == 1
+
+
+def test_progress_moves_before_the_first_block_is_committed(ray_cluster, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(streaming, "BLOCKS", 1)
+    monkeypatch.setattr(counting, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    table = run(tmp_path, batch_size=8, delay=0.2, wanted=64)
+    assert len(table.files()) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"^caption: (8|16|24)/64 ", said, re.MULTILINE)
+    assert said.splitlines()[-1].startswith("caption: 64 rows in ")
+    run(tmp_path, wanted=64)
+    assert capsys.readouterr().err == "caption: 64 of 64 rows are there from before\n"
+
+
+def test_where_the_counter_dies_nobody_minds(ray_cluster, monkeypatch):
+    monkeypatch.setattr(counting, "LOOK_EVERY_S", 0.1)
+    shown = []
+    with counting.counting(shown.append) as counter:
+        counting.tell(counter, 4, 1)
+        while Counts(4, 1) not in shown:
+            time.sleep(0.05)
+        ray.kill(counter)
+        counting.tell(counter, 4, 1)
+        time.sleep(0.3)
+    assert shown[-1] == Counts(4, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts", "expected"),
+    [
+        ({}, Counts(40, 40), 100),
+        ({"makes": 400}, Counts(40, 10), 400),
+        ({}, Counts(0, 0), 100),
+        ({"makes_one_each": False}, Counts(8, 0), 108),
+        ({"makes_one_each": False}, Counts(60, 20), 60 + 80 * 3),
+    ],
+)
+def test_how_many_rows_are_to_come_is_told_by_those_that_came(changes, counts, expected):
+    target = RunFolder("nowhere").table("captions", "f")
+    job = Pass("edit", [], [], lambda rows: rows, Echo, (), target, "k", [], 8, 100, Run(folder="nowhere"))
+    assert replace(job, **changes).expected(counts) == expected
+
+
+def test_a_stage_with_some_errors_says_why_and_where_all_are_listed(ray_cluster, tmp_path, capsys):
+    run(tmp_path, bad_digit="7", wanted=20)
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "failed:" in line]
+    assert line.startswith("caption: 2 of 20 rows failed: 2 × no good (such as 'id0007'); ")
+    assert f"`alia-ray errors {tmp_path}` lists them all, from {tmp_path}/errors/caption-f" in line
+
+
+class Counted(Echo):
+    """Fails as it begins or as it works, and leaves a mark of each try."""
+
+    def __init__(self, place: str, marks: Path) -> None:
+        super().__init__()
+        self.place, self.marks = place, marks
+        self.fail_at("begin", "once")
+
+    def fail_at(self, place: str, key: str) -> None:
+        if place == self.place:
+            (self.marks / f"{key}.{uuid.uuid4().hex}").touch()
+            raise ValueError("size mismatch for weight")
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        self.fail_at("work", rows.column("image_id")[0].as_py())
+        return super().__call__(rows)
+
+
+@pytest.mark.parametrize("place", ["begin", "work"])
+def test_an_error_of_a_worker_ends_the_stage_at_its_first_try(ray_cluster, tmp_path, place):
+    (tmp_path / "marks").mkdir()
+    with pytest.raises(StageError, match=r"ValueError: size mismatch for weight; .*mend that, then run it again"):
+        run(tmp_path, worker=Counted, bad_digit=place, delay=tmp_path / "marks")
+    tries = Counter(mark.stem for mark in (tmp_path / "marks").iterdir())
+    assert set(tries.values()) == {1}

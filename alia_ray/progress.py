@@ -118,13 +118,14 @@ class Progress:
 
     def _show(self, made: int) -> None:
         now, is_new = time.perf_counter(), made > self.shown
+        pause = LOG_EVERY_S if is_new and not self.shown else self._pause()
         self.shown = made
         if is_new:
             self.first = self.first or (now, made)
             self.rate = self._rate(now)
         if self.bar:
             self._draw()
-        elif now - self.logged >= self._pause() and (is_new or not made) and made != self.total:
+        elif now - self.logged >= pause and (is_new or not made) and made != self.total:
             self.logged = now
             say(f"{self.stage}: {'  '.join(part for part in self._parts(now) if part)}")
 

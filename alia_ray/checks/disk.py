@@ -21,7 +21,7 @@ from alia_ray.config.arms import ARMS, EditSet
 from alia_ray.models.sizes import CLASSIFIERS, LARGE_CLASSIFIER
 from alia_ray.sources import read_images
 from alia_ray.state import State, so_far
-from alia_ray.store.run_folder import RunFolder, Table
+from alia_ray.store.run_folder import HISTORY, RunFolder, Table
 
 BYTES_PER_PIXEL = {"png": 1.6, "jpeg": 0.35, "webp": 0.3}
 """Encoded bytes per RGB pixel of a photograph, roughly."""
@@ -52,7 +52,7 @@ _ADVICE = (
 
 
 def _short(needed: dict[str, float], free: int) -> str:
-    return f"the run takes about {said(needed)}, and {free / GB:.1f} GB are free on its disk"
+    return f"the run takes about {said(needed)}, and {free / GB:.2f} GB are free on its disk"
 
 
 def said(needed: dict[str, float]) -> str:
@@ -126,10 +126,16 @@ def _prompts(settings: Config) -> dict[EditSet, int]:
 
 
 def _of_trainings(settings: Config, cluster: Cluster, listing: pa.Table) -> float:
-    """A classifier for each, and the checkpoints of those that run side by side."""
+    """A classifier for each that is left, and the checkpoints of those that run side by side.
+
+    As many are left as the run folder has fewer than are asked for, of whatever configuration.
+    """
     trainings = len(settings.train.arms)
     if settings.experiment is not None:
         trainings = len(arms_of(settings, listing)) * len(settings.experiment.seeds)
+    folder = RunFolder(settings.run.folder)
+    found = folder.fs.get_file_info(pafs.FileSelector(folder.file("classifiers"), allow_not_found=True))
+    trainings -= min(trainings, sum(folder.has_file("classifiers", info.base_name, HISTORY) for info in found))
     images = listing.filter(pc.is_in(listing.column("split"), pa.array(["train", "val"]))).num_rows
     at_once = trainings_at_once(settings.train, cluster, train_needs(settings.train, images, cluster))
     size = CLASSIFIERS.get(settings.train.architecture, LARGE_CLASSIFIER)

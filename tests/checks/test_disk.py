@@ -68,7 +68,11 @@ def test_pictures_edits_and_trainings_are_counted_and_what_is_there_is_not(tmp_p
     assert needed["trainings"] > 11_689_512 * (2 * 4 + 3 * 8 - 1)
     row = {"image_id": "1", "image": b"x" * 20_000, "label": "cat", "split": "train"}
     images_table(chosen).commit(pa.Table.from_pylist([row], schema=IMAGES))
-    assert disk.parts(chosen, HERE, listing)["images"] < 6 * size - 1000
+    for name in ("one", "two"):
+        RunFolder(chosen.run.folder).write_json({}, "classifiers", name, "history.json")
+    left = disk.parts(chosen, HERE, listing)
+    assert left["images"] < 6 * size - 1000
+    assert left["trainings"] == 0
 
 
 def test_a_disk_that_cannot_hold_the_run_is_refused_before_it_starts_with_the_parts(tmp_path, photos, monkeypatch):

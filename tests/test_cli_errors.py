@@ -15,7 +15,7 @@ from alia_ray.config import load_config
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.ingest import images_table
 from alia_ray.store.run_folder import Table
-from alia_ray.store.tables import ERRORS
+from alia_ray.store.tables import ERRORS, IMAGES
 
 SILENT = "the captioner said nothing"
 
@@ -38,6 +38,8 @@ def config(tmp_path) -> str:
         ("photos/b.jpg", "cannot be decoded: the file is empty", "decode"),
         ("photos/c.jpg", "the same picture as 'photos/d.jpg' in the split test", "twin"),
     )
+    rows = [{"image_id": each, "label": "cat", "split": "train", "origin": each} for each in ("id1", "id2")]
+    images_table(settings).commit(pa.Table.from_pylist(rows, schema=IMAGES))
     fail(captions_table(settings), "caption", ("id1", SILENT, "model"))
     fail(captions_table(load_config(path, ["caption.max_new_tokens=7"])), "caption", ("id2", SILENT, "model"))
     return path

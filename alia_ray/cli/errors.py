@@ -50,12 +50,13 @@ def errors(
 
 def _failed(run: str, overrides: list[str] | None) -> list[Row]:
     """The rows that failed, of a run folder or under a configuration."""
+    from alia_ray.results import errors_of
     from alia_ray.state import State
     from alia_ray.store.errors import read_errors, with_kinds
     from alia_ray.store.run_folder import RunFolder
 
     if Path(run).is_file() or run.endswith((".yaml", ".yml")):
-        rows = with_kinds(State(load_config(Path(run), overrides)).errors())
+        rows = with_kinds(errors_of(State(load_config(Path(run), overrides))))
     elif overrides:
         raise ConfigError(
             "--set changes a configuration, and a run folder has none to change; name its CONFIG.yaml"

@@ -2,6 +2,7 @@ import re
 
 import pyarrow as pa
 import pytest
+from a_run import small
 
 from alia_ray.checks.plan import check_fits, describe
 from alia_ray.cluster.placement import GB, Cluster, Node
@@ -65,3 +66,11 @@ def test_a_plan_says_what_the_disk_will_hold_and_how_large_the_models_are():
     assert re.search(r"edit\.model miniature:instruct_pix2pix \(\S+ M\)", models)
     assert "llm.model miniature:llm (" in models
     assert not any(line.startswith("time ") for line in plan.splitlines())  # nothing was measured here
+
+
+def test_where_edits_were_made_before_a_plan_says_how_long_others_take(finished):
+    plan = describe(small(finished), Cluster(cpus=3, gpus=0))
+    [line] = [line for line in plan.splitlines() if line.startswith("time ")]
+    assert re.fullmatch(
+        r"time +\S+( \w+ each)? for an edit, as \d+ in this folder took; at most \d+ others .*", line
+    )

@@ -10,7 +10,6 @@ import textwrap
 import time
 import uuid
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +22,6 @@ from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
 from alia_ray.stages import counting, made_with, streaming
-from alia_ray.stages.counting import Counts
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.store import patience
 from alia_ray.store.run_folder import RunFolder, Table
@@ -121,8 +119,11 @@ def test_workers_of_ray_leave_one_record_of_what_they_made_rows_with(whole):
     assert record["torch"].startswith("torch ")
 
 
-def test_a_failed_row_is_an_error_that_is_tried_again_only_when_asked(ray_cluster, tmp_path):
+def test_a_failed_row_is_an_error_that_is_said_and_tried_again_only_when_asked(ray_cluster, tmp_path, capsys):
     target = run(tmp_path, bad_digit="7")
+    [line] = [line for line in capsys.readouterr().err.splitlines() if " failed: " in line]
+    assert line.startswith("caption: 15 of 150 rows failed: 15 × no good (such as 'id0007'); `alia-ray errors ")
+    assert line.endswith(f"` lists them all, from {tmp_path}/errors/caption-f")
     errors = target.errors("caption")
     assert len(target.ids()) == ROWS - 15
     assert {row["reason"] for row in errors.read().to_pylist()} == {"no good"}
@@ -353,55 +354,6 @@ def test_what_a_worker_has_to_say_reaches_the_person_once(without_ray, tmp_path,
     assert capsys.readouterr().err.splitlines().count("caption: out of memory, going on with 4") == 1
 
 
-def test_progress_moves_before_the_first_block_is_committed(ray_cluster, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(streaming, "BLOCKS", 1)
-    monkeypatch.setattr(counting, "LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
-    table = run(tmp_path, batch_size=8, delay=0.2, wanted=64)
-    assert len(table.files()) == 1
-    said = capsys.readouterr().err
-    assert re.search(r"^caption: (8|16|24)/64 ", said, re.MULTILINE)
-    assert said.splitlines()[-1].startswith("caption: 64 rows in ")
-    run(tmp_path, wanted=64)
-    assert capsys.readouterr().err == "caption: 64 of 64 rows are there from before\n"
-
-
-def test_where_the_counter_dies_nobody_minds(ray_cluster, monkeypatch):
-    monkeypatch.setattr(counting, "LOOK_EVERY_S", 0.1)
-    shown = []
-    with counting.counting(shown.append) as counter:
-        counting.tell(counter, 4, 1)
-        while Counts(4, 1) not in shown:
-            time.sleep(0.05)
-        ray.kill(counter)
-        counting.tell(counter, 4, 1)
-        time.sleep(0.3)
-    assert shown[-1] == Counts(4, 1)
-
-
-@pytest.mark.parametrize(
-    ("changes", "counts", "expected"),
-    [
-        ({}, Counts(40, 40), 100),
-        ({"makes": 400}, Counts(40, 10), 400),
-        ({}, Counts(0, 0), 100),
-        ({"makes_one_each": False}, Counts(8, 0), 108),
-        ({"makes_one_each": False}, Counts(60, 20), 60 + 80 * 3),
-    ],
-)
-def test_how_many_rows_are_to_come_is_told_by_those_that_came(changes, counts, expected):
-    target = RunFolder("nowhere").table("captions", "f")
-    job = Pass("edit", [], [], lambda rows: rows, Echo, (), target, "k", [], 8, 100, Run(folder="nowhere"))
-    assert replace(job, **changes).expected(counts) == expected
-
-
-def test_a_stage_with_some_errors_says_why_and_where_all_are_listed(ray_cluster, tmp_path, capsys):
-    run(tmp_path, bad_digit="7", wanted=20)
-    [line] = [line for line in capsys.readouterr().err.splitlines() if "failed:" in line]
-    assert line.startswith("caption: 2 of 20 rows failed: 2 × no good (such as 'id0007'); ")
-    assert f"`alia-ray errors {tmp_path}` lists them all, from {tmp_path}/errors/caption-f" in line
-
-
 class Counted(Echo):
     """Fails as it begins or as it works, and leaves a mark of each try."""
 
@@ -427,3 +379,16 @@ def test_an_error_of_a_worker_ends_the_stage_at_its_first_try(ray_cluster, tmp_p
         run(tmp_path, worker=Counted, bad_digit=place, delay=tmp_path / "marks")
     tries = Counter(mark.stem for mark in (tmp_path / "marks").iterdir())
     assert set(tries.values()) == {1}
+
+
+def test_progress_moves_before_the_first_block_is_committed(ray_cluster, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(streaming, "BLOCKS", 1)
+    monkeypatch.setattr(counting, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    table = run(tmp_path, batch_size=8, delay=0.2, wanted=64)
+    assert len(table.files()) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"^caption: (8|16|24)/64 ", said, re.MULTILINE)
+    assert said.splitlines()[-1].startswith("caption: 64 rows in ")
+    run(tmp_path, wanted=64)
+    assert capsys.readouterr().err == "caption: 64 of 64 rows are there from before\n"

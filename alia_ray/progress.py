@@ -8,11 +8,12 @@ import os
 import sys
 import time
 from contextlib import suppress
+from threading import RLock
 from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from alia_ray.plain_text import plain_line
@@ -48,49 +49,111 @@ def note(line: str) -> None:
 
 
 class Progress:
-    """A context that counts a stage's rows. `advance` may be called with any number of new rows."""
+    """A context that counts what a stage makes.
 
-    def __init__(self, stage: str, total: int, unit: str = "rows", at_first: str = "") -> None:
-        """at_first: what is being done until the first rows come."""
-        self.stage, self.total, self.unit, self.done, self.failed = stage, total, unit, 0, 0
+    `advance` counts what is there to stay; `sees` shows what is made but not committed yet, as workers tell it.
+    Both may be called from any thread, and `sees` also where nothing has changed, so that a wait is told too.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        total: int | None,
+        unit: str = "rows",
+        at_first: str = "",
+        before: tuple[int, int | None] = (0, None),
+    ) -> None:
+        """total: how many there will be; None: nothing is counted, there is only something to wait for.
+
+        at_first: what is being done until the first rows come. before: how many are there from earlier runs, and
+        of how many in all, if that is known.
+        """
+        self.stage, self.total, self.unit, self.before = stage, total, unit, before
+        self.doing = at_first
+        self.is_about = False  # the total is an estimate
+        self.done, self.failed, self.shown = 0, 0, 0
         self.started = self.logged = time.perf_counter()
         self.first: tuple[float, int] | None = None  # when the first rows came, and how many
-        self.at_first = at_first
+        self.rate = 0.0  # rows a second
         self.bar: RichProgress | None = None
+        self.lock = RLock()
 
     def __enter__(self) -> "Progress":
         global _bar_console
         stream = _terminal or sys.stderr
+        if self.total == 0 and not self.doing:
+            return self
         if stream.isatty():
             self.bar = _bar(stream)
-            self.bar.add_task(self.stage, total=self.total, rate=self.at_first, left="")
+            self.bar.add_task(self.stage, total=self.total, count="", rate="", left="")
+            self._draw()
             self.bar.start()
             _bar_console = self.bar.console
-        elif self.at_first:
-            say(f"{self.stage}: 0/{self.total}  {self.at_first}")
+        elif self.doing and self.total is not None:
+            say(f"{self.stage}: {self._count()}  {self.doing}")
         return self
 
     def advance(self, rows: int, failed: int = 0) -> None:
         """Count `rows` more rows; `failed` is how many have failed in all."""
-        self.done, self.failed = self.done + rows, failed
-        if not self.done:
-            return
-        now = time.perf_counter()
-        self.first = self.first or (now, self.done)
-        rate = self._rate(now)
-        left = f"{duration((self.total - self.done) / max(rate, 1e-9))} left"
+        with self.lock:
+            self.done, self.failed = self.done + rows, failed
+            self._show(max(self.done, self.shown))
+
+    def sees(self, made: int) -> None:
+        """Show that `made` rows are made in all, some of which may still be lost."""
+        with self.lock:
+            self._show(max(self.done, self.shown, made))
+
+    def expect(self, total: int, about: bool = False, doing: str | None = None) -> None:
+        """Go on with another total, and with something else to wait for."""
+        with self.lock:
+            self.total, self.is_about = total, about
+            self.doing = self.doing if doing is None else doing
+
+    def waits_for(self, doing: str) -> None:
+        """Show what is being done, where nothing can be counted."""
+        with self.lock:
+            self.doing = doing
+            self._show(0)
+
+    def _show(self, made: int) -> None:
+        now, is_new = time.perf_counter(), made > self.shown
+        pause = LOG_EVERY_S if is_new and not self.shown else self._pause()
+        self.shown = made
+        if is_new:
+            self.first = self.first or (now, made)
+            self.rate = self._rate(now)
         if self.bar:
-            self.bar.update(self.bar.task_ids[0], completed=self.done, rate=rate_text(rate), left=left)
-        elif now - self.logged >= self._pause() and self.done < self.total:
+            self._draw()
+        elif now - self.logged >= pause and (is_new or not made) and made != self.total:
             self.logged = now
-            say(f"{self.stage}: {self.done}/{self.total}  {rate_text(rate)}  {left}")
+            say(f"{self.stage}: {'  '.join(part for part in self._parts(now) if part)}")
+
+    def _draw(self) -> None:
+        now = time.perf_counter()
+        count, rate, left = self._parts(now)
+        total = self.total and max(self.total, self.shown)
+        self.bar.update(self.bar.task_ids[0], completed=self.shown, total=total, count=count, rate=rate, left=left)
+
+    def _parts(self, now: float) -> tuple[str, str, str]:
+        """How many of how many, how fast and how long still; what is waited for, and since when, instead."""
+        since = "" if self.bar else f" ({duration(now - self.started)})"
+        if self.total is None:
+            return "", f"{self.doing}{since}", ""
+        if not self.shown:
+            return self._count(), f"{self.doing or 'starting'}{since}", ""
+        left = duration(max(self.total - self.shown, 0) / max(self.rate, 1e-9))
+        return self._count(), rate_text(self.rate), f"{'about ' if self.is_about else ''}{left} left"
+
+    def _count(self) -> str:
+        return f"{self.shown}/{'~' if self.is_about else ''}{max(self.total, self.shown)}"
 
     def _rate(self, now: float) -> float:
         """Rows a second since the first rows came: loading the models is not work that goes on."""
         since, rows = self.first or (self.started, 0)
-        if self.done == rows:
+        if self.shown == rows:
             since, rows = self.started, 0
-        return (self.done - rows) / max(now - since, 1e-9)
+        return (self.shown - rows) / max(now - since, 1e-9)
 
     def _pause(self) -> float:
         return min(max((self.logged - self.started) / 2, LOG_EVERY_S), LOG_SELDOM_S)
@@ -102,12 +165,21 @@ class Progress:
         if self.bar:
             _bar_console = None
             self.bar.stop()
-        if kind is not None:
-            return  # whoever catches it says what has happened
+        if kind is None and self.total is not None:  # else whoever catches it says what has happened
+            say(f"{self.stage}: {self._told()}")
+
+    def _told(self) -> str:
+        """What was made, and what was there."""
+        number, of = self.before
+        if not self.done:
+            rows = number_of(number, self.unit) if of is None else f"{number} of {number_of(of, self.unit)}"
+            are = "is" if max(number, of or 0) == 1 else "are"
+            return f"{rows} {are} there from before" if number else "nothing to do"
         seconds = time.perf_counter() - self.started
         failures = f", {self.failed} failed" if self.failed else ""
-        rate = rate_text(self.done / max(seconds, 1e-9)) if self.done else "none were left"
-        say(f"{self.stage}: {number_of(self.done, self.unit)} in {duration(seconds)} ({rate}{failures})")
+        rate = rate_text(self.done / max(seconds, 1e-9))
+        before = f"; {number} {'was' if number == 1 else 'were'} there from before" if number else ""
+        return f"{number_of(self.done, self.unit)} in {duration(seconds)} ({rate}{failures}){before}"
 
 
 def number_of(number: int, things: str) -> str:
@@ -139,7 +211,7 @@ def _bar(stream: TextIO) -> RichProgress:
     return RichProgress(
         TextColumn("{task.description:>10}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[rate]}"),
         TextColumn("{task.fields[left]}"),
         TimeElapsedColumn(),

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ def secrets_of_the_environment() -> list[str]:
 class InProcess:
     """The counts of a pass whose worker runs in this process, as Ray Data gives them."""
 
-    def __init__(self, job: "Pass", placement: "Placement") -> None:
+    def __init__(self, job: "Pass", placement: "Placement", counter: object) -> None:
         self.job = job
 
     def iter_rows(self) -> Iterator[dict[str, object]]:
@@ -83,5 +84,6 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     from alia_ray.stages import streaming
 
     monkeypatch.setattr(streaming, "_commits", InProcess)
+    monkeypatch.setattr(streaming, "counting", lambda show: nullcontext())
     monkeypatch.setattr(ray, "put", lambda value: value)
     monkeypatch.setattr(ray, "get", lambda value: value)

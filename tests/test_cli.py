@@ -38,6 +38,7 @@ STAGES = [
     "train",
     "evaluate",
     "report",
+    "errors",
     "plan",
     "doctor",
     "demo",

@@ -1,9 +1,14 @@
 import io
+import os
+import pty
+import re
 from itertools import pairwise
 
 import pytest
+import typer
 
 from alia_ray import progress
+from alia_ray.cli.leaving import exit_codes
 from alia_ray.progress import Progress, duration, number_of, rate_text, say
 
 
@@ -84,3 +89,81 @@ def test_on_a_terminal_lines_stand_above_the_bar(monkeypatch):
     assert "a [line] with brackets\n" in shown
     assert "2 workers start" in shown
     assert "edit: 2 rows in " in shown.splitlines()[-1]
+
+
+def test_what_is_made_and_not_committed_yet_is_shown_and_not_counted(clock, capsys):
+    with Progress("edit", 40, unit="edits", before=(7, None)) as counted:
+        clock[0] += 34
+        counted.expect(43, about=True)
+        counted.sees(4)
+        counted.sees(4)
+        clock[0] += 34
+        counted.sees(8)
+        counted.advance(6)
+    assert capsys.readouterr().err.splitlines() == [
+        "edit: 4/~43  8.5 s each  about 6 min left",
+        "edit: 8/~43  8.5 s each  about 5 min left",
+        "edit: 6 edits in 68 s (11.3 s each); 7 were there from before",
+    ]
+
+
+def test_a_wait_is_told_with_its_seconds_and_has_no_line_at_its_end(clock, capsys):
+    with Progress("discover", None, at_first="vLLM starts") as waiting:
+        for _ in range(35):
+            clock[0] += 1
+            waiting.waits_for("vLLM loads the weights")
+    seconds = (10, 20, 30)
+    assert capsys.readouterr().err.splitlines() == [
+        f"discover: vLLM loads the weights ({each} s)" for each in seconds
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "before", "said"),
+    [
+        ("rows", (320, 320), "320 of 320 rows are there from before"),
+        ("rows", (1, 1), "1 of 1 row is there from before"),
+        ("edits", (118, None), "118 edits are there from before"),
+        ("rows", (0, 0), "nothing to do"),
+    ],
+)
+def test_what_is_reused_is_one_line(unit, before, said, capsys):
+    with Progress("caption", 0, unit=unit, before=before):
+        pass
+    assert capsys.readouterr().err == f"caption: {said}\n"
+
+
+def on_a_terminal(act) -> str:
+    """What a terminal is sent while `act` runs."""
+    ours, its = pty.openpty()
+    with os.fdopen(ours, "rb", closefd=True) as screen, os.fdopen(its, "w") as stream:
+        progress.speak_to(stream)
+        try:
+            act()
+        finally:
+            progress.speak_to(None)
+        os.set_blocking(ours, False)
+        return screen.read().decode()
+
+
+def test_on_a_terminal_a_bar_moves_before_anything_is_committed():
+    def act() -> None:
+        with Progress("edit", 40, unit="edits", at_first="starting 2 workers") as counted:
+            counted.expect(43, about=True)
+            counted.sees(4)
+            counted.advance(8)
+
+    shown = on_a_terminal(act)
+    assert shown.index("0/40 starting 2 workers") < shown.index("8/~43")
+    assert "about" in shown
+    assert re.search(r"\x1b\[2Kedit: 8 edits in \S+ s \(\S+\)\r\n$", shown)  # in the bar's place
+
+
+@pytest.mark.parametrize("total", [320, None])
+def test_on_a_terminal_an_interrupt_leaves_one_line_and_no_bar(total, capsys):
+    def act() -> None:
+        with pytest.raises(typer.Exit), exit_codes(), Progress("caption", total, at_first="starting"):
+            raise KeyboardInterrupt
+
+    left = on_a_terminal(act).rpartition("\x1b[2K")[2]
+    assert left == "interrupted; run again to go on\r\n"

@@ -1,17 +1,19 @@
 """What a machine and its cluster have, and what stands in a run's way: a line each."""
 
+import os
+import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import httpx2
 import ray
 from huggingface_hub import constants
 
 from alia_ray.checks import servers
+from alia_ray.checks.disk import free_bytes
 from alia_ray.checks.inputs import look_at_inputs, refuse
 from alia_ray.checks.nodes import lacking
 from alia_ray.checks.plan import misfits
@@ -28,6 +30,8 @@ from alia_ray.store.run_folder import RunFolder
 _ANSWER_TIMEOUT_S = 5.0
 _MOST_SKEW_S = 5.0  # of a node's clock
 _LITTLE_DISK = 5 * GB
+_SHARED, _LITTLE_SHARED = "/dev/shm", GB
+_FEW_FILES = 4096
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def examine(settings: Config | None) -> Iterator[Finding]:
     nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
     yield Finding("versions", ", ".join(versions()))
     yield Finding("this process", f"{usable_cpus()} CPUs and {free_memory() / GB:.1f} GB of memory may be used")
+    yield from _limits()
     folder = RunFolder(settings.run.folder) if settings else None
     if folder is not None and folder.fs.type_name == "local":
         yield _disk(folder)
@@ -63,9 +68,22 @@ def examine(settings: Config | None) -> Iterator[Finding]:
 # -------------------------------------------------------------------- machine and cluster
 
 
+def _limits() -> Iterator[Finding]:
+    """Limits of a process or a container that Ray or vLLM meets in the middle of a run."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # which Ray raises the other one to
+    if files != resource.RLIM_INFINITY and files < _FEW_FILES:
+        yield Finding("open files", f"a process may open {files} only; raise it by ulimit -Hn {_FEW_FILES}", False)
+    if os.path.isdir(_SHARED) and (free := shutil.disk_usage(_SHARED).free) < _LITTLE_SHARED:
+        yield Finding(
+            "shared memory",
+            f"{free / GB:.2f} GB free in {_SHARED}: Ray is slow then, and a vLLM of several GPUs may not start; "
+            "in a container set --shm-size=8g",
+            False,
+        )
+
+
 def _disk(folder: RunFolder) -> Finding:
-    there = next(path for path in (Path(folder.file()), *Path(folder.file()).parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    free = free_bytes(folder)
     advice = "" if free > _LITTLE_DISK else "; free some, or set run.folder to a larger disk"
     return Finding("disk", f"{free / GB:.0f} GB free for {folder.file()}{advice}", free > _LITTLE_DISK)
 

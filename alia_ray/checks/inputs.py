@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import pyarrow as pa
 
-from alia_ray.checks import filters, models, names, paths, servers, splits, texts, training
+from alia_ray.checks import contexts, filters, models, names, paths, servers, splits, texts, training
 from alia_ray.config import Config, ConfigError
 from alia_ray.plain_text import plain_line
 from alia_ray.stages.ingest import list_source, unfinished
@@ -54,7 +54,7 @@ def look_at_inputs(settings: Config, stages: Collection[str] = STAGES) -> tuple[
     if listing is not None and ingested is None:  # what was ingested needs its files no more
         checks.append(splits.unreadable(settings, listing))
     if "discover" in stages and not State(settings).has_domains():  # with them, the server may be gone
-        checks.append(servers.wrong_things(settings))
+        checks += [servers.wrong_things(settings), contexts.wrong_things(settings)]
     return listing, _sentences(checks)
 
 

@@ -65,11 +65,17 @@ def inspect(name: str, revision: str | None, main: str, check: Callable[[Files],
     try:
         return _said_of(_on_hub(name, revision), check)
     except GatedRepoError:
-        return [f"is gated: accept its terms at {constants.ENDPOINT}/{name}, and log in with `hf auth login`"]
+        return [
+            f"is gated: accept its terms at {constants.ENDPOINT}/{name}, and log in with `hf auth login`, or set "
+            "HF_TOKEN"
+        ]
     except RevisionNotFoundError:
         return [f"has no revision {revision!r} on the hub"]
     except RepositoryNotFoundError:
-        return ["is neither a folder nor public on the hub: correct it, or log in with `hf auth login`"]
+        return [
+            "is neither a folder nor public on the hub: correct it, or log in with `hf auth login`, or set "
+            "HF_TOKEN"
+        ]
     except (OSError, HTTPError) as error:
         return said or [_not_downloaded(name, revision, error)]
 

@@ -91,11 +91,12 @@ def _guessed(tokens: int) -> Window:
 
 
 def _of_tokenizer(folder: Path, tokens: int) -> Window:
-    return Window(tokens, exact=True, counter=lambda: _own(folder))
+    return Window(tokens, exact=True, counter=lambda: counter_of(folder))
 
 
 @cache
-def _own(folder: Path) -> Count:
+def counter_of(folder: Path) -> Count:
+    """Counts tokens as the tokenizer in a model's folder does, its marks of beginning and end among them."""
     whole = folder / "tokenizer.json"
     if whole.is_file():
         tokenizer = Tokenizer.from_file(str(whole))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from alia_ray.cli.errors import errors
 from alia_ray.cli.init import init
 from alia_ray.cli.leaving import exit_codes
 from alia_ray.cli.miniature import miniature
@@ -157,6 +158,9 @@ def report(
             _report(settings, replace)
         except DamagedError:  # which was found at the pictures, when it had been counted before
             _report(settings, replace)
+
+
+app.command()(errors)
 
 
 @app.command()

@@ -18,17 +18,22 @@ def failures_of(stage: str) -> Iterator[None]:
         reason = out_of_memory(str(error)) or "a node ran out of memory"
         raise StageError(f"{stage}: {reason}; what was committed stays, run it again") from error
     except RayError as error:
-        reason = _said_by_worker(error)
-        raise StageError(f"{stage}: a worker failed: {reason}; what was committed stays, run it again") from error
+        own = _said_by_worker(error)
+        again = "mend that, then run it again" if own else "run it again"
+        reason = own or first_line(error)
+        raise StageError(f"{stage}: a worker failed: {reason}; what was committed stays, {again}") from error
 
 
-def _said_by_worker(error: RayError) -> str:
-    """A worker's own exception: what Ray took it from, or found in the text that Ray made of it."""
+def _said_by_worker(error: RayError) -> str | None:
+    """A worker's own exception, if any: what Ray took it from, or found in the text that Ray made of it.
+
+    Such a one ends a stage at its first try; Ray tries again what is lost with a worker or a node.
+    """
     cause = getattr(error, "cause", None)
     if cause is not None and not type(cause).__module__.startswith("ray."):
         return f"{type(cause).__name__}: {cause}"
     raised = re.findall(r"^\s*([\w.]*(?:Error|Exception|Interrupt): .+)$", str(error), re.MULTILINE)
-    return raised[0] if raised else first_line(error)  # the first is the worker's own
+    return raised[0] if raised else None  # the first is the worker's own
 
 
 def out_of_memory(message: str) -> str | None:

@@ -65,13 +65,13 @@ def train_needs(train: Train, images: int, cluster: Cluster) -> Needs:
 
 def uncounted(settings: Config) -> Iterator[str]:
     """The keys and names of the models whose size is not known here."""
-    for place, section in _sections(settings):
+    for place, section in sections(settings):
         for key, model in models_of(section).items():
             if parameters(model) is None:
                 yield f"{place}.{key}={model.name}"
 
 
-def _sections(settings: Config) -> Iterator[tuple[str, Section]]:
+def sections(settings: Config) -> Iterator[tuple[str, Section]]:
     """Those whose models a pool loads."""
     if settings.discover.prompts is None:
         yield "caption", settings.caption

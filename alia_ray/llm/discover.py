@@ -1,7 +1,7 @@
 """Captions -> prompts: the two-turn conversation with the LLM, over as many chunks as the captions need."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from alia_ray.llm.connection import Endpoint
 from alia_ray.llm.prompts import Message
 from alia_ray.store.tables import content_id
 
+READING = "the LLM reads the captions"
 REQUESTS_AT_ONCE = 8
 SLACK_TOKENS = 8  # captions are counted one by one, and together may differ by a token or two
 STOP_WORDS = frozenset(
@@ -34,11 +35,18 @@ class Discovery:
 
 
 def discover_domains(
-    captions: list[str], class_names: list[str], discover: Discover, llm: Llm, endpoint: Endpoint, seed: int
+    captions: list[str],
+    class_names: list[str],
+    discover: Discover,
+    llm: Llm,
+    endpoint: Endpoint,
+    seed: int,
+    tell: Callable[[str], None] = lambda doing: None,
 ) -> Discovery:
     """Let the LLM at `endpoint` summarise the captions into at most `max_domains` class-agnostic prompts.
 
-    Captions that do not fit into one request are summarised chunk by chunk, and then their summaries.
+    Captions that do not fit into one request are summarised chunk by chunk, and then their summaries. `tell` hears
+    what the LLM is doing.
     Raises StageError when nothing is left to read or to keep, and for everything `Client.ask` raises.
     """
     cleaned = clean_captions(captions)
@@ -51,7 +59,8 @@ def discover_domains(
     transcript: list[dict[str, Any]] = [
         {"step": "read", "captions": len(captions), "clean": len(cleaned), "read": len(read), "cut": cut}
     ]
-    chunks = _reduce_to_one(client, chunks, discover, budget, transcript)
+    chunks = _reduce_to_one(client, chunks, discover, budget, transcript, tell)
+    tell("the LLM writes the prompts")
     written = _converse(client, chunks[0], discover, transcript)
     kept, dropped = check_prompts(written, class_names, discover.prefix, discover.max_domains)
     transcript.append({"step": "check", "kept": kept, "dropped": dropped})
@@ -105,11 +114,15 @@ def _reduce_to_one(
     discover: Discover,
     budget: int,
     transcript: list[dict[str, Any]],
+    tell: Callable[[str], None],
 ) -> list[list[str]]:
     """Summarise each chunk, then the summaries, until one chunk is left: map and reduce."""
     while len(chunks) > 1:
+        summaries = []
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
-            summaries = list(threads.map(lambda chunk: _summarise(client, chunk, discover), chunks))
+            for summary in threads.map(lambda chunk: _summarise(client, chunk, discover), chunks):
+                summaries.append(summary)
+                tell(f"{READING}: {len(summaries)} of {len(chunks)} parts")
         transcript += [
             {"step": "summarise a chunk", "messages": [*asked, _said(answer)]} for asked, answer in summaries
         ]

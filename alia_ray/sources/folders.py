@@ -139,11 +139,17 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def passed_over(passed: Counter[str], endings: Counter[str], are_not: str) -> list[str]:
-    """What was passed over as a sentence; none where nothing was. `endings` counts files that `are_not` wanted."""
+def passed_over(
+    passed: Counter[str], endings: Counter[str], are_not: str, example: str | None = None
+) -> list[str]:
+    """What was passed over as a sentence; none where nothing was.
+
+    endings: of the files that `are_not` wanted; example: the path of one of them.
+    """
     parts = [f"{count} {kind}" for kind, count in sorted(passed.items())]
     if endings:
         most = ", ".join(f"{name or 'no ending'} {count}" for name, count in endings.most_common(5))
         more = ", …" if len(endings) > 5 else ""
-        parts.append(f"{endings.total()} {are_not} ({most}{more})")
+        such_as = f"; such as {example!r}" if example else ""
+        parts.append(f"{endings.total()} {are_not} ({most}{more}{such_as})")
     return [f"passed over: {', '.join(parts)}"] if parts else []

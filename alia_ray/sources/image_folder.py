@@ -26,13 +26,15 @@ def list_images(source: ImageFolder) -> pa.Table:
         raise ConfigError(f"source.path: there is no folder {source.path}")
     found = visible(fs, root)
     origins = [path for path in found.files if may_be_picture(path)]
-    others = Counter(ending(path) for path in found.files if not may_be_picture(path))
+    others = [path for path in found.files if not may_be_picture(path)]
     parts = [origin.split("/") for origin in origins]
     has_splits = _has_splits(parts)
     depth = 1 if has_splits else 0
     labels = [part[depth] if len(part) > depth + 1 else None for part in parts]
     given = [part[0] if has_splits else None for part in parts]
-    notes = passed_over(found.passed, others, "that are no pictures")
+    notes = passed_over(
+        found.passed, Counter(map(ending, others)), "that are no pictures", next(iter(others), None)
+    )
     with_pictures = {"/".join(part[: depth + 1]) for part in parts}
     empty = [path for path in found.folders if path.count("/") == depth and path not in with_pictures]
     notes += [f"no picture lies in {', '.join(map(repr, empty))}"] if empty else []

@@ -1,8 +1,7 @@
 """discover: captions -> domains, by an LLM that runs only as long as it is needed (paper, section 3.1)."""
 
 import contextlib
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import ray
 from ray.actor import ActorHandle
@@ -15,12 +14,12 @@ from alia_ray.config import Config, ConfigError, Llm
 from alia_ray.config.places import as_given
 from alia_ray.errors import StageError
 from alia_ray.llm.connection import Endpoint
-from alia_ray.llm.discover import Discovery, discover_domains, given_domains
+from alia_ray.llm.discover import READING, Discovery, discover_domains, given_domains
 from alia_ray.models.revisions import pinned
-from alia_ray.progress import say
+from alia_ray.progress import Progress, say
 from alia_ray.store.run_folder import RunFolder
 
-SAY_EVERY_S = 20.0
+LOOK_EVERY_S = 1.0
 
 
 def run_discover(captions: Sequence[list[str]], class_names: list[str], config: Config) -> list[Discovery]:
@@ -33,7 +32,8 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
         return [given_domains(each, config.discover) for each in captions]
     if config.llm.base_url is not None:
         say(f"discover: {as_given(config.llm.model.name)} at {config.llm.base_url} reads the captions")
-        return _ask(captions, class_names, config, Endpoint(config.llm.base_url))
+        with Progress("discover", None, at_first=READING) as progress:
+            return _ask(captions, class_names, config, Endpoint(config.llm.base_url), progress.waits_for)
     config = config.model_copy(update={"llm": pinned(config.llm)})
     with _host(config) as host:
         try:
@@ -50,18 +50,22 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
 
 
 def _wait(host: ActorHandle, found: "ray.ObjectRef[list[Discovery]]") -> list[Discovery]:
-    """What the host finds; now and then a line says what it is busy with."""
-    started = time.monotonic()
-    while not ray.wait([found], timeout=SAY_EVERY_S)[0]:
-        say(f"discover: {ray.get(host.doing.remote())} ({time.monotonic() - started:.0f} s)")
+    """What the host finds; what it is busy with is shown meanwhile."""
+    with Progress("discover", None, at_first="vLLM starts") as progress:
+        while not ray.wait([found], timeout=LOOK_EVERY_S)[0]:
+            progress.waits_for(ray.get(host.doing.remote()))
     return ray.get(found)
 
 
 def _ask(
-    captions: Sequence[list[str]], class_names: list[str], config: Config, endpoint: Endpoint
+    captions: Sequence[list[str]],
+    class_names: list[str],
+    config: Config,
+    endpoint: Endpoint,
+    tell: Callable[[str], None],
 ) -> list[Discovery]:
     discover, llm, seed = config.discover, config.llm, config.run.seed
-    return [discover_domains(each, class_names, discover, llm, endpoint, seed) for each in captions]
+    return [discover_domains(each, class_names, discover, llm, endpoint, seed, tell) for each in captions]
 
 
 @contextlib.contextmanager
@@ -97,20 +101,21 @@ class _LlmHost:
     """Owns a vLLM server on its node, on the GPUs that Ray gave it, for as long as the discoveries take."""
 
     def __init__(self, gpus: int) -> None:
-        self._gpus, self._phase = gpus, "starts"
+        self._gpus, self._doing = gpus, "vLLM starts"
 
     def is_there(self) -> bool:
         return True
 
     def doing(self) -> str:
-        return "the LLM reads the captions" if self._phase == "" else f"vLLM {self._phase}"
+        return self._doing
 
     def discover(self, captions: Sequence[list[str]], class_names: list[str], config: Config) -> list[Discovery]:
         from alia_ray.llm.server import serving
 
-        with serving(config.llm, self._gpus, RunFolder(config.run.folder), self._note) as endpoint:
-            self._note("")
-            return _ask(captions, class_names, config, endpoint)
+        folder = RunFolder(config.run.folder)
+        with serving(config.llm, self._gpus, folder, lambda phase: self._note(f"vLLM {phase}")) as endpoint:
+            self._note(READING)
+            return _ask(captions, class_names, config, endpoint, self._note)
 
-    def _note(self, phase: str) -> None:
-        self._phase = phase
+    def _note(self, doing: str) -> None:
+        self._doing = doing

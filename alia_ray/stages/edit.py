@@ -38,7 +38,7 @@ from alia_ray.edits.shapes import bucket_of, frame_of
 from alia_ray.edits.shapes import buckets as buckets_of
 from alia_ray.edits.verdicts import Limit, judged
 from alia_ray.images import Shape, decode_rgb, encode, from_array, squeeze, to_array
-from alia_ray.stages.streaming import COMPLETES, SAID, Pass, run_pass
+from alia_ray.stages.streaming import COMPLETES, SAID, Pass, check_error_rate, progress_of, stream, tell_errors
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
 
@@ -93,12 +93,22 @@ def edit(
     """
     plan, requests = _plan(settings, domains), wanted_requests(settings, images, domains)
     again = _failed(target) if settings.run.retry_errors else set()
-    while True:
+    placement = place("edit", settings.edit, cluster, edit_needs(settings, cluster))
+
+    def next_wave() -> Pass:
         todo = left_to_try(settings, requests, target, thresholds, limit, again)
-        again -= {attempt.edit_id for attempts in todo.values() for attempt in attempts}
-        _edit_images(todo, requests, plan, settings, images, target, classifier_folder, thresholds, cluster)
-        if not todo:
-            return
+        again.difference_update(attempt.edit_id for attempts in todo.values() for attempt in attempts)
+        return _wave(todo, requests, plan, settings, images, target, classifier_folder, thresholds)
+
+    wave = next_wave()
+    with progress_of(wave, placement) as progress:
+        while True:
+            stream(wave, placement, progress)
+            check_error_rate(wave)
+            if not wave.todo:
+                break
+            wave = next_wave()
+    tell_errors(wave)
 
 
 def left_to_try(
@@ -138,7 +148,7 @@ def _failed(target: Table) -> set[str]:
     return set(rows.filter(pc.is_valid(rows.column("error"))).column("edit_id").to_pylist())
 
 
-def _edit_images(
+def _wave(
     todo: dict[str, list[Attempt]],
     requests: list[Request],
     plan: Plan,
@@ -147,27 +157,27 @@ def _edit_images(
     target: Table,
     classifier_folder: str,
     thresholds: dict[str, float],
-    cluster: Cluster,
-) -> None:
+) -> Pass:
     """One pass over the images that have something to try."""
     target.discard(_without_picture(target) & {attempt.edit_id for tries in todo.values() for attempt in tries})
-    at_once = 1 if settings.edit.edits_per_image == "all" else IMAGES_PER_PLACE
-    run_pass(
-        Pass(
-            stage="edit",
-            source=images.parts(),
-            columns=[*OF_IMAGES, "image"],
-            prepare=_missing(ray.put(as_table(todo)), settings.edit.size),
-            worker=EditAndJudge,
-            worker_args=(settings.edit, settings.judge, plan, classifier_folder, thresholds),
-            target=target,
-            key="edit_id",
-            wanted=[request.edit_id for request in requests],
-            batch_size=at_once * settings.edit.batch_size,
-            todo=len(todo),
-            run=settings.run,
-        ),
-        place("edit", settings.edit, cluster, edit_needs(settings, cluster)),
+    makes_all = settings.edit.edits_per_image == "all"
+    missing = sum(attempt.survived is None for attempts in todo.values() for attempt in attempts)
+    return Pass(
+        stage="edit",
+        source=images.parts(),
+        columns=[*OF_IMAGES, "image"],
+        prepare=_missing(ray.put(as_table(todo)), settings.edit.size),
+        worker=EditAndJudge,
+        worker_args=(settings.edit, settings.judge, plan, classifier_folder, thresholds),
+        target=target,
+        key="edit_id",
+        wanted=[request.edit_id for request in requests],
+        batch_size=(1 if makes_all else IMAGES_PER_PLACE) * settings.edit.batch_size,
+        todo=len(todo),
+        run=settings.run,
+        unit="edits",
+        makes_one_each=False,
+        makes=missing if makes_all or not todo else None,
     )
 
 
@@ -197,6 +207,8 @@ def by_bucket(images: pa.Table, size: int) -> dict[Shape, pa.Table]:
 
 class EditAndJudge:
     """Takes images with what is to be tried of each, and returns a row for every attempt that it made."""
+
+    tell: Callable[[int], None] = staticmethod(lambda made: None)  # hears of each batch of attempts
 
     def __init__(
         self, edit: Edit, judge: Judge, plan: Plan, classifier_folder: str, thresholds: dict[str, float]
@@ -239,6 +251,7 @@ class EditAndJudge:
             rows, stored = self._attempt(wanted, sources[places], bucket, [frames[place] for place in places])
             for (image, _), verdict in zip(batch, rows["verdict"].to_pylist(), strict=True):
                 image.settle(verdict == "kept")
+            self.tell(len(batch))
             yield rows, stored
 
     def _encoded(self, images: list[bytes], bucket: Shape) -> "torch.Tensor":

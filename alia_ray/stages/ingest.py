@@ -21,7 +21,16 @@ from alia_ray.progress import number_of, say
 from alia_ray.sources import list_images, no_label, notes, read_images
 from alia_ray.sources.files import Content, NoPictureError
 from alia_ray.stages.changes import Changes, Row, corrections, find_changes, in_common, is_lost, outdated
-from alia_ray.stages.streaming import Pass, check_error_rate, keep_ids, left_to_do, stream
+from alia_ray.stages.streaming import (
+    Pass,
+    check_error_rate,
+    keep_ids,
+    left_to_do,
+    progress_of,
+    stream,
+    tell_errors,
+)
+from alia_ray.stages.summary import summary
 from alia_ray.stages.twins import twins, without_twins
 from alia_ray.store.errors import read_errors
 from alia_ray.store.run_folder import RunFolder, Table
@@ -124,17 +133,24 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
         listing = _as_ingested(listing, then)
     else:
         _follow(target, now, changes, before)
-    if ingested is None or not listing.equals(ingested):
+    is_new = ingested is None or not listing.equals(ingested)
+    if is_new:
         for note in notes(listing):
             say(f"ingest: {note}")
         target.folder.write_parquet(listing, "listing", target.fingerprint, _LISTING)
     job = _pass(settings, target, listing)
-    stream(job, place("ingest", POOL, Cluster(cluster.cpus, gpus=0)))
+    placement = place("ingest", POOL, Cluster(cluster.cpus, gpus=0))
+    with progress_of(job, placement) as progress:
+        stream(job, placement, progress)
     if changes != Changes():
         _say_changes(changes, before, target.read(_KNOWN).to_pylist())
     if images.protocol == "strict":
         _leave_out_twins(target)
+    if is_new or job.todo:
+        for line in summary(target.read(["label", "split"])):
+            say(f"ingest: {line}")
     check_error_rate(job)
+    tell_errors(job)
     _set_mark(target, whole=True, **{_NAMED: named})
     return images
 
@@ -257,13 +273,17 @@ def _leave_out_twins(target: Table) -> None:
 
     The errors come first: where this is killed in between, the next run finds and takes out what is left.
     """
-    found = twins(target.read(_OF_TWINS))
-    if not found:
+    same = twins(target.read(_OF_TWINS))
+    if not same:
         return
-    say(f"ingest: left out {number_of(len(found), 'pictures')} that another split holds too; see the errors table")
-    reported = [{"stage": "ingest", "kind": "twin", "key": row["origin"], **row} for row in found]
+    first = min(same, key=lambda row: row["origin"])
+    say(
+        f"ingest: left out {number_of(len(same), 'pictures')} that another split holds too, such as "
+        f"{first['origin']!r}, {first['reason']}"
+    )
+    reported = [{"stage": "ingest", "kind": "twin", "key": row["origin"], **row} for row in same]
     target.errors("ingest").commit(pa.Table.from_pylist(reported, schema=ERRORS))
-    target.discard({row["image_id"] for row in found})
+    target.discard({row["image_id"] for row in same})
 
 
 class _Reader:

@@ -26,6 +26,7 @@ from alia_ray.models.revisions import pinned
 from alia_ray.plain_text import LONGEST_REASON, plain_line
 from alia_ray.progress import Progress, note, number_of, say
 from alia_ray.stages import made_with
+from alia_ray.stages.counting import Counter, Counts, counting, tell
 from alia_ray.store import parquet
 from alia_ray.store.damage import put_damaged_aside
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
@@ -60,11 +61,22 @@ class Pass:
     batch_size: int
     todo: int  # how many rows `prepare` lets through in all
     run: Run
+    # A worker that has an attribute `tell` may call it with how many rows it has made in the middle of a batch.
+    unit: str = "rows"  # what is counted
+    makes_one_each: bool = True  # of each row of its input
+    makes: int | None = None  # how many in all, where it makes not one of each and yet knows it
 
     @property
     def errors(self) -> Table:
         """Where the rows that failed go."""
         return self.target.errors(self.stage)
+
+    def expected(self, counts: Counts) -> int:
+        """How many rows the pass will have made at its end, by what it has made so far."""
+        if self.makes_one_each or self.makes is not None:
+            return self.todo if self.makes is None else self.makes
+        each = max(counts.made / counts.completed, 1) if counts.completed else 1
+        return round(counts.made + (self.todo - counts.completed) * each)
 
     def made(self) -> set[str]:
         """The keys of the rows that the target holds without an error."""
@@ -87,11 +99,21 @@ def left_to_do(wanted: Sequence[str], target: Table, stage: str, key: str, retry
 
 def run_pass(job: Pass, placement: Placement) -> None:
     """Stream a pass to its end. Raises StageError when too many of the stage's rows have failed, now or before."""
-    stream(job, placement)
+    with progress_of(job, placement) as progress:
+        stream(job, placement, progress)
     check_error_rate(job)
+    tell_errors(job)
 
 
-def stream(job: Pass, placement: Placement) -> None:
+def progress_of(job: Pass, placement: Placement) -> Progress:
+    """The progress of a stage whose first pass this is."""
+    there = job.made() & set(job.wanted)
+    before = (len(there), len(job.wanted) if job.makes_one_each else None)
+    starting = f"starting {number_of(placement.workers, 'workers')}" if job.todo else ""
+    return Progress(job.stage, job.expected(Counts()), job.unit, starting, before)
+
+
+def stream(job: Pass, placement: Placement, progress: Progress) -> None:
     """Stream a pass to its end, or until too many rows have failed. Raises StageError."""
     with failures_of(job.stage):
         job.errors.create()
@@ -100,7 +122,7 @@ def stream(job: Pass, placement: Placement) -> None:
         if not job.todo:
             return
         try:
-            _stream(job, placement, before)
+            _stream(job, placement, before, progress)
         except RayError as error:
             if _is_of_files(error) and put_damaged_aside(job.target.folder.fs, job.source):
                 raise StageError(f"{job.stage}: some of what it reads was damaged; run it again") from error
@@ -129,15 +151,14 @@ def _is_of_files(error: RayError) -> bool:
     return any(name in str(error) for name in ("ArrowInvalid", "OSError"))
 
 
-def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
+def _stream(job: Pass, placement: Placement, before: list[Row], progress: Progress) -> None:
     made, failed_for_good = job.made(), [row for row in before if not is_tried_again(row, job.run.retry_errors)]
     counted, failed_before = _counts(made, set(job.wanted), failed_for_good)
     done, failed, said, files = 0, 0, set(), set()
     now: list[made_with.Record] = []
     earlier = made_with.records(job.target)
-    starting = f"starting {number_of(placement.workers, 'workers')}"
-    with Progress(job.stage, job.todo, at_first=starting) as progress:
-        for count in _commits(job, placement).iter_rows():
+    with counting(_shown_by(job, progress)) as counter:
+        for count in _commits(job, placement, counter).iter_rows():
             if count["trouble"]:
                 raise StageError(f"{job.stage}: {count['trouble']}")
             for sentence in sorted(set(count["said"]) - said):
@@ -149,12 +170,24 @@ def _stream(job: Pass, placement: Placement, before: list[Row]) -> None:
                     now.append(record)
                     made_with.tell(job.target, now, earlier, len(made))
             counted, done, failed = counted + count["rows"], done + count["done"], failed + count["errors"]
-            progress.advance(count["done"], failed)
+            progress.advance(count["rows"], progress.failed + count["errors"])
             if counted >= ROWS_BEFORE_REFUSING and failed_before + failed > job.run.max_error_rate * counted:
                 check_error_rate(job)
     if done < job.todo:
         raise StageError(f"{job.stage}: {job.todo - done} of {job.todo} rows never came back; run it again")
     _wait_until_seen(job, files)
+
+
+def _shown_by(job: Pass, progress: Progress) -> Callable[[Counts], None]:
+    """Shows what workers of this pass have made, beside what earlier passes of the stage did."""
+    earlier, about = progress.done, not job.makes_one_each and job.makes is None
+
+    def show(counts: Counts) -> None:
+        progress.expect(earlier + job.expected(counts), about)
+        progress.sees(earlier + counts.made)
+
+    show(Counts())
+    return show
 
 
 def _wait_until_seen(job: Pass, files: set[str]) -> None:
@@ -166,7 +199,7 @@ def _wait_until_seen(job: Pass, files: set[str]) -> None:
         )
 
 
-def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
+def _commits(job: Pass, placement: Placement, counter: Counter) -> ray.data.Dataset:
     """The pass as a dataset of the counts of what was committed; it runs while they are read."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -183,7 +216,7 @@ def _commits(job: Pass, placement: Placement) -> ray.data.Dataset:
         .repartition(target_num_rows_per_block=rows_per_block)
         .map_batches(
             Recorded,
-            fn_constructor_args=worker_of(job),
+            fn_constructor_args=(*worker_of(job), counter),
             batch_format="pyarrow",
             batch_size=job.batch_size,
             compute=ActorPoolStrategy(size=placement.workers),
@@ -209,14 +242,23 @@ def worker_of(job: Pass) -> tuple[str, type, tuple[Any, ...]]:
 class Recorded:
     """A worker whose rows say what they were made with."""
 
-    def __init__(self, stage: str, worker: type, args: tuple[Any, ...]) -> None:
-        self.worker = worker(*args)
+    def __init__(self, stage: str, worker: type, args: tuple[Any, ...], counter: Counter = None) -> None:
+        self.worker, self.counter = worker(*args), counter
+        self.told = 0  # of the rows of this batch
+        if hasattr(self.worker, "tell"):
+            self.worker.tell = self._tell
         sections = [arg for arg in args if isinstance(arg, Section)]
         self.record = json.dumps(made_with.record(stage, sections))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        self.told = 0
         made = self.worker(rows)
+        tell(self.counter, made.num_rows - self.told, rows.num_rows)
         return made.append_column(MADE_WITH, pa.array([self.record] * made.num_rows, pa.string()))
+
+    def _tell(self, made: int) -> None:
+        self.told += made
+        tell(self.counter, made, 0)
 
 
 def _block_rows(batch_size: int, todo: int, workers: int) -> int:
@@ -239,17 +281,36 @@ def check_error_rate(job: Pass) -> None:
 
 def too_many_failed(stage: str, target: Table, key: str, wanted: Collection[str], limit: float) -> str | None:
     """A sentence where the share of a stage's rows that failed, in whatever run, is past the limit; else None."""
-    table = target.errors(stage)
-    errors, wanted = read_errors(table), set(wanted)
-    rows, failed = _counts(made(target, key), wanted, errors)
+    reasons, failed, rows = _failed(stage, target, key, wanted)
     if failed <= limit * rows:
         return None
-    reasons = told(row for row in errors if row["key"] in wanted and ERROR_KINDS[row["kind"]].counts)
     return (
         f"{stage}: {failed} of {rows} rows failed, more than run.max_error_rate={limit:g} allows: {reasons}; "
-        f"{table.uri} lists them all. Mend what can be mended and run it again, with run.retry_errors=true "
+        f"{_listed(target, stage)}. Mend what can be mended and run it again, with run.retry_errors=true "
         "where pictures stayed as they are, or raise run.max_error_rate"
     )
+
+
+def tell_errors(job: Pass) -> None:
+    """Say how many of a stage's rows failed, if any did, in whatever run, and why."""
+    reasons, failed, rows = _failed(job.stage, job.target, job.key, job.wanted)
+    if failed:
+        where = _listed(job.target, job.stage)
+        say(f"{job.stage}: {failed} of {number_of(rows, job.unit)} failed: {reasons}; {where}")
+
+
+def _failed(stage: str, target: Table, key: str, wanted: Collection[str]) -> tuple[str, int, int]:
+    """Why rows failed, how many did, and of how many that were made or failed."""
+    errors, wanted = read_errors(target.errors(stage)), set(wanted)
+    rows, failed = _counts(made(target, key), wanted, errors)
+    counting_ones = (row for row in errors if row["key"] in wanted and ERROR_KINDS[row["kind"]].counts)
+    return told(counting_ones), failed, rows
+
+
+def _listed(target: Table, stage: str) -> str:
+    """Where all errors of a stage are to be seen."""
+    folder, table = target.folder, target.errors(stage)
+    return f"`alia-ray errors {folder.shown()}` lists them all, from {folder.shown(table.name, table.fingerprint)}"
 
 
 _COUNTS = pa.schema(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -19,8 +20,12 @@ _NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|<[^>]*>|\S*[/\\]\S*|\b0x[0-9a-f]+|\d+",
 
 def read_errors(errors: Table) -> list[Row]:
     """The rows of an errors table, each with its kind; a key may occur twice after a kill."""
-    rows = errors.stored().to_pylist()
-    return [{**row, "kind": row["kind"] or _kind_of_older(row)} for row in rows]
+    return with_kinds(errors.stored())
+
+
+def with_kinds(errors: pa.Table) -> list[Row]:
+    """Rows of schema ERRORS, each with its kind."""
+    return [{**row, "kind": row["kind"] or _kind_of_older(row)} for row in errors.to_pylist()]
 
 
 def _kind_of_older(row: Row) -> str:
@@ -65,12 +70,36 @@ def same_reason(reason: str) -> str:
     return _NAMES.sub("…", reason[:LONGEST_REASON])
 
 
+@dataclass(frozen=True)
+class Alike:
+    """Rows of one stage that failed for one reason."""
+
+    stage: str
+    reason: str  # in the words of all of them; "…" where they differ in names, paths and numbers
+    kind: str
+    rows: int
+    example: str  # the key of one
+    example_reason: str  # in its own words
+
+
+def alike(rows: Iterable[Row]) -> list[Alike]:
+    """Rows by stage and reason: the stages as they come, of each the commonest reason first."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["stage"], same_reason(row["reason"])), []).append(row)
+    found = []
+    for (stage, shared), members in groups.items():
+        first = min(members, key=lambda row: row["key"])
+        own = first["reason"]
+        reason = own if all(row["reason"] == own for row in members) else shared
+        found.append(Alike(stage, reason, first["kind"], len(members), first["key"], own))
+    stages = list(dict.fromkeys(group.stage for group in found))
+    return sorted(found, key=lambda group: (stages.index(group.stage), -group.rows, group.reason))
+
+
 def told(rows: Iterable[Row]) -> str:
-    """How many rows failed for which reason, the commonest first, each with an example."""
-    groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row["key"]):
-        groups.setdefault(same_reason(row["reason"]), []).append(row)
-    commonest = sorted(groups.items(), key=lambda group: -len(group[1]))
-    said = [f"{len(rows)} × {reason} (such as {rows[0]['key']!r})" for reason, rows in commonest[:REASONS_TOLD]]
-    more = sum(len(alike) for _, alike in commonest[REASONS_TOLD:])
+    """How many rows of a stage failed for which reason, the commonest first, each with an example."""
+    groups = alike(rows)
+    said = [f"{group.rows} × {group.reason} (such as {group.example!r})" for group in groups[:REASONS_TOLD]]
+    more = sum(group.rows for group in groups[REASONS_TOLD:])
     return "; ".join([*said, f"{more} for other reasons"] if more else said)

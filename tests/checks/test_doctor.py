@@ -7,6 +7,7 @@ import yaml
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
+from alia_ray.checks import doctor
 from alia_ray.checks.doctor import examine
 from alia_ray.cli import app
 from alia_ray.config import load_config
@@ -94,3 +95,12 @@ def test_without_a_configuration_it_looks_at_machine_and_cluster():
     assert not wrong(lines)
     assert any(" node " in line for line in lines)
     assert not any("configuration" in line for line in lines)
+
+
+def test_a_container_with_little_shared_memory_or_few_open_files_is_wrong(monkeypatch):
+    assert not list(doctor._limits())
+    monkeypatch.setattr(doctor, "_LITTLE_SHARED", 10**18)
+    monkeypatch.setattr(doctor.resource, "getrlimit", lambda which: (1024, 1024))
+    files, shared = map(str, doctor._limits())
+    assert "ulimit -Hn 4096" in files
+    assert "--shm-size=8g" in shared

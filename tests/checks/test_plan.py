@@ -1,5 +1,8 @@
+import re
+
 import pyarrow as pa
 import pytest
+from a_run import small
 
 from alia_ray.checks.plan import check_fits, describe
 from alia_ray.cluster.placement import GB, Cluster, Node
@@ -52,3 +55,22 @@ def test_the_memory_that_the_images_of_a_training_take_is_counted_before_the_fir
     check_fits(load_config(DEMO, ["train.image_size=48"]), node, listing)
     with pytest.raises(ConfigError, match=r"train: a worker needs about \d+\.\d GB .* more than 8\.0 GB free"):
         check_fits(load_config(DEMO, ["train.image_size=224", "train.batch_size=8"]), node, listing)
+
+
+def test_a_plan_says_what_the_disk_will_hold_and_how_large_the_models_are():
+    plan = describe(load_config(DEMO), Cluster(cpus=3, gpus=0))
+    [disk] = [line for line in plan.splitlines() if line.startswith("disk ")]
+    parts = ", ".join(rf"{name} \d\.\d\d" for name in ("images", "edits", "trainings"))
+    assert re.fullmatch(rf"disk +about \d\.\d\d GB \({parts}\) more; \d+ GB are free there", disk)
+    [models] = [line for line in plan.splitlines() if line.startswith("models ")]
+    assert re.search(r"edit\.model miniature:instruct_pix2pix \(\S+ M\)", models)
+    assert "llm.model miniature:llm (" in models
+    assert not any(line.startswith("time ") for line in plan.splitlines())  # nothing was measured here
+
+
+def test_where_edits_were_made_before_a_plan_says_how_long_others_take(finished):
+    plan = describe(small(finished), Cluster(cpus=3, gpus=0))
+    [line] = [line for line in plan.splitlines() if line.startswith("time ")]
+    assert re.fullmatch(
+        r"time +\S+( \w+ each)? for an edit, as \d+ in this folder took; at most \d+ others .*", line
+    )

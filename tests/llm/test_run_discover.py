@@ -1,8 +1,10 @@
+import re
 import time
 
 import pytest
 import ray
 
+from alia_ray import progress
 from alia_ray.config import Config, parse_config
 from alia_ray.errors import StageError
 from alia_ray.stages import discover as stage
@@ -52,6 +54,8 @@ def test_a_mistake_in_the_worker_comes_back_as_it_is(ray_cluster):
 
 
 def test_waiting_says_now_and_then_what_the_worker_is_busy_with(ray_cluster, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.5)
+
     @ray.remote(max_concurrency=2)
     class Host:
         def doing(self) -> str:
@@ -61,8 +65,10 @@ def test_waiting_says_now_and_then_what_the_worker_is_busy_with(ray_cluster, mon
             time.sleep(1.5)
             return ["found"]
 
-    monkeypatch.setattr(stage, "SAY_EVERY_S", 0.5)
+    monkeypatch.setattr(stage, "LOOK_EVERY_S", 0.2)
     host = Host.remote()
     assert stage._wait(host, host.discover.remote()) == ["found"]
-    assert "discover: vLLM loads the weights (" in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    assert said  # and no line at the end, as nothing was counted
+    assert all(re.fullmatch(r"discover: vLLM loads the weights \(\d\.\d s\)", line) for line in said)
     ray.kill(host)

@@ -89,7 +89,8 @@ def test_what_is_no_picture_by_its_ending_is_passed_over_and_counted(put):
     )
     listing = list_images(source(root))
     assert listing["origin"].to_pylist() == ["cat/1.jpg", "dog/1.png"]
-    assert notes(listing) == ["passed over: 6 that are no pictures (.txt 2, no ending 1, .mp4 1, .xml 1, .json 1)"]
+    counts = ".txt 2, no ending 1, .mp4 1, .xml 1, .json 1"
+    assert notes(listing) == [f"passed over: 6 that are no pictures ({counts}; such as 'README')"]
 
 
 def test_a_folder_without_pictures_is_refused_by_its_name(put):

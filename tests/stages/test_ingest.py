@@ -78,7 +78,7 @@ def test_what_is_passed_over_is_said(without_ray, tmp_path, capsys):
         (photos / name).write_bytes(b"")
     assert len(ingest(settings(tmp_path), CLUSTER).ids()) == 3
     lines = capsys.readouterr().err.splitlines()
-    assert "ingest: passed over: 2 hidden, 1 that are no pictures (.txt 1)" in lines
+    assert "ingest: passed over: 2 hidden, 1 that are no pictures (.txt 1; such as 'cat/notes.txt')" in lines
 
 
 def test_new_pictures_are_added_and_known_ones_not_read_again(folder):

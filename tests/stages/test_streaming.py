@@ -1,12 +1,15 @@
 """The streaming pass, with a small worker in a model's place: what it promises holds for every stage."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import uuid
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
+from alia_ray import progress
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
-from alia_ray.stages import made_with, streaming
+from alia_ray.stages import counting, made_with, streaming
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.store import patience
 from alia_ray.store.run_folder import RunFolder, Table
@@ -115,8 +119,11 @@ def test_workers_of_ray_leave_one_record_of_what_they_made_rows_with(whole):
     assert record["torch"].startswith("torch ")
 
 
-def test_a_failed_row_is_an_error_that_is_tried_again_only_when_asked(ray_cluster, tmp_path):
+def test_a_failed_row_is_an_error_that_is_said_and_tried_again_only_when_asked(ray_cluster, tmp_path, capsys):
     target = run(tmp_path, bad_digit="7")
+    [line] = [line for line in capsys.readouterr().err.splitlines() if " failed: " in line]
+    assert line.startswith("caption: 15 of 150 rows failed: 15 × no good (such as 'id0007'); `alia-ray errors ")
+    assert line.endswith(f"` lists them all, from {tmp_path}/errors/caption-f")
     errors = target.errors("caption")
     assert len(target.ids()) == ROWS - 15
     assert {row["reason"] for row in errors.read().to_pylist()} == {"no good"}
@@ -212,7 +219,7 @@ def test_the_share_of_errors_is_of_all_rows_of_the_stage_whichever_run_made_them
             StageError, match=r"15 of 150 rows failed.*15 × no good \(such as 'id0007'\)"
         ) as refused:
             run(tmp_path, bad_digit="7", limit=0.05)
-        assert f"{tmp_path}/errors/caption-f lists them all" in str(refused.value)
+        assert f"lists them all, from {tmp_path}/errors/caption-f" in str(refused.value)
     run(tmp_path, limit=0.1)
     with pytest.raises(StageError, match=r"15 of 150 rows failed"):
         run(tmp_path, limit=0.09)
@@ -345,3 +352,43 @@ def test_a_small_pass_is_committed_in_small_blocks_so_that_its_progress_moves(ba
 def test_what_a_worker_has_to_say_reaches_the_person_once(without_ray, tmp_path, capsys):
     run(tmp_path, worker=Talking)
     assert capsys.readouterr().err.splitlines().count("caption: out of memory, going on with 4") == 1
+
+
+class Counted(Echo):
+    """Fails as it begins or as it works, and leaves a mark of each try."""
+
+    def __init__(self, place: str, marks: Path) -> None:
+        super().__init__()
+        self.place, self.marks = place, marks
+        self.fail_at("begin", "once")
+
+    def fail_at(self, place: str, key: str) -> None:
+        if place == self.place:
+            (self.marks / f"{key}.{uuid.uuid4().hex}").touch()
+            raise ValueError("size mismatch for weight")
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        self.fail_at("work", rows.column("image_id")[0].as_py())
+        return super().__call__(rows)
+
+
+@pytest.mark.parametrize("place", ["begin", "work"])
+def test_an_error_of_a_worker_ends_the_stage_at_its_first_try(ray_cluster, tmp_path, place):
+    (tmp_path / "marks").mkdir()
+    with pytest.raises(StageError, match=r"ValueError: size mismatch for weight; .*mend that, then run it again"):
+        run(tmp_path, worker=Counted, bad_digit=place, delay=tmp_path / "marks")
+    tries = Counter(mark.stem for mark in (tmp_path / "marks").iterdir())
+    assert set(tries.values()) == {1}
+
+
+def test_progress_moves_before_the_first_block_is_committed(ray_cluster, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(streaming, "BLOCKS", 1)
+    monkeypatch.setattr(counting, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    table = run(tmp_path, batch_size=8, delay=0.2, wanted=64)
+    assert len(table.files()) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"^caption: (8|16|24)/64 ", said, re.MULTILINE)
+    assert said.splitlines()[-1].startswith("caption: 64 rows in ")
+    run(tmp_path, wanted=64)
+    assert capsys.readouterr().err == "caption: 64 of 64 rows are there from before\n"

@@ -27,13 +27,31 @@ def failed(*errors: Exception) -> Failure:
     return failure_of(ray.train.WorkerGroupError("a long text", dict(enumerate(errors))))
 
 
-def test_an_error_that_would_come_again_is_tried_once_and_a_lost_worker_as_often_as_configured():
-    for error in (FloatingPointError("loss"), DecodeError("broken"), ValueError("no id"), KeyError("x")):
-        assert failed(error).retries(2) == 1
-        assert failed(error).retries(0) == 0
+def misfit() -> RuntimeError:
+    """What torch raises for tensors that do not fit."""
+    with pytest.raises(RuntimeError) as raised:
+        torch.nn.Linear(3, 4)(torch.rand(2, 5))
+    return raised.value
+
+
+def test_what_would_come_again_is_not_tried_again():
+    missing = FileNotFoundError(errno.ENOENT, "No such file", "/run/images/part-1.parquet")
+    for error in (FloatingPointError("loss"), DecodeError("broken"), ValueError("no id"), KeyError("x"), missing):
+        assert failed(error).retries(2) == 0
         assert type(error).__name__ in failed(error).reason
+    assert failed(misfit()).retries(2) == 0
+
+
+def test_what_may_pass_is_tried_once_more_and_a_lost_worker_as_often_as_configured():
+    unknown = RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+    assert [failed(unknown).retries(tries) for tries in (0, 1, 2)] == [0, 1, 1]
     for error in (GONE, OSError(errno.EIO, "storage"), torch.distributed.DistBackendError("a peer is gone")):
         assert failed(error).retries(2) == 2
+
+
+def test_of_an_error_and_the_complaints_of_those_that_lost_the_worker_by_it_the_error_counts():
+    found = failed(RuntimeError("Connection closed by peer"), ValueError("'crow' is no class"))
+    assert found == Failure("ValueError: 'crow' is no class", comes_again=True)
 
 
 def test_a_batch_that_is_too_small_for_its_layers_is_said_with_what_to_change():
@@ -43,7 +61,7 @@ def test_a_batch_that_is_too_small_for_its_layers_is_said_with_what_to_change():
     assert failed(raised.value).reason.endswith(
         "raise train.batch_size or train.image_size, or lower train.workers"
     )
-    assert failed(raised.value).retries(2) == 1
+    assert failed(raised.value).retries(2) == 0
 
 
 def test_of_a_lost_worker_and_the_errors_of_those_that_talked_to_it_the_loss_counts():

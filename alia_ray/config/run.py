@@ -4,7 +4,6 @@ Every mistake in a configuration becomes a `ConfigError` of one sentence that na
 change; nothing here imports torch or Ray, so a mistake is found before anything starts.
 """
 
-import re
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -17,6 +16,8 @@ from alia_ray.config.arms import ARMS
 from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.config.llm import Llm
+from alia_ray.config.mistakes import sentences, text_that_says_none
+from alia_ray.config.overriding import override
 from alia_ray.config.places import Place, check_all, check_no_secrets
 from alia_ray.config.reading import read_yaml
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
@@ -271,12 +272,14 @@ def parse_config(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
     """Check a configuration given as plain data, after overrides. Raises ConfigError with one sentence."""
     if overrides:
         tree = deepcopy(tree)
-    for override in overrides:
-        _override(tree, override)
+    for each in overrides:
+        override(tree, each, Config)
     try:
         settings = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_sentences(error)) from error
+        raise ConfigError(sentences(error, Config)) from error
+    if key := text_that_says_none(settings):
+        raise ConfigError(f"{key}: for none write null")
     for name, section in settings.model_dump(mode="json").items():
         try:
             check_all(section)
@@ -288,52 +291,3 @@ def parse_config(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
 def as_yaml(settings: Config) -> str:
     """A configuration as the YAML that `load_config` reads, every default spelled out."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", override, re.DOTALL)
-    if not match:
-        raise ConfigError(f"--set takes stage.key=value, not {override!r}")
-    *parents, key = match[1].split(".")
-    node = tree
-    for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
-            raise ConfigError(f"--set {match[1]}: {parent} holds a value, not a section")
-    try:
-        node[key] = read_yaml(match[2])
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {match[1]}: what follows the = is not valid YAML: {one_line(error)}") from error
-
-
-_UNION_TAGS = {
-    *("imagefolder", "parquet", "csv", "miniature", "cub", "iwildcam", "waterbirds", "huggingface", "webdataset"),
-    *("constrained-int", "float", "str"),
-}
-
-
-def _sentences(error: ValidationError) -> str:
-    """One clause for each key; a value that fits none of several types is told what each would be."""
-    of_key: dict[str, list[str]] = {}
-    for problem in error.errors():
-        parts = [str(part) for part in problem["loc"] if str(part) not in _UNION_TAGS]
-        if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            parts.append("kind")
-        of_key.setdefault(".".join(part for part in parts if not part.startswith("literal[")), []).append(
-            _complaint(problem)
-        )
-    return "; ".join(f"{key}: {', or '.join(said)}" if key else ", or ".join(said) for key, said in of_key.items())
-
-
-def _complaint(problem: Any) -> str:
-    if problem["type"] == "extra_forbidden":
-        return "is not a known key; remove it or correct its spelling"
-    if problem["type"] in ("missing", "union_tag_not_found"):
-        return "is missing; set it"
-    if problem["type"] == "union_tag_invalid":
-        return f"must be {problem['ctx']['expected_tags']}, not {problem['ctx']['tag']!r}"
-    if problem["type"] == "list_type":
-        return f"must be a list, such as [{problem['input']}]"
-    if problem["type"] == "model_type":
-        return "must be a section of keys and values"
-    return problem["msg"].removeprefix("Value error, ").replace("Input should", "must")

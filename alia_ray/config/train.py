@@ -6,13 +6,14 @@ from pydantic import AfterValidator, Field, model_validator
 
 from alia_ray.config.arms import ARMS
 from alia_ray.config.identity import LATER
+from alia_ray.config.keys import did_you_mean
 from alia_ray.config.places import Weights
 from alia_ray.config.sections import Section
 
 
 def _known_arm(name: str) -> str:
     if name not in ARMS:
-        raise ValueError(f"there is no arm {name!r}; there are {', '.join(ARMS)}")
+        raise ValueError(f"there is no arm {name!r}; there are {', '.join(ARMS)}{did_you_mean(name, ARMS)}")
     return name
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from alia_ray.cli.config import config as config_command
 from alia_ray.cli.init import init
 from alia_ray.cli.leaving import exit_codes
 from alia_ray.cli.miniature import miniature
-from alia_ray.cli.options import ConfigPath, Overrides
+from alia_ray.cli.options import ConfigPath, Overrides, keys_of
 from alia_ray.config import Config, Run, load_config
 from alia_ray.errors import DamagedError, StageError
 from alia_ray.miniature.recipes import DEMO
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(init)
+app.command("config")(config_command)
 app.add_typer(miniature, name="miniature")
 
 
@@ -69,7 +70,7 @@ def demo(overrides: Overrides = None) -> None:
         _run(*load(DEMO, overrides))
 
 
-@app.command()
+@app.command(epilog=keys_of("experiment"))
 def experiment(config: ConfigPath, overrides: Overrides = None) -> None:
     """Compare arms over seeds and amounts in one run folder: tables, intervals, plots. Run it again to resume."""
     with exit_codes():
@@ -118,21 +119,25 @@ def _stage_command(name: str, stage: str, help: str) -> None:
         with exit_codes():
             _run_stage(config, overrides, stage)
 
-    app.command(name, help=help)(command)
+    app.command(name, help=help, epilog=keys_of(name))(command)
 
 
 _stage_command("ingest", "ingest", "Read the source into the images table.")
 _stage_command("caption", "caption", "Caption the training images with BLIP.")
 _stage_command("discover", "discover", "Summarise the captions into domain prompts with the LLM.")
-_stage_command("edit", "edit", "Edit the training images under the prompts, and judge the edits.")
+_stage_command(
+    "edit", "edit", "Edit the training images under the prompts, and judge the edits; after `train --base`."
+)
 _stage_command("judge", "judge", "Score edits again that exist under other judge settings; edits nothing.")
 
 
-@app.command()
+@app.command(epilog=keys_of("train"))
 def train(
     config: ConfigPath,
     overrides: Overrides = None,
-    base: Annotated[bool, typer.Option(help="Only the base classifier, which judges the edits.")] = False,
+    base: Annotated[
+        bool, typer.Option(help="Only the base classifier, which judges the edits: before `edit`.")
+    ] = False,
 ) -> None:
     """Train the classifier of every arm."""
     with exit_codes():

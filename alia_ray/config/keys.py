@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from alia_ray.config.identity import plain
 from alia_ray.config.sections import Section
@@ -52,9 +53,10 @@ keys change if they do not say otherwise. * is a kind of source.
 
 _STAGE_OF = {
     **{"images": "ingest", "captions": "caption", "domains": "discover", "edits": "edit", "text_to_image": "edit"},
-    **{"scores": "judge", "base": "train", "jitter": "train", "alia": "train"},
+    **{"scores": "judge", "base": "train --base", "jitter": "train", "alia": "train"},
 }
-_ORDER = ("ingest", "caption", "discover", "train", "edit", "judge", "evaluate")
+STAGES = ("ingest", "caption", "discover", "train --base", "judge", "edit", "train", "evaluate")
+"""In the order in which they run."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Key:
 
     name: str
     field: FieldInfo
+    value: Any = PydanticUndefined  # the default, unless a key must be given
 
     @property
     def written(self) -> str:
@@ -73,12 +76,9 @@ class Key:
     @property
     def default(self) -> str:
         """The default as YAML has it on one line; `required` where there is none."""
-        if self.field.is_required():
+        if self.value is PydanticUndefined:
             return "required"
-        value = self.field.get_default(call_default_factory=True)
-        value = plain(
-            value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, BaseModel) else value
-        )
+        value = self.value.model_dump(mode="json") if isinstance(self.value, BaseModel) else plain(self.value)
         return "null" if value is None else value if isinstance(value, str) else json.dumps(value)
 
     @property
@@ -90,7 +90,7 @@ class Key:
     def redoes(self) -> list[str]:
         """The stages that another value makes run again, in the order in which they run."""
         stages = {_STAGE_OF[name] for name in changed_names(self.name)}
-        return [stage for stage in _ORDER if stage in stages or (stage == "evaluate" and "train" in stages)]
+        return [stage for stage in STAGES if stage in stages or (stage == "evaluate" and "train" in stages)]
 
 
 def changed_names(key: str) -> set[str]:
@@ -102,15 +102,20 @@ def changed_names(key: str) -> set[str]:
     return set(next(_CHANGES[name] for name in above if name in _CHANGES).split())
 
 
-def keys(section: type[Section], *above: str) -> Iterator[Key]:
-    """Every key of a section and of the sections in it, in the order of their declaration."""
+def keys(section: type[Section], *above: str, default: Any = None) -> Iterator[Key]:
+    """Every key of a section and of the sections in it, in the order of their declaration.
+
+    default: the section as it is where nothing is said of it.
+    """
     for name, info in section.model_fields.items():
+        value = info.get_default(call_default_factory=True) if default is None else getattr(default, name)
         types = set(types_of(info.annotation))
         inner = sections_in(info)
         if name != "kind" and (not inner or type(None) in types):
-            yield Key(".".join((*above, name)), info)
+            yield Key(".".join((*above, name)), info, value)
         for each in inner:
-            yield from keys(each, *above, name, *kind_of(each))
+            beneath = value if isinstance(value, each) else None
+            yield from keys(each, *above, name, *kind_of(each), default=beneath)
 
 
 def sections_in(info: FieldInfo) -> list[type[Section]]:

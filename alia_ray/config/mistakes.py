@@ -123,8 +123,7 @@ def _as_section(problem: Any, config: type[Section]) -> str:
         return f"{{name: {_short(given)}}}"
     if needed := [name for name, info in section.model_fields.items() if info.is_required()]:
         return f"{{{', '.join(f'{name}: …' for name in needed)}}}"
-    plain = (Key(name, info) for name, info in section.model_fields.items() if not sections_in(info))
-    return next(f"{{{key.name}: {key.default}}}" for key in plain)
+    return next(f"{{{key.name}: {key.default}}}" for key in keys(section))
 
 
 def _all_sections(section: type[Section]) -> Iterator[type[Section]]:

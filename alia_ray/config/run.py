@@ -40,12 +40,14 @@ class Run(Section):
     """Where a run lies and how it meets the cluster."""
 
     folder: Place = Field(description="the run folder; a path, or a URI that pyarrow's filesystems know")
-    seed: int = 0
+    seed: int = Field(0, description="of the LLM, of the edits, and of trainings where train.seed is none")
     address: Annotated[str, AfterValidator(check_no_secrets)] | None = Field(
         None,
         description="Ray address; none joins a running cluster or starts Ray here, local starts it in any case",
     )
-    accelerator: Literal["auto", "gpu", "cpu"] = "auto"
+    accelerator: Literal["auto", "gpu", "cpu"] = Field(
+        "auto", description="auto: GPUs where the cluster has any; gpu: refused without; cpu: none are used"
+    )
     gpus: int | None = Field(None, ge=1, description="wait for so many, and ask an autoscaling cluster for them")
     gpu_timeout_s: float = Field(1800, gt=0, description="how long to wait for run.gpus")
     max_error_rate: float = Field(0.05, ge=0, le=1, description="a stage with a larger share of errors fails")
@@ -66,7 +68,7 @@ class Caption(Pool):
 
     model: Model = Model(name="Salesforce/blip-image-captioning-large")
     prefix: str | None = Field(None, description="conditional captioning: every caption goes on from this text")
-    max_new_tokens: int = Field(20, ge=1)
+    max_new_tokens: int = Field(20, ge=1, description="the longest caption, in tokens")
 
 
 class Discover(Section):
@@ -75,18 +77,22 @@ class Discover(Section):
     prompts: Prompts | None = Field(None, description="your own prompts, each with {}; skips the LLM")
     prefix: Prompt = Field("a photo of a {}", description="the form of every prompt; {} is the class's place")
     captions: Count | Literal["all"] = Field(200, description="how many captions the LLM reads")
-    max_domains: int = Field(9, ge=1, le=9)
+    max_domains: int = Field(9, ge=1, le=9, description="how many prompts are kept at most")
     max_tokens: int = Field(1024, ge=16, description="the longest answer of the LLM, in tokens")
-    temperature: float = Field(0.0, ge=0)
+    temperature: float = Field(0.0, ge=0, description="of the LLM; 0: always the likeliest word")
 
 
 class Judge(Section):
     """Scores of every edit, and the filters over them (paper, section 3.3)."""
 
     model: Model = Model(name="hf-hub:timm/vit_large_patch14_clip_224.openai")
-    positives: list[str] = Field(["a photo"], min_length=1)
+    positives: list[str] = Field(
+        ["a photo"], min_length=1, description="what an edit may look most like to CLIP, say `a photo of a bird`"
+    )
     negatives: list[str] = Field(
-        ["a photo of an object", "a photo of geometric shapes", "an image", "a painting"], min_length=1
+        ["a photo of an object", "a photo of geometric shapes", "an image", "a painting"],
+        min_length=1,
+        description="an edit that looks most like one of these fails the semantic filter",
     )
     filters: list[Filter] = Field(["semantic"], description="which of the verdicts drop an edit")
     confidence_rule: ConfidenceRule = Field(
@@ -112,7 +118,9 @@ class Judge(Section):
 class Select(Section):
     """Which surviving edits are added to the training set."""
 
-    edits_per_image: Count | Literal["all"] = 1
+    edits_per_image: Count | Literal["all"] = Field(
+        1, description="how many surviving edits of an image are added at most"
+    )
     num_extra: Count | Literal["all", "extra"] = Field(
         "all",
         description="how many edits at most are added; extra: as many of each class as the split `extra` has",
@@ -132,9 +140,9 @@ class TextToImage(Section):
     """Images from nothing but the user's prompts, the baseline; what is not said here is as in `edit`."""
 
     model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
-    scheduler: Scheduler = "own"
-    steps: int = Field(50, ge=1)
-    guidance_scale: float = Field(7.5, ge=0)
+    scheduler: Scheduler = Field("own", description="own: the checkpoint's")
+    steps: int = Field(50, ge=1, description="denoising steps")
+    guidance_scale: float = Field(7.5, ge=0, description="how much the prompt counts")
 
 
 class Baselines(Section):
@@ -156,7 +164,7 @@ class Experiment(Section):
     amounts: list[Annotated[float, Field(gt=0)]] = Field(
         [], description="edits for each training image at which `amount_arms` are trained as well"
     )
-    amount_arms: list[ArmName] = Field(["alia"])
+    amount_arms: list[ArmName] = Field(["alia"], description="which arms are trained at each of `amounts`")
 
     @model_validator(mode="after")
     def _nothing_is_there_twice(self) -> "Experiment":
@@ -187,7 +195,9 @@ class Config(Section):
     select: Select = Select()
     baselines: Baselines = Baselines()
     train: Train = Train()
-    experiment: Experiment | None = None
+    experiment: Experiment | None = Field(
+        None, description="what `alia-ray experiment` compares; no other command reads it"
+    )
 
     @property
     def draws_from_all(self) -> bool:

@@ -21,6 +21,7 @@ LOG_EVERY_S, LOG_SELDOM_S = 10.0, 600.0  # between two lines; more as time goes 
 
 _terminal: TextIO | None = None  # where a quiet run speaks to the person; None: on standard error
 _bar_console: Console | None = None  # of the bar that is on the terminal
+_loud: bool | None = None  # as `speak_up` says
 
 
 def speak_to(terminal: TextIO | None) -> None:
@@ -29,19 +30,43 @@ def speak_to(terminal: TextIO | None) -> None:
     _terminal = terminal
 
 
+def speak_up(loud: bool | None) -> None:
+    """How much the person is told: False leaves out what `inform` says, True adds what `note` says."""
+    global _loud
+    _loud = loud
+
+
+def inform(line: str) -> None:
+    """A line of how the work goes on; a person who asked for quiet finds it in the log."""
+    if _loud is False:
+        _log(line)
+    else:
+        say(line)
+
+
 def say(line: str) -> None:
     """One line to the person, at once, without what a terminal would obey or what would begin another line."""
     line = plain_line(line)
-    if _terminal is not None:
-        note(line)
+    _log(line)
+    _tell(line)
+
+
+def note(line: str) -> None:
+    """One line for the log of a quiet run; the person is told who asked for more."""
+    _log(line)
+    if _loud:
+        _tell(plain_line(line))
+
+
+def _tell(line: str) -> None:
     if _bar_console is not None:
         _bar_console.print(line, markup=False, highlight=False, soft_wrap=True)
     else:
         print(f"{line}\n", end="", file=_terminal or sys.stderr, flush=True)  # in one piece
 
 
-def note(line: str) -> None:
-    """One line for the log of a quiet run; nobody else is told."""
+def _log(line: str) -> None:
+    """One line in the log of a quiet run, if there is one."""
     if _terminal is not None:
         with suppress(OSError):  # a full disk is told by the stage that meets it
             os.write(2, f"{time.strftime('%H:%M:%S')} {plain_line(line)}\n".encode())
@@ -61,13 +86,13 @@ class Progress:
     def __enter__(self) -> "Progress":
         global _bar_console
         stream = _terminal or sys.stderr
-        if stream.isatty():
+        if stream.isatty() and _loud is not False:
             self.bar = _bar(stream)
             self.bar.add_task(self.stage, total=self.total, rate=self.at_first, left="")
             self.bar.start()
             _bar_console = self.bar.console
         elif self.at_first:
-            say(f"{self.stage}: 0/{self.total}  {self.at_first}")
+            inform(f"{self.stage}: 0/{self.total}  {self.at_first}")
         return self
 
     def advance(self, rows: int, failed: int = 0) -> None:
@@ -83,7 +108,7 @@ class Progress:
             self.bar.update(self.bar.task_ids[0], completed=self.done, rate=rate_text(rate), left=left)
         elif now - self.logged >= self._pause() and self.done < self.total:
             self.logged = now
-            say(f"{self.stage}: {self.done}/{self.total}  {rate_text(rate)}  {left}")
+            inform(f"{self.stage}: {self.done}/{self.total}  {rate_text(rate)}  {left}")
 
     def _rate(self, now: float) -> float:
         """Rows a second since the first rows came: loading the models is not work that goes on."""
@@ -107,7 +132,7 @@ class Progress:
         seconds = time.perf_counter() - self.started
         failures = f", {self.failed} failed" if self.failed else ""
         rate = rate_text(self.done / max(seconds, 1e-9)) if self.done else "none were left"
-        say(f"{self.stage}: {number_of(self.done, self.unit)} in {duration(seconds)} ({rate}{failures})")
+        inform(f"{self.stage}: {number_of(self.done, self.unit)} in {duration(seconds)} ({rate}{failures})")
 
 
 def number_of(number: int, things: str) -> str:

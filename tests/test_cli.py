@@ -71,6 +71,33 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     assert all(name in output for name in STAGES)
 
 
+@pytest.mark.parametrize(
+    ("command", "key"), [("edit", "strength=0.6"), ("train", "epochs=100"), ("judge", "top_k=2")]
+)
+def test_the_help_of_a_stage_lists_its_keys_with_their_defaults(command, key):
+    assert key in runner.invoke(app, [command, "--help"]).output
+
+
+def test_config_answers_for_a_key_and_says_what_was_meant():
+    assert "redoes edit, train, evaluate" in runner.invoke(app, ["config", "edit.strength"]).output
+    result = runner.invoke(app, ["config", "edit.stpes"])
+    assert result.exit_code == 2
+    assert "did you mean edit.steps?" in result.stderr
+
+
+def test_a_shell_is_offered_the_keys_after_set():
+    asked = {
+        "_ALIA_RAY_COMPLETE": "complete_bash",
+        "COMP_WORDS": "alia-ray run x.yaml --set edit.stre",
+        "COMP_CWORD": "4",
+    }
+    code = "from alia_ray.cli import app; app(prog_name='alia-ray')"
+    result = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True
+    )
+    assert result.stdout.split() == ["edit.strength="]
+
+
 @pytest.mark.parametrize("command", STAGES)
 def test_every_command_has_help_that_says_what_it_does(command):
     result = runner.invoke(app, [command, "--help"])

@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 
 from alia_ray import progress
-from alia_ray.progress import Progress, duration, number_of, rate_text, say
+from alia_ray.progress import Progress, duration, inform, note, number_of, rate_text, say, speak_up
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,25 @@ def test_on_a_terminal_lines_stand_above_the_bar(monkeypatch):
     assert "a [line] with brackets\n" in shown
     assert "2 workers start" in shown
     assert "edit: 2 rows in " in shown.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("loud", "told"), [(None, "going on\nwrong\n"), (False, "wrong\n"), (True, "going on\nwrong\nfor the log\n")]
+)
+def test_a_person_is_told_as_much_as_they_ask_for(loud, told, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_loud", None)
+    speak_up(loud)
+    inform("going on")
+    say("wrong")
+    note("for the log")
+    assert capsys.readouterr().err == told
+
+
+def test_a_quiet_stage_shows_no_progress_and_the_log_has_it(monkeypatch, capfd):
+    terminal = io.StringIO()
+    monkeypatch.setattr(progress, "_loud", False)
+    monkeypatch.setattr(progress, "_terminal", terminal)
+    with Progress("edit", 2, at_first="1 worker starts") as counted:
+        counted.advance(2)
+    assert terminal.getvalue() == ""
+    assert "edit: 2 rows in" in capfd.readouterr().err

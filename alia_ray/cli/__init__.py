@@ -15,7 +15,7 @@ from alia_ray.cli.config import config as config_command
 from alia_ray.cli.init import init
 from alia_ray.cli.leaving import exit_codes
 from alia_ray.cli.miniature import miniature
-from alia_ray.cli.options import ConfigPath, Overrides, keys_of
+from alia_ray.cli.options import ConfigPath, Overrides, Told, keys_of
 from alia_ray.config import Config, Run, load_config
 from alia_ray.errors import DamagedError, StageError
 from alia_ray.miniature.recipes import DEMO
@@ -57,21 +57,21 @@ def main(
 
 
 @app.command()
-def run(config: ConfigPath, overrides: Overrides = None) -> None:
+def run(config: ConfigPath, overrides: Overrides = None, told: Told = None) -> None:
     """Run every stage, from the source to the report. Run it again to resume."""
     with exit_codes():
         _run(*load(config, overrides))
 
 
 @app.command()
-def demo(overrides: Overrides = None) -> None:
+def demo(overrides: Overrides = None, told: Told = None) -> None:
     """Run the whole method on the painted miniature world: no GPU, no downloads, about ten minutes."""
     with exit_codes():
         _run(*load(DEMO, overrides))
 
 
 @app.command(epilog=keys_of("experiment"))
-def experiment(config: ConfigPath, overrides: Overrides = None) -> None:
+def experiment(config: ConfigPath, overrides: Overrides = None, told: Told = None) -> None:
     """Compare arms over seeds and amounts in one run folder: tables, intervals, plots. Run it again to resume."""
     with exit_codes():
         settings, listing = load(config, overrides)
@@ -115,7 +115,7 @@ def doctor(
 def _stage_command(name: str, stage: str, help: str) -> None:
     """Add the command `name`, which runs one stage of the pipeline."""
 
-    def command(config: ConfigPath, overrides: Overrides = None) -> None:
+    def command(config: ConfigPath, overrides: Overrides = None, told: Told = None) -> None:
         with exit_codes():
             _run_stage(config, overrides, stage)
 
@@ -138,6 +138,7 @@ def train(
     base: Annotated[
         bool, typer.Option(help="Only the base classifier, which judges the edits: before `edit`.")
     ] = False,
+    told: Told = None,
 ) -> None:
     """Train the classifier of every arm."""
     with exit_codes():
@@ -154,6 +155,7 @@ def report(
     replace: Annotated[
         bool, typer.Option("--replace", help="Also where it says less than the page that is there.")
     ] = False,
+    told: Told = None,
 ) -> None:
     """Write report.html and metrics.json from what the run folder holds; needs no cluster."""
     with exit_codes():
@@ -182,6 +184,7 @@ def export(
     added_only: Annotated[
         bool, typer.Option("--added-only", help="Only what the arm adds to the originals, such as the kept edits.")
     ] = False,
+    told: Told = None,
 ) -> None:
     """Write what an arm trains on, and val and test, for any trainer: originals and kept edits, each with where it
     came from. Run it again to finish after a kill. See docs/export.md.

@@ -9,6 +9,7 @@ from rich.markup import escape
 from alia_ray.config.keys import keys
 from alia_ray.config.reference import help_of
 from alia_ray.config.run import Config
+from alia_ray.progress import speak_up
 
 
 def keys_of(stage: str) -> str:
@@ -30,5 +31,15 @@ Overrides = Annotated[
         metavar="STAGE.KEY=VALUE",
         help="Override a key of the YAML; may be repeated.",
         autocompletion=_completed_override,
+    ),
+]
+Told = Annotated[
+    bool | None,
+    typer.Option(
+        "--verbose/--quiet",
+        "-v/-q",
+        callback=speak_up,
+        show_default=False,
+        help="-q: warnings, errors and what came out alone; -v: also what else only the log is told.",
     ),
 ]

@@ -37,7 +37,8 @@ edit.strength` say the same; `alia-ray config --schema` says it to editors.
 A default is what holds where nothing is said; a key that is `required` has none. *Redoes* names the stages that
 another value makes run again, of
 {", ".join(STAGES)}, which is their order in a run.
-A stage whose rows are others brings along what follows from them; all else stays. A stage's `--help` lists its keys.
+A stage whose rows are others brings along what follows from them; all else stays. The keys of one stage:
+`alia-ray STAGE --help`.
 """
 
 

@@ -17,7 +17,7 @@ from alia_ray.errors import StageError
 from alia_ray.llm.connection import Endpoint
 from alia_ray.llm.discover import Discovery, discover_domains, given_domains
 from alia_ray.models.revisions import pinned
-from alia_ray.progress import say
+from alia_ray.progress import inform
 from alia_ray.store.run_folder import RunFolder
 
 SAY_EVERY_S = 20.0
@@ -32,7 +32,7 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
     if config.discover.prompts is not None:
         return [given_domains(each, config.discover) for each in captions]
     if config.llm.base_url is not None:
-        say(f"discover: {as_given(config.llm.model.name)} at {config.llm.base_url} reads the captions")
+        inform(f"discover: {as_given(config.llm.model.name)} at {config.llm.base_url} reads the captions")
         return _ask(captions, class_names, config, Endpoint(config.llm.base_url))
     config = config.model_copy(update={"llm": pinned(config.llm)})
     with _host(config) as host:
@@ -53,7 +53,7 @@ def _wait(host: ActorHandle, found: "ray.ObjectRef[list[Discovery]]") -> list[Di
     """What the host finds; now and then a line says what it is busy with."""
     started = time.monotonic()
     while not ray.wait([found], timeout=SAY_EVERY_S)[0]:
-        say(f"discover: {ray.get(host.doing.remote())} ({time.monotonic() - started:.0f} s)")
+        inform(f"discover: {ray.get(host.doing.remote())} ({time.monotonic() - started:.0f} s)")
     return ray.get(found)
 
 
@@ -73,7 +73,7 @@ def _host(config: Config) -> Iterator[ActorHandle]:
     host = _LlmHost.options(num_cpus=1, num_gpus=gpus).remote(0 if logical_gpus() else gpus)
     try:
         _wait_until_scheduled(host, gpus, config.llm)
-        say(f"discover: starting vLLM with {as_given(config.llm.model.name)}; this takes a minute or more")
+        inform(f"discover: starting vLLM with {as_given(config.llm.model.name)}; this takes a minute or more")
         yield host
     finally:
         # Its server's supervisor sees the end of the actor and ends the server with it.

@@ -85,17 +85,19 @@ def test_config_answers_for_a_key_and_says_what_was_meant():
     assert "did you mean edit.steps?" in result.stderr
 
 
-def test_a_shell_is_offered_the_keys_after_set():
-    asked = {
-        "_ALIA_RAY_COMPLETE": "complete_bash",
-        "COMP_WORDS": "alia-ray run x.yaml --set edit.stre",
-        "COMP_CWORD": "4",
-    }
-    code = "from alia_ray.cli import app; app(prog_name='alia-ray')"
-    result = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True
-    )
-    assert result.stdout.split() == ["edit.strength="]
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("run x.yaml --set edit.stre", "edit.strength="),
+        ("export x.yaml out --arm alia_both_t", "alia_both_top_k"),
+        ("init --recipe cu", "cub"),
+    ],
+)
+def test_a_shell_is_offered_keys_arms_and_recipes(typed, offered, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", f"alia-ray {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+    asked = {"_ALIA_RAY_COMPLETE": "complete_bash"}
+    assert runner.invoke(app, [], prog_name="alia-ray", env=asked).output.split() == [offered]
 
 
 @pytest.mark.parametrize("command", STAGES)

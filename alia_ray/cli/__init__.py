@@ -15,8 +15,9 @@ from alia_ray.cli.config import config as config_command
 from alia_ray.cli.init import init
 from alia_ray.cli.leaving import exit_codes
 from alia_ray.cli.miniature import miniature
-from alia_ray.cli.options import ConfigPath, Overrides, Told, keys_of
+from alia_ray.cli.options import ConfigPath, Overrides, Told, beginning_with, keys_of
 from alia_ray.config import Config, Run, load_config
+from alia_ray.config.arms import ARMS
 from alia_ray.errors import DamagedError, StageError
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.plain_text import plain_line
@@ -179,7 +180,10 @@ def export(
     ] = "imagefolder",
     arm: Annotated[
         str,
-        typer.Option(help="Whose training images: `alia`, `original`, `alia_confidence_paper`, `real_data`, …"),
+        typer.Option(
+            help="Whose training images: `alia`, `original`, `alia_confidence_paper`, `real_data`, …",
+            autocompletion=beginning_with(ARMS),
+        ),
     ] = "alia",
     added_only: Annotated[
         bool, typer.Option("--added-only", help="Only what the arm adds to the originals, such as the kept edits.")

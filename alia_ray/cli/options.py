@@ -1,5 +1,6 @@
 """What the commands share of their command lines."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +18,12 @@ def keys_of(stage: str) -> str:
     return escape(help_of(stage))
 
 
-def _completed_override(incomplete: str) -> list[str]:
-    """The keys that a shell offers after --set."""
-    found = dict.fromkeys(f"{key.written}=" for key in keys(Config))
-    return [each for each in found if each.startswith(incomplete)]
+def beginning_with(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """What a shell offers of some names, by what is typed of one."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
+_KEYS = dict.fromkeys(f"{key.written}=" for key in keys(Config))  # source.path is there once
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to run, as `init` writes it.")]
 Overrides = Annotated[
     list[str] | None,
@@ -30,7 +31,7 @@ Overrides = Annotated[
         "--set",
         metavar="STAGE.KEY=VALUE",
         help="Override a key of the YAML; may be repeated.",
-        autocompletion=_completed_override,
+        autocompletion=beginning_with(_KEYS),
     ),
 ]
 Told = Annotated[

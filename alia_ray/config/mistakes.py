@@ -11,23 +11,27 @@ from alia_ray.config.sections import Model, Section
 from alia_ray.plain_text import plain_line
 
 _TYPE_TAGS = {"constrained-int", "float", "str"}
-_EXAMPLES = {"int": "50", "float": "0.5"}
 
 
 def sentences(error: ValidationError, config: type[Section]) -> str:
     """One clause for each key; a value that fits none of several types is told what each would be."""
     of_key: dict[str, list[str]] = {}
     for problem in error.errors():
-        tags = _TYPE_TAGS | (_kinds(config) if problem["loc"][:1] == ("source",) else set())
-        parts = [str(part) for part in problem["loc"] if not str(part).startswith("literal[")]
-        parts = [part for place, part in enumerate(parts) if part not in tags or place == 0]
+        parts = [str(part) for part in problem["loc"]]
+        if parts[:1] == ["source"] and parts[1:2] and parts[1] in _kinds(config):
+            del parts[1]
+        parts = [part for part in parts if part not in _TYPE_TAGS and not part.startswith("literal[")]
         if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
             parts.append("kind")
         of_key.setdefault(".".join(parts), []).append(_complaint(problem, config))
-    said_of = {key: list(dict.fromkeys(said)) for key, said in of_key.items()}
-    return "; ".join(
-        f"{key}: {', or '.join(said)}" if key else ", or ".join(said) for key, said in said_of.items()
-    )
+    said_of = {key: _joined(list(dict.fromkeys(said))) for key, said in of_key.items()}
+    return "; ".join(f"{key}: {said}" if key else said for key, said in said_of.items())
+
+
+def _joined(said: list[str]) -> str:
+    """What a value of each type would be; what was given instead is said once, at the end."""
+    given = re.search(r", not '[^']*'$", said[-1])
+    return ", or ".join([*(each.removesuffix(given[0] if given else "") for each in said[:-1]), said[-1]])
 
 
 def another_kind(config: type[Section], source: Any, kind: str) -> str | None:
@@ -149,11 +153,11 @@ def _number(kind: str, given: Any) -> str | None:
     """Of what should be a number or true or false: the sentence, else None."""
     if kind.startswith("int_"):
         whole = _whole(given)
-        return f"must be a whole number, such as {_EXAMPLES['int'] if whole is None else whole}{_quoted(given)}"
+        return f"must be a whole number, such as {50 if whole is None else whole}{_quoted(given)}"
     if kind.startswith("float_"):
         trimmed = str(given).strip(" ,;%'\"")
         is_number = re.fullmatch(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", trimmed, re.IGNORECASE)
-        return f"must be a number, such as {trimmed if is_number else _EXAMPLES['float']}{_quoted(given)}"
+        return f"must be a number, such as {trimmed if is_number else 0.5}{_quoted(given)}"
     if kind.startswith("bool_"):
         return f"must be true or false{_quoted(given)}"
     return None

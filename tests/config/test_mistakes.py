@@ -52,6 +52,7 @@ def test_what_is_nearly_right_is_told_what_was_meant(tmp_path, override, meant):
         ("judge.safety_checker=None", "judge.safety_checker: for none write null"),
         ("caption.prefix=none", "caption.prefix: for none write null"),
         ("edit.canny_thresholds=5", "such as [100, 200]"),
+        ("discover.captions=ten", "must be a whole number, such as 50, or must be 'all', not 'ten'"),
         ("edit.steps", "as in --set edit.strength=0.5"),
         ('source={kind: imagefolder, path: "C:\\data"}', "use single quotes, or / in paths"),
     ],

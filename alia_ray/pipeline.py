@@ -22,7 +22,7 @@ from alia_ray.config.arms import BASE, Arm
 from alia_ray.edits.attempts import TRIES
 from alia_ray.errors import StageError
 from alia_ray.models.revisions import pinned
-from alia_ray.progress import number_of, say
+from alia_ray.progress import inform, number_of, say
 from alia_ray.report.made_with import tell_of_changes
 from alia_ray.reporting import about_edits, run_report
 from alia_ray.results import accounting
@@ -83,7 +83,7 @@ def run_ingest(state: State, cluster: Cluster) -> None:
 def run_caption(state: State, cluster: Cluster) -> None:
     """images -> captions; nothing to do when the prompts are given"""
     if state.settings.discover.prompts is not None:
-        say("caption: not needed, discover.prompts is set")
+        inform("caption: not needed, discover.prompts is set")
         return
     wanted, table = state.ids_of("train"), captions_table(state.settings)
     errors, ids = table.errors("caption"), set(wanted)
@@ -115,10 +115,10 @@ def discover_all(states: Sequence[State]) -> None:
     for state in different.values():
         domains = state.domains().to_pylist()
         if state not in missing:
-            say(f"discover: {number_of(len(domains), 'domains')} of before")
+            inform(f"discover: {number_of(len(domains), 'domains')} of before")
         for domain in domains:
             heard = "" if read_none else f", in {number_of(domain['support'], 'captions')}"
-            say(f"discover: {domain['prompt']!r}{heard}")
+            inform(f"discover: {domain['prompt']!r}{heard}")
         for doubt in long_domains(state.settings, [row["prompt"] for row in domains], state.class_names.values()):
             say(doubt)
 
@@ -169,7 +169,7 @@ def run_edit(state: State, cluster: Cluster) -> None:
     found = about_edits(state)
     if found is None:
         return
-    say(f"edit: {found['kept']} of {number_of(found['attempts'], 'edits')} survived the filters")
+    inform(f"edit: {found['kept']} of {number_of(found['attempts'], 'edits')} survived the filters")
     for prompt, tried in found["prompts"].items():
         if tried["attempts"] >= TRIES and tried["share"] < _HOPELESS:
             say(

@@ -22,6 +22,7 @@ LOG_EVERY_S, LOG_SELDOM_S = 10.0, 600.0  # between two lines; more as time goes 
 
 _terminal: TextIO | None = None  # where a quiet run speaks to the person; None: on standard error
 _bar_console: Console | None = None  # of the bar that is on the terminal
+_loud: bool | None = None  # as `speak_up` says
 
 
 def speak_to(terminal: TextIO | None) -> None:
@@ -30,19 +31,43 @@ def speak_to(terminal: TextIO | None) -> None:
     _terminal = terminal
 
 
+def speak_up(loud: bool | None) -> None:
+    """How much the person is told: False leaves out what `inform` says, True adds what `note` says."""
+    global _loud
+    _loud = loud
+
+
+def inform(line: str) -> None:
+    """A line of how the work goes on; a person who asked for quiet finds it in the log."""
+    if _loud is False:
+        _log(line)
+    else:
+        say(line)
+
+
 def say(line: str) -> None:
     """One line to the person, at once, without what a terminal would obey or what would begin another line."""
     line = plain_line(line)
-    if _terminal is not None:
-        note(line)
+    _log(line)
+    _tell(line)
+
+
+def note(line: str) -> None:
+    """One line for the log of a quiet run; the person is told who asked for more."""
+    _log(line)
+    if _loud:
+        _tell(plain_line(line))
+
+
+def _tell(line: str) -> None:
     if _bar_console is not None:
         _bar_console.print(line, markup=False, highlight=False, soft_wrap=True)
     else:
         print(f"{line}\n", end="", file=_terminal or sys.stderr, flush=True)  # in one piece
 
 
-def note(line: str) -> None:
-    """One line for the log of a quiet run; nobody else is told."""
+def _log(line: str) -> None:
+    """One line in the log of a quiet run, if there is one."""
     if _terminal is not None:
         with suppress(OSError):  # a full disk is told by the stage that meets it
             os.write(2, f"{time.strftime('%H:%M:%S')} {plain_line(line)}\n".encode())
@@ -83,14 +108,14 @@ class Progress:
         stream = _terminal or sys.stderr
         if self.total == 0 and not self.doing:
             return self
-        if stream.isatty():
+        if stream.isatty() and _loud is not False:
             self.bar = _bar(stream)
             self.bar.add_task(self.stage, total=self.total, count="", rate="", left="")
             self._draw()
             self.bar.start()
             _bar_console = self.bar.console
         elif self.doing and self.total is not None:
-            say(f"{self.stage}: {self._count()}  {self.doing}")
+            inform(f"{self.stage}: {self._count()}  {self.doing}")
         return self
 
     def advance(self, rows: int, failed: int = 0) -> None:
@@ -127,7 +152,7 @@ class Progress:
             self._draw()
         elif now - self.logged >= pause and (is_new or not made) and made != self.total:
             self.logged = now
-            say(f"{self.stage}: {'  '.join(part for part in self._parts(now) if part)}")
+            inform(f"{self.stage}: {'  '.join(part for part in self._parts(now) if part)}")
 
     def _draw(self) -> None:
         now = time.perf_counter()
@@ -166,7 +191,7 @@ class Progress:
             _bar_console = None
             self.bar.stop()
         if kind is None and self.total is not None:  # else whoever catches it says what has happened
-            say(f"{self.stage}: {self._told()}")
+            inform(f"{self.stage}: {self._told()}")
 
     def _told(self) -> str:
         """What was made, and what was there."""

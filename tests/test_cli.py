@@ -72,6 +72,35 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     assert all(name in output for name in STAGES)
 
 
+@pytest.mark.parametrize(
+    ("command", "key"), [("edit", "strength=0.6"), ("train", "epochs=100"), ("judge", "top_k=2")]
+)
+def test_the_help_of_a_stage_lists_its_keys_with_their_defaults(command, key):
+    assert key in runner.invoke(app, [command, "--help"]).output
+
+
+def test_config_answers_for_a_key_and_says_what_was_meant():
+    assert "redoes edit, train, evaluate" in runner.invoke(app, ["config", "edit.strength"]).output
+    result = runner.invoke(app, ["config", "edit.stpes"])
+    assert result.exit_code == 2
+    assert "did you mean edit.steps?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("run x.yaml --set edit.stre", "edit.strength="),
+        ("export x.yaml out --arm alia_both_t", "alia_both_top_k"),
+        ("init --recipe cu", "cub"),
+    ],
+)
+def test_a_shell_is_offered_keys_arms_and_recipes(typed, offered, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", f"alia-ray {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+    asked = {"_ALIA_RAY_COMPLETE": "complete_bash"}
+    assert runner.invoke(app, [], prog_name="alia-ray", env=asked).output.split() == [offered]
+
+
 @pytest.mark.parametrize("command", STAGES)
 def test_every_command_has_help_that_says_what_it_does(command):
     result = runner.invoke(app, [command, "--help"])

@@ -5,17 +5,17 @@ made, how fast, or where.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from alia_ray.config import Config, Section, parse_config
+from alia_ray.config import Config, parse_config
 from alia_ray.config.arms import ARMS, BASE, EditSet
+from alia_ray.config.keys import changed_names, keys
 from alia_ray.edits.attempts import TRIES
 from alia_ray.edits.requests import OF_IMAGES, plan_edits, requests_of
 from alia_ray.llm.discover import domain_rows
@@ -223,30 +223,13 @@ UNREAD = [
 """Keys that nothing reads beside some settings."""
 
 
-def keys_of(section: type[Section], *above: str) -> Iterator[str]:
-    """Every key of a section and of the sections in it; those of a kind of source under its kind."""
-    for name, info in section.model_fields.items():
-        types = set(types_of(info.annotation))
-        inner = [each for each in types if isinstance(each, type) and issubclass(each, Section)]
-        if name != "kind" and (not inner or type(None) in types):
-            yield ".".join((*above, name))
-        for each in inner:
-            kind = each.model_fields.get("kind")
-            yield from keys_of(each, *above, name, *(get_args(kind.annotation) if kind else ()))
-
-
-def types_of(annotation: Any) -> Iterator[Any]:
-    """The types of a union, or the one that is none."""
-    if get_origin(annotation) not in (Annotated, Union, UnionType):
-        yield annotation
-        return
-    parts = get_args(annotation)
-    for part in parts[:1] if get_origin(annotation) is Annotated else parts:
-        yield from types_of(part)
-
-
 def test_every_key_says_which_names_it_changes():
-    assert sorted(KEYS) == sorted(keys_of(Config))
+    assert sorted(KEYS) == sorted(key.name for key in keys(Config))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_reference_says_that_a_key_redoes_what_it_changes(key):
+    assert changed_names(key) == set(KEYS[key].changes.split())
 
 
 def state_of(folder: Path, beside: dict[str, Any], key: str | None = None) -> State:

@@ -9,7 +9,7 @@ import typer
 
 from alia_ray import progress
 from alia_ray.cli.leaving import exit_codes
-from alia_ray.progress import Progress, duration, number_of, rate_text, say
+from alia_ray.progress import Progress, duration, inform, note, number_of, rate_text, say, speak_up
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,25 @@ def test_on_a_terminal_an_interrupt_leaves_one_line_and_no_bar(total, capsys):
 
     left = on_a_terminal(act).rpartition("\x1b[2K")[2]
     assert left == "interrupted; run again to go on\r\n"
+
+
+@pytest.mark.parametrize(
+    ("loud", "told"), [(None, "going on\nwrong\n"), (False, "wrong\n"), (True, "going on\nwrong\nfor the log\n")]
+)
+def test_a_person_is_told_as_much_as_they_ask_for(loud, told, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_loud", None)
+    speak_up(loud)
+    inform("going on")
+    say("wrong")
+    note("for the log")
+    assert capsys.readouterr().err == told
+
+
+def test_a_quiet_stage_shows_no_progress_and_the_log_has_it(monkeypatch, capfd):
+    terminal = io.StringIO()
+    monkeypatch.setattr(progress, "_loud", False)
+    monkeypatch.setattr(progress, "_terminal", terminal)
+    with Progress("edit", 2, at_first="1 worker starts") as counted:
+        counted.advance(2)
+    assert terminal.getvalue() == ""
+    assert "edit: 2 rows in" in capfd.readouterr().err

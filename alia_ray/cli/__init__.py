@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from alia_ray.cli.config import config as config_command
 from alia_ray.cli.errors import errors
 from alia_ray.cli.init import init
 from alia_ray.cli.leaving import exit_codes
 from alia_ray.cli.miniature import miniature
-from alia_ray.cli.options import ConfigPath, Overrides
+from alia_ray.cli.options import ConfigPath, Overrides, Told, beginning_with, keys_of
 from alia_ray.config import Config, Run, load_config
+from alia_ray.config.arms import ARMS
 from alia_ray.errors import DamagedError, StageError
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.plain_text import plain_line
@@ -30,10 +32,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(init)
+app.command("config")(config_command)
 app.add_typer(miniature, name="miniature")
 
 
@@ -57,21 +59,21 @@ def main(
 
 
 @app.command()
-def run(config: ConfigPath, overrides: Overrides = None) -> None:
+def run(config: ConfigPath, overrides: Overrides = None, told: Told = None) -> None:
     """Run every stage, from the source to the report. Run it again to resume."""
     with exit_codes():
         _run(*load(config, overrides))
 
 
 @app.command()
-def demo(overrides: Overrides = None) -> None:
+def demo(overrides: Overrides = None, told: Told = None) -> None:
     """Run the whole method on the painted miniature world: no GPU, no downloads, about ten minutes."""
     with exit_codes():
         _run(*load(DEMO, overrides))
 
 
-@app.command()
-def experiment(config: ConfigPath, overrides: Overrides = None) -> None:
+@app.command(epilog=keys_of("experiment"))
+def experiment(config: ConfigPath, overrides: Overrides = None, told: Told = None) -> None:
     """Compare arms over seeds and amounts in one run folder: tables, intervals, plots. Run it again to resume."""
     with exit_codes():
         settings, listing = load(config, overrides)
@@ -115,25 +117,30 @@ def doctor(
 def _stage_command(name: str, stage: str, help: str) -> None:
     """Add the command `name`, which runs one stage of the pipeline."""
 
-    def command(config: ConfigPath, overrides: Overrides = None) -> None:
+    def command(config: ConfigPath, overrides: Overrides = None, told: Told = None) -> None:
         with exit_codes():
             _run_stage(config, overrides, stage)
 
-    app.command(name, help=help)(command)
+    app.command(name, help=help, epilog=keys_of(name))(command)
 
 
 _stage_command("ingest", "ingest", "Read the source into the images table.")
 _stage_command("caption", "caption", "Caption the training images with BLIP.")
 _stage_command("discover", "discover", "Summarise the captions into domain prompts with the LLM.")
-_stage_command("edit", "edit", "Edit the training images under the prompts, and judge the edits.")
+_stage_command(
+    "edit", "edit", "Edit the training images under the prompts, and judge the edits; after `train --base`."
+)
 _stage_command("judge", "judge", "Score edits again that exist under other judge settings; edits nothing.")
 
 
-@app.command()
+@app.command(epilog=keys_of("train"))
 def train(
     config: ConfigPath,
     overrides: Overrides = None,
-    base: Annotated[bool, typer.Option(help="Only the base classifier, which judges the edits.")] = False,
+    base: Annotated[
+        bool, typer.Option(help="Only the base classifier, which judges the edits: before `edit`.")
+    ] = False,
+    told: Told = None,
 ) -> None:
     """Train the classifier of every arm."""
     with exit_codes():
@@ -150,6 +157,7 @@ def report(
     replace: Annotated[
         bool, typer.Option("--replace", help="Also where it says less than the page that is there.")
     ] = False,
+    told: Told = None,
 ) -> None:
     """Write report.html and metrics.json from what the run folder holds; needs no cluster."""
     with exit_codes():
@@ -176,11 +184,15 @@ def export(
     ] = "imagefolder",
     arm: Annotated[
         str,
-        typer.Option(help="Whose training images: `alia`, `original`, `alia_confidence_paper`, `real_data`, …"),
+        typer.Option(
+            help="Whose training images: `alia`, `original`, `alia_confidence_paper`, `real_data`, …",
+            autocompletion=beginning_with(ARMS),
+        ),
     ] = "alia",
     added_only: Annotated[
         bool, typer.Option("--added-only", help="Only what the arm adds to the originals, such as the kept edits.")
     ] = False,
+    told: Told = None,
 ) -> None:
     """Write what an arm trains on, and val and test, for any trainer: originals and kept edits, each with where it
     came from. Run it again to finish after a kill. See docs/export.md.

@@ -11,6 +11,12 @@ from alia_ray.config import ConfigError
 from alia_ray.plain_text import plain_line
 
 
+def _recipes(incomplete: str) -> list[str]:
+    from alia_ray import recipes
+
+    return [name for name in recipes.names() if name.startswith(incomplete)]
+
+
 def init(
     folder: Annotated[
         str | None, typer.Argument(metavar="FOLDER", help="Your images: a folder, a table, Parquet or tar shards.")
@@ -22,7 +28,12 @@ def init(
         bool, typer.Option("--miniature", help="With the small models of the package: no GPU, no downloads.")
     ] = False,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Write a recipe of the package, such as cub, and no other.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Write a recipe of the package, such as cub, and no other.",
+            autocompletion=_recipes,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:

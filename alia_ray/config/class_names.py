@@ -36,7 +36,7 @@ def _read(given: Any) -> dict[str, str]:
 
 ClassNames = Annotated[
     dict[str, str],
-    BeforeValidator(_read),
+    BeforeValidator(_read, json_schema_input_type=dict[str, str | int | float] | str),
     Field(
         default_factory=dict,
         description="label: what stands for {} in prompts; or a .yaml, .json, .csv, .tsv or .txt of that",

@@ -18,7 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 class Edit(Pool):
     """Editing every training image under every prompt (paper, section 3.2)."""
 
-    method: Method = "img2img"
+    method: Method = Field("img2img", description="the pipeline; edit.model must be a checkpoint of it")
     model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
     preset: Literal["lcm", "turbo"] | None = Field(
         None, description="scheduler, steps and guidance of a few-step distillation, where they are not given"
@@ -26,7 +26,7 @@ class Edit(Pool):
     scheduler: Scheduler = Field("own", description="own: the checkpoint's")
     steps: int = Field(50, ge=1, description="Img2Img runs strength × steps of them")
     strength: float = Field(0.6, gt=0, le=1, description="Img2Img: how much of the image is noised")
-    guidance_scale: float = Field(7.5, ge=0)
+    guidance_scale: float = Field(7.5, ge=0, description="how much the prompt counts")
     image_guidance_scale: float = Field(1.2, ge=1, description="InstructPix2Pix: how close to the source")
     controlnet: Model = Field(
         Model(name="lllyasviel/sd-controlnet-canny"), description="ControlNet: the network that sees the edges"
@@ -36,7 +36,9 @@ class Edit(Pool):
     size: int = Field(
         512, ge=8, multiple_of=8, description="an edit has about size² pixels, in the shape of its source"
     )
-    format: Literal["png", "jpeg", "webp"] = "png"
+    format: Literal["png", "jpeg", "webp"] = Field(
+        "png", description="of the pictures kept; png loses nothing; jpeg and webp are smaller"
+    )
     compile: bool = Field(False, description="torch.compile, minutes once for each worker; needs a C++ compiler")
     edits_per_image: Count | Literal["all"] | None = Field(
         None,

@@ -99,8 +99,10 @@ class Llm(Section):
     )
     max_model_len: int = Field(8192, ge=256, description="the context window in tokens")
     gpus: int = Field(1, ge=1, description="GPUs of the server (tensor parallel); ignored without GPUs")
-    startup_timeout_s: float = Field(900, gt=0)
-    request_timeout_s: float = Field(300, gt=0)
+    startup_timeout_s: float = Field(
+        900, gt=0, description="how long the server may take to start; more for large models on slow disks"
+    )
+    request_timeout_s: float = Field(300, gt=0, description="how long one answer may take")
     options: Options = Field(
         {},
         description="other options of vLLM by their names, such as gpu_memory_utilization: 0.8",

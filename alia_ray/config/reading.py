@@ -39,12 +39,21 @@ def read_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise yaml.YAMLError(f"{place}{error.problem}") from None
+        raise yaml.YAMLError(f"{place}{error.problem}{_instead(str(error.problem))}") from None
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else one_line(error)
         raise yaml.YAMLError(reason) from error
     finally:
         loader.dispose()
+
+
+def _instead(problem: str) -> str:
+    """What to write, of what people commonly mean by a text that is broken so."""
+    if "'\\t'" in problem:
+        return "; indent with spaces, not with tabs"
+    if "escape" in problem:
+        return "; a backslash in double quotes begins an escape: use single quotes, or / in paths"
+    return ""
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:

@@ -4,7 +4,6 @@ Every mistake in a configuration becomes a `ConfigError` of one sentence that na
 change; nothing here imports torch or Ray, so a mistake is found before anything starts.
 """
 
-import re
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -17,6 +16,8 @@ from alia_ray.config.arms import ARMS
 from alia_ray.config.edit import Edit, Scheduler
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.config.llm import Llm
+from alia_ray.config.mistakes import sentences, text_that_says_none
+from alia_ray.config.overriding import override
 from alia_ray.config.places import Place, check_all, check_no_secrets
 from alia_ray.config.reading import read_yaml
 from alia_ray.config.sections import ConfigError, Count, Model, Pool, Section
@@ -39,12 +40,14 @@ class Run(Section):
     """Where a run lies and how it meets the cluster."""
 
     folder: Place = Field(description="the run folder; a path, or a URI that pyarrow's filesystems know")
-    seed: int = 0
+    seed: int = Field(0, description="of the LLM, of the edits, and of trainings where train.seed is none")
     address: Annotated[str, AfterValidator(check_no_secrets)] | None = Field(
         None,
         description="Ray address; none joins a running cluster or starts Ray here, local starts it in any case",
     )
-    accelerator: Literal["auto", "gpu", "cpu"] = "auto"
+    accelerator: Literal["auto", "gpu", "cpu"] = Field(
+        "auto", description="auto: GPUs where the cluster has any; gpu: refused without; cpu: none are used"
+    )
     gpus: int | None = Field(None, ge=1, description="wait for so many, and ask an autoscaling cluster for them")
     gpu_timeout_s: float = Field(1800, gt=0, description="how long to wait for run.gpus")
     max_error_rate: float = Field(0.05, ge=0, le=1, description="a stage with a larger share of errors fails")
@@ -65,7 +68,7 @@ class Caption(Pool):
 
     model: Model = Model(name="Salesforce/blip-image-captioning-large")
     prefix: str | None = Field(None, description="conditional captioning: every caption goes on from this text")
-    max_new_tokens: int = Field(20, ge=1)
+    max_new_tokens: int = Field(20, ge=1, description="the longest caption, in tokens")
 
 
 class Discover(Section):
@@ -74,18 +77,22 @@ class Discover(Section):
     prompts: Prompts | None = Field(None, description="your own prompts, each with {}; skips the LLM")
     prefix: Prompt = Field("a photo of a {}", description="the form of every prompt; {} is the class's place")
     captions: Count | Literal["all"] = Field(200, description="how many captions the LLM reads")
-    max_domains: int = Field(9, ge=1, le=9)
+    max_domains: int = Field(9, ge=1, le=9, description="how many prompts are kept at most")
     max_tokens: int = Field(1024, ge=16, description="the longest answer of the LLM, in tokens")
-    temperature: float = Field(0.0, ge=0)
+    temperature: float = Field(0.0, ge=0, description="of the LLM; 0: always the likeliest word")
 
 
 class Judge(Section):
     """Scores of every edit, and the filters over them (paper, section 3.3)."""
 
     model: Model = Model(name="hf-hub:timm/vit_large_patch14_clip_224.openai")
-    positives: list[str] = Field(["a photo"], min_length=1)
+    positives: list[str] = Field(
+        ["a photo"], min_length=1, description="what an edit may look most like to CLIP, say `a photo of a bird`"
+    )
     negatives: list[str] = Field(
-        ["a photo of an object", "a photo of geometric shapes", "an image", "a painting"], min_length=1
+        ["a photo of an object", "a photo of geometric shapes", "an image", "a painting"],
+        min_length=1,
+        description="an edit that looks most like one of these fails the semantic filter",
     )
     filters: list[Filter] = Field(["semantic"], description="which of the verdicts drop an edit")
     confidence_rule: ConfidenceRule = Field(
@@ -111,7 +118,9 @@ class Judge(Section):
 class Select(Section):
     """Which surviving edits are added to the training set."""
 
-    edits_per_image: Count | Literal["all"] = 1
+    edits_per_image: Count | Literal["all"] = Field(
+        1, description="how many surviving edits of an image are added at most"
+    )
     num_extra: Count | Literal["all", "extra"] = Field(
         "all",
         description="how many edits at most are added; extra: as many of each class as the split `extra` has",
@@ -131,9 +140,9 @@ class TextToImage(Section):
     """Images from nothing but the user's prompts, the baseline; what is not said here is as in `edit`."""
 
     model: Model = Model(name="stable-diffusion-v1-5/stable-diffusion-v1-5")
-    scheduler: Scheduler = "own"
-    steps: int = Field(50, ge=1)
-    guidance_scale: float = Field(7.5, ge=0)
+    scheduler: Scheduler = Field("own", description="own: the checkpoint's")
+    steps: int = Field(50, ge=1, description="denoising steps")
+    guidance_scale: float = Field(7.5, ge=0, description="how much the prompt counts")
 
 
 class Baselines(Section):
@@ -155,7 +164,7 @@ class Experiment(Section):
     amounts: list[Annotated[float, Field(gt=0)]] = Field(
         [], description="edits for each training image at which `amount_arms` are trained as well"
     )
-    amount_arms: list[ArmName] = Field(["alia"])
+    amount_arms: list[ArmName] = Field(["alia"], description="which arms are trained at each of `amounts`")
 
     @model_validator(mode="after")
     def _nothing_is_there_twice(self) -> "Experiment":
@@ -186,7 +195,9 @@ class Config(Section):
     select: Select = Select()
     baselines: Baselines = Baselines()
     train: Train = Train()
-    experiment: Experiment | None = None
+    experiment: Experiment | None = Field(
+        None, description="what `alia-ray experiment` compares; no other command reads it"
+    )
 
     @property
     def draws_from_all(self) -> bool:
@@ -271,12 +282,14 @@ def parse_config(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
     """Check a configuration given as plain data, after overrides. Raises ConfigError with one sentence."""
     if overrides:
         tree = deepcopy(tree)
-    for override in overrides:
-        _override(tree, override)
+    for each in overrides:
+        override(tree, each, Config)
     try:
         settings = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_sentences(error)) from error
+        raise ConfigError(sentences(error, Config)) from error
+    if key := text_that_says_none(settings):
+        raise ConfigError(f"{key}: for none write null")
     for name, section in settings.model_dump(mode="json").items():
         try:
             check_all(section)
@@ -288,52 +301,3 @@ def parse_config(tree: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
 def as_yaml(settings: Config) -> str:
     """A configuration as the YAML that `load_config` reads, every default spelled out."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", override, re.DOTALL)
-    if not match:
-        raise ConfigError(f"--set takes stage.key=value, not {override!r}")
-    *parents, key = match[1].split(".")
-    node = tree
-    for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
-            raise ConfigError(f"--set {match[1]}: {parent} holds a value, not a section")
-    try:
-        node[key] = read_yaml(match[2])
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {match[1]}: what follows the = is not valid YAML: {one_line(error)}") from error
-
-
-_UNION_TAGS = {
-    *("imagefolder", "parquet", "csv", "miniature", "cub", "iwildcam", "waterbirds", "huggingface", "webdataset"),
-    *("constrained-int", "float", "str"),
-}
-
-
-def _sentences(error: ValidationError) -> str:
-    """One clause for each key; a value that fits none of several types is told what each would be."""
-    of_key: dict[str, list[str]] = {}
-    for problem in error.errors():
-        parts = [str(part) for part in problem["loc"] if str(part) not in _UNION_TAGS]
-        if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            parts.append("kind")
-        of_key.setdefault(".".join(part for part in parts if not part.startswith("literal[")), []).append(
-            _complaint(problem)
-        )
-    return "; ".join(f"{key}: {', or '.join(said)}" if key else ", or ".join(said) for key, said in of_key.items())
-
-
-def _complaint(problem: Any) -> str:
-    if problem["type"] == "extra_forbidden":
-        return "is not a known key; remove it or correct its spelling"
-    if problem["type"] in ("missing", "union_tag_not_found"):
-        return "is missing; set it"
-    if problem["type"] == "union_tag_invalid":
-        return f"must be {problem['ctx']['expected_tags']}, not {problem['ctx']['tag']!r}"
-    if problem["type"] == "list_type":
-        return f"must be a list, such as [{problem['input']}]"
-    if problem["type"] == "model_type":
-        return "must be a section of keys and values"
-    return problem["msg"].removeprefix("Value error, ").replace("Input should", "must")

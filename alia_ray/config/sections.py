@@ -38,9 +38,13 @@ class Model(Section):
     `dtype` "auto" is float16 on a GPU and float32 on a CPU.
     """
 
-    name: Name
-    revision: Revision = None
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    name: Name = Field(description="a hub id, a local folder, miniature:NAME, or random:ARCHITECTURE")
+    revision: Revision = Field(
+        None, description="branch, tag or commit of a hub id; none: that of main, or what is cached"
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="auto: float16 on a GPU, float32 on a CPU"
+    )
 
 
 class Pool(Section):
@@ -48,5 +52,5 @@ class Pool(Section):
 
     workers: Count | Literal["auto"] = Field("auto", description="auto: as many as the cluster has room for")
     gpus_per_worker: Gpus = Field(1.0, gt=0, description="ignored on a cluster without GPUs")
-    cpus_per_worker: float = Field(1.0, gt=0)
-    batch_size: int = Field(16, ge=1)
+    cpus_per_worker: float = Field(1.0, gt=0, description="more where decoding keeps a GPU waiting")
+    batch_size: int = Field(16, ge=1, description="rows at once; less where a GPU runs out of memory")

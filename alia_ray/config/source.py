@@ -47,10 +47,14 @@ class _Splittable(_Named):
 class _Columns(_Splittable):
     """A source whose labels, splits and groups are columns."""
 
-    path: Place
-    label_column: str = "label"
-    split_column: str | None = "split"
-    group_column: str | None = None
+    path: Place = Field(description="the table: a file, or of Parquet a folder of them")
+    label_column: str = Field("label", description="the column of labels")
+    split_column: str | None = Field(
+        "split", description="the column of splits; none: they are drawn by val_fraction and test_fraction"
+    )
+    group_column: str | None = Field(
+        None, description="the column of groups, such as places, whose accuracies are reported"
+    )
 
     @property
     def names_splits(self) -> bool:
@@ -62,22 +66,22 @@ class ImageFolder(_Splittable):
     """`path/SPLIT/CLASS/image.jpg`, or `path/CLASS/image.jpg` with `val_fraction` and `test_fraction`."""
 
     kind: Literal["imagefolder"]
-    path: Place
+    path: Place = Field(description="the folder in which classes or splits lie")
 
 
 class ParquetTable(_Columns):
     """A Parquet dataset with a column of encoded images and one of labels."""
 
     kind: Literal["parquet"]
-    image_column: str = "image"
+    image_column: str = Field("image", description="the column of encoded images")
 
 
 class CsvTable(_Columns):
     """A CSV of metadata whose `path_column` is relative to `root`."""
 
     kind: Literal["csv"]
-    root: Place
-    path_column: str = "path"
+    root: Place = Field(description="the folder that the paths in the table start from")
+    path_column: str = Field("path", description="the column of the pictures' paths")
 
 
 class MiniatureWorld(_Named):
@@ -87,22 +91,24 @@ class MiniatureWorld(_Named):
     """
 
     kind: Literal["miniature"]
-    task: Literal["biased", "places"] = "biased"
-    train: int = Field(400, ge=8)
-    val: int = Field(200, ge=8)
-    test: int = Field(400, ge=8)
+    task: Literal["biased", "places"] = Field(
+        "biased", description="biased: two classes on backgrounds of their own; places: four, tested on new places"
+    )
+    train: int = Field(400, ge=8, description="how many images to train on")
+    val: int = Field(200, ge=8, description="how many to validate on")
+    test: int = Field(400, ge=8, description="how many to test on")
     extra: int = Field(0, ge=0, description="real images for the arm real_data")
     bias: float = Field(
         1.0, ge=0.5, le=1, description="biased: share of train and val on a class's own backgrounds"
     )
-    seed: int = 0
+    seed: int = Field(0, description="of the painting")
 
 
 class Cub(_Named):
     """CUB-200-2011 as its archive unpacks: `path` is the folder CUB_200_2011."""
 
     kind: Literal["cub"]
-    path: Place
+    path: Place = Field(description="the folder CUB_200_2011")
     protocol: Protocol = Field("strict", description="paper: the official test images are both val and test")
     val_fraction: float = Field(0.1, ge=0, lt=1, description="strict: held out of train")
 
@@ -111,7 +117,7 @@ class IWildCam(_Named):
     """A part of WILDS' iWildCam in seven classes: `path` is its image folder, `lists` that of four CSV files."""
 
     kind: Literal["iwildcam"]
-    path: Place
+    path: Place = Field(description="the folder of images")
     lists: Place = Field(description="holds train_, train_extra_, val_ and test_subset.csv")
     protocol: Protocol = Field("strict", description="paper: the lists may overlap")
 
@@ -120,7 +126,7 @@ class Waterbirds(_Named):
     """waterbird_complete95_forest2water2, cut to 100 % bias as in the paper."""
 
     kind: Literal["waterbirds"]
-    path: Place
+    path: Place = Field(description="the folder that holds metadata.csv")
 
 
 class HuggingFace(_Splittable):
@@ -129,10 +135,12 @@ class HuggingFace(_Splittable):
     kind: Literal["huggingface"]
     name: Name = Field(description="a hub id, a folder of save_to_disk, or a folder of data files")
     config: str | None = Field(None, description="which configuration of the dataset")
-    revision: Revision = None
-    image_column: str = "image"
-    label_column: str = "label"
-    group_column: str | None = None
+    revision: Revision = Field(None, description="branch, tag or commit of a hub id; none: that of main")
+    image_column: str = Field("image", description="the column of encoded images")
+    label_column: str = Field("label", description="the column of labels")
+    group_column: str | None = Field(
+        None, description="the column of groups, such as places, whose accuracies are reported"
+    )
 
 
 class WebDataset(_Splittable):
@@ -142,7 +150,7 @@ class WebDataset(_Splittable):
     path: Place = Field(description="a folder of *.tar, or a pattern with *; braces are not expanded")
     label_key: str | None = Field(None, description="the label's key in the .json; none reads the .cls")
     split_key: str = Field("split", description="a key of the .json; else folders or prefixes name splits")
-    group_key: str = "group"
+    group_key: str = Field("group", description="a key of the .json: groups, such as places")
 
 
 Source = Annotated[

@@ -6,13 +6,14 @@ from pydantic import AfterValidator, Field, model_validator
 
 from alia_ray.config.arms import ARMS
 from alia_ray.config.identity import LATER
+from alia_ray.config.keys import did_you_mean
 from alia_ray.config.places import Weights
 from alia_ray.config.sections import Section
 
 
 def _known_arm(name: str) -> str:
     if name not in ARMS:
-        raise ValueError(f"there is no arm {name!r}; there are {', '.join(ARMS)}")
+        raise ValueError(f"there is no arm {name!r}; there are {', '.join(ARMS)}{did_you_mean(name, ARMS)}")
     return name
 
 
@@ -24,11 +25,11 @@ Metric = Literal["class_balanced_accuracy", "accuracy", "macro_f1"]
 class Crop(Section):
     """A part of each image: it is squeezed to a square of `square` pixels, of which a rectangle is kept."""
 
-    square: int = Field(448, ge=8)
-    top: int = Field(0, ge=0)
-    left: int = Field(0, ge=0)
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
+    square: int = Field(448, ge=8, description="the side to which the image is squeezed, in pixels")
+    top: int = Field(0, ge=0, description="where the rectangle begins, in pixels from above")
+    left: int = Field(0, ge=0, description="the same from the left")
+    height: int = Field(ge=1, description="of the rectangle, in pixels")
+    width: int = Field(ge=1, description="of the rectangle, in pixels")
 
     @model_validator(mode="after")
     def _lies_inside(self) -> "Crop":
@@ -40,7 +41,7 @@ class Crop(Section):
 class Pixels(Section):
     """What a classifier sees of an image."""
 
-    image_size: int = Field(224, ge=8)
+    image_size: int = Field(224, ge=8, description="the side of what the classifier sees, in pixels")
     resize: Annotated[Literal["crop", "squash"], LATER] = Field(
         "crop", description="to a square: the middle of the image (crop), or all of it, squeezed (squash)"
     )
@@ -53,35 +54,37 @@ class Pixels(Section):
 class ColorJitter(Section):
     """How far the arm `color_jitter` changes an image, as torchvision's ColorJitter takes it."""
 
-    brightness: float = Field(0.4, ge=0)
-    contrast: float = Field(0.4, ge=0)
-    saturation: float = Field(0.4, ge=0)
-    hue: float = Field(0.1, ge=0, le=0.5)
+    brightness: float = Field(0.4, ge=0, description="by a factor of at most 1 ± this")
+    contrast: float = Field(0.4, ge=0, description="by a factor of at most 1 ± this")
+    saturation: float = Field(0.4, ge=0, description="by a factor of at most 1 ± this")
+    hue: float = Field(0.1, ge=0, le=0.5, description="by at most this share of the circle of colours")
 
 
 class Train(Pixels):
     """Fine-tuning the classifier, data-parallel on Ray Train (paper, section 4)."""
 
-    arms: list[ArmName] = Field(["original", "alia"])
+    arms: list[ArmName] = Field(
+        ["original", "alia"], description="what is trained and compared; original is always one of them"
+    )
     seed: int | None = Field(None, description="of the weights, the batches and the draw of edits; none: run.seed")
-    architecture: str = "resnet50"
+    architecture: str = Field("resnet50", description="a classifier of torchvision by its name there")
     weights: Weights = Field(
         "imagenet",
         description="what training starts from: imagenet, none, or the folder of a classifier of the same "
         "architecture, as a run leaves them under classifiers/; its last layer is left out",
     )
-    epochs: int = Field(100, ge=1)
+    epochs: int = Field(100, ge=1, description="times over the training images")
     batch_size: int = Field(128, ge=1, description="over all workers")
-    learning_rate: float = Field(0.001, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
+    learning_rate: float = Field(0.001, gt=0, description="of SGD, at its start")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(1e-4, ge=0, description="of SGD")
     flip: Annotated[bool, LATER] = Field(True, description="every arm sees half of the images left to right")
     color_jitter: Annotated[ColorJitter, LATER] = Field(ColorJitter(), description="of the arm color_jitter")
     select_by: Annotated[Metric, LATER] = Field(
         "class_balanced_accuracy", description="the epoch that is kept is the best by this on validation"
     )
-    workers: int = Field(1, ge=1)
-    cpus_per_worker: float = Field(1.0, gt=0)
+    workers: int = Field(1, ge=1, description="of each training; on a cluster with GPUs one GPU each")
+    cpus_per_worker: float = Field(1.0, gt=0, description="more where decoding keeps a GPU waiting")
     max_failures: int = Field(2, ge=0, description="how often a lost worker is replaced, for each training")
     trackers: list[Literal["wandb", "mlflow"]] = Field(
         [], description="beside TensorBoard's files; must be installed"

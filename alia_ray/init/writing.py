@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from alia_ray import recipes
+from alia_ray.config.reference import EDITOR
 
-_EDITOR = "# yaml-language-server:"
 _OF_ITS_OWN = ("cub", "waterbirds")  # kinds of source that have a recipe
 
 
@@ -23,7 +23,7 @@ def recipe_for(kind: str, miniature: bool) -> str:
 def filled(recipe: str, folder: str, source: dict[str, Any], about: Iterable[str]) -> str:
     """The text of a recipe for a run folder and a source; `about` are the comments at its top."""
     head, *sections = re.split(r"^(?=\w)", recipes.text(recipe), flags=re.MULTILINE)
-    editor = [line for line in head.splitlines() if line.startswith(_EDITOR)]
+    editor = [line for line in head.splitlines() if line.startswith(EDITOR)]
     rest = [section for section in sections if not re.match("(run|source):", section)]
     run = ["run:", f"  folder: {scalar(folder)}", "  seed: 0"]
     lines = [*editor, *map(comment, about), *run, *_of_source(source)]

@@ -16,7 +16,7 @@ from alia_ray.errors import StageError
 from alia_ray.llm.connection import Endpoint
 from alia_ray.llm.discover import READING, Discovery, discover_domains, given_domains
 from alia_ray.models.revisions import pinned
-from alia_ray.progress import Progress, say
+from alia_ray.progress import Progress, inform
 from alia_ray.store.run_folder import RunFolder
 
 LOOK_EVERY_S = 1.0
@@ -31,7 +31,7 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
     if config.discover.prompts is not None:
         return [given_domains(each, config.discover) for each in captions]
     if config.llm.base_url is not None:
-        say(f"discover: {as_given(config.llm.model.name)} at {config.llm.base_url} reads the captions")
+        inform(f"discover: {as_given(config.llm.model.name)} at {config.llm.base_url} reads the captions")
         with Progress("discover", None, at_first=READING) as progress:
             return _ask(captions, class_names, config, Endpoint(config.llm.base_url), progress.waits_for)
     config = config.model_copy(update={"llm": pinned(config.llm)})
@@ -77,7 +77,7 @@ def _host(config: Config) -> Iterator[ActorHandle]:
     host = _LlmHost.options(num_cpus=1, num_gpus=gpus).remote(0 if logical_gpus() else gpus)
     try:
         _wait_until_scheduled(host, gpus, config.llm)
-        say(f"discover: starting vLLM with {as_given(config.llm.model.name)}; this takes a minute or more")
+        inform(f"discover: starting vLLM with {as_given(config.llm.model.name)}; this takes a minute or more")
         yield host
     finally:
         # Its server's supervisor sees the end of the actor and ends the server with it.

@@ -33,7 +33,7 @@ from alia_ray.cluster.placement import Cluster, Needs, check_trainers, trainings
 from alia_ray.config import ConfigError, Train
 from alia_ray.config.arms import Augment
 from alia_ray.errors import StageError
-from alia_ray.progress import Progress, duration, number_of, say
+from alia_ray.progress import Progress, duration, inform, number_of, say
 from alia_ray.store.run_folder import HISTORY, RunFolder
 from alia_ray.store.writing import is_stale
 from alia_ray.training.examples import Examples, count
@@ -134,7 +134,7 @@ def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]
                 done[each.out] = now
                 if history:
                     todo.remove(each)
-                    say(_line(history))
+                    inform(_line(history))
                     for tracker, reason in history.get("untracked", {}).items():
                         if (tracker, reason) not in untold:
                             untold.add((tracker, reason))

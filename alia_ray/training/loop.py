@@ -24,7 +24,7 @@ from alia_ray import config
 from alia_ray.cluster.devices import worker_device
 from alia_ray.config.arms import Augment
 from alia_ray.models.classifier import build_classifier, prepare, save_classifier
-from alia_ray.progress import say
+from alia_ray.progress import inform
 from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder
 from alia_ray.store.tables import seed_of
 from alia_ray.store.writing import delete
@@ -107,7 +107,7 @@ def train(job: Job) -> None:
             if tracked is not None:
                 save(learner, folder, history, job.score)
                 tracked.log(record)
-                say(_line(job, record))
+                inform(_line(job, record))
             if epoch == done and job.images_on_gpu:
                 images, val = placed((images, val), learner.device)
     if is_first():

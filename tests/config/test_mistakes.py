@@ -1,0 +1,104 @@
+"""A mistake is answered by what to write instead."""
+
+import pytest
+
+from alia_ray.config import ConfigError, load_config
+
+CSV = "run: {folder: x}\nsource: {kind: csv, path: a.csv, root: pictures}\n"
+MINIATURE = "run: {folder: x}\nsource: {kind: miniature}\n"
+
+
+def said_of(tmp_path, override: str, text: str = MINIATURE) -> str:
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "run.yaml", [override])
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("edit.stpes=3", "did you mean edit.steps?"),
+        ("edit.guidance-scale=3", "did you mean edit.guidance_scale?"),
+        ("edti.steps=4", "did you mean edit?"),
+        ("strength=0.5", "did you mean edit.strength?"),
+        ("train.strength=0.5", "did you mean edit.strength?"),
+        ("source.bais=0.7", "did you mean source.bias?"),
+        ("source.image_column=x", "is a key of kind parquet, huggingface, not of this one"),
+        ("frobnicate=1", "`alia-ray config` lists what there is"),
+        ("source={kind: imagefoldr, path: x}", "did you mean imagefolder?"),
+        ("train.arms=[original, aila]", "did you mean alia?"),
+        ("judge.filters=[semantik]", "not 'semantik'; did you mean semantic?"),
+        ("edit.scheduler=dmp++", "did you mean dpm++?"),
+    ],
+)
+def test_what_is_nearly_right_is_told_what_was_meant(tmp_path, override, meant):
+    assert meant in said_of(tmp_path, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "form"),
+    [
+        ("caption.model=foo", "such as {name: foo}"),
+        ("train.arms=alia", "such as [original, alia]"),
+        ("train.arms=original,alia", "such as [original, alia]"),
+        ("train.crop=3", "such as {height: …, width: …}"),
+        ("source=photos", "such as {kind: imagefolder, path: photos}"),
+        ("edit.steps=1e3", "such as 1000, not '1e3'"),
+        ("edit.strength=0.6,", "such as 0.6, not '0.6,'"),
+        ("edit.compile=maybe", "must be true or false"),
+        ("discover.prefix=7", "put it in quotes"),
+        ("edit.preset=none", "edit.preset: for none write null"),
+        ("judge.safety_checker=None", "judge.safety_checker: for none write null"),
+        ("caption.prefix=none", "caption.prefix: for none write null"),
+        ("edit.canny_thresholds=5", "such as [100, 200]"),
+        ("discover.captions=ten", "must be a whole number, such as 50, or must be 'all', not 'ten'"),
+        ("edit.steps", "as in --set edit.strength=0.5"),
+        ('source={kind: imagefolder, path: "C:\\data"}', "use single quotes, or / in paths"),
+    ],
+)
+def test_a_value_of_another_form_is_shown_the_right_one(tmp_path, override, form):
+    said = said_of(tmp_path, override)
+    assert form in said
+    assert "\n" not in said
+
+
+def test_prompts_that_yaml_takes_for_mappings_are_shown_in_quotes_for_the_shell(tmp_path):
+    said = said_of(tmp_path, "discover.prompts=[a photo of a {} bird, the {}'s nest]")
+    shown = """'discover.prompts=["a photo of a {} bird", "the {}'\\''s nest"]'"""
+    assert said.endswith(f"quote it: --set {shown}")
+    given = shown[1:-1].replace("'\\''", "'")  # as a shell reads it
+    assert len(load_config(tmp_path / "run.yaml", [given]).discover.prompts) == 2
+
+
+def test_another_kind_of_source_alone_is_shown_the_whole_section(tmp_path):
+    said = said_of(tmp_path, "source.kind=imagefolder", CSV)
+    assert "--set 'source={kind: imagefolder, path: …}'" in said
+    assert "not a known key" not in said
+
+
+def test_a_kind_that_reads_the_same_keys_may_be_set_alone(tmp_path):
+    (tmp_path / "run.yaml").write_text(CSV.replace("csv,", "imagefolder,").replace(", root: pictures", ""))
+    assert load_config(tmp_path / "run.yaml", ["source.kind=parquet"]).source.kind == "parquet"
+
+
+def test_a_tab_is_told_to_be_spaces(tmp_path):
+    assert "indent with spaces" in said_of(tmp_path, "edit.steps=3", MINIATURE + "edit:\n\tsteps: 3\n")
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("train.learning_rate=1e-3", "train", "learning_rate", 0.001),
+        ("edit.compile=yes", "edit", "compile", True),
+        ("caption.prefix=null", "caption", "prefix", None),
+        ("train.weights=none", "train", "weights", "none"),
+    ],
+)
+def test_what_can_mean_one_thing_only_just_works(tmp_path, override, section, key, value):
+    (tmp_path / "run.yaml").write_text(MINIATURE)
+    assert getattr(getattr(load_config(tmp_path / "run.yaml", [override]), section), key) == value
+
+
+def test_a_password_in_a_value_is_not_repeated(tmp_path):
+    assert "canary" not in said_of(tmp_path, "llm.model=https://me:canary@host/x")

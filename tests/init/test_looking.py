@@ -162,7 +162,7 @@ def test_what_lies_beside_the_pictures_is_said(here):
     for path in (here / "photos" / "eel").iterdir():
         path.unlink()
     said = init("photos").stdout
-    assert "passed over: 1 that are no pictures (.txt 1)" in said
+    assert "passed over: 1 that are no pictures (.txt 1; such as" in said
     assert "no picture lies in 'eel'" in said
     assert "# no picture lies in 'eel'" in Path("mine.yaml").read_text()
 

@@ -17,9 +17,9 @@ from alia_ray.store.run_folder import RunFolder, Table
 
 SCRIPT = "<script>alert(1)</script>"
 BREAKOUT = '"><img src=x onerror=alert(1)>'
-VOID = {"meta", "img", "line", "polyline", "circle", "br"}
+VOID = {"meta", "img", "input", "line", "polyline", "circle", "br"}
 SECTIONS = [
-    *("Summary", "Domains", "Captions", "Edits", "Pictures", "Filters", "Accuracy", "Training", "Time", "Errors"),
+    *("Summary", "Domains", "Captions", "Edits", "Pictures", "Filters", "Accuracy", "Confusions", "Training", "Time", "Errors"),
     *("Made with", "Transcript", "Configuration"),
 ]
 

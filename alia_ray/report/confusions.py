@@ -61,7 +61,10 @@ class Change:
 
 
 def change(predictions: Mapping[str, pa.Table]) -> Change | None:
-    """What the headline's arm changed; None until it and `original` are measured. Tables as `evaluate` gives them."""
+    """What the headline's arm changed; None until it and `original` are measured.
+
+    predictions: arm -> the table that `evaluate_classifier` gives.
+    """
     arm = augmented(predictions)
     if BASE.name not in predictions or arm is None:
         return None
@@ -73,7 +76,9 @@ def change(predictions: Mapping[str, pa.Table]) -> Change | None:
     was, now = right(before), right(after)
     images = zip(before.column("id").to_pylist(), labels, *said, strict=True)
     rows = [{"id": key, "label": label, "before": one, "after": other} for key, label, one, other in images]
-    mended, broken = ([row for row, is_one in zip(rows, one, strict=True) if is_one] for one in (~was & now, was & ~now))
+    mended, broken = (
+        [row for row, is_one in zip(rows, one, strict=True) if is_one] for one in (~was & now, was & ~now)
+    )
     counts = {
         "right": int((was & now).sum()),
         "mended": len(mended),

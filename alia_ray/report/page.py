@@ -95,7 +95,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "points": points, "ends": ends, "number": number, "duration": duration}
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "ends": ends,
+        "number": number,
+        "duration": duration,
+    }
     return environment
 
 

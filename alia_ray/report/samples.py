@@ -33,7 +33,9 @@ def draw(
     captioned = _captioned(captions, images, inputs.seed)
     sources = _under_every_domain(edits, domains, inputs.seed)
     by_verdict = _of_each_verdict(edits, inputs.seed)
-    mended, broken = (_changed(rows, inputs.seed) for rows in ((changed.mended, changed.broken) if changed else ([], [])))
+    mended, broken = (
+        _changed(rows, inputs.seed) for rows in ((changed.mended, changed.broken) if changed else ([], []))
+    )
     shown = [edit for row in sources for edit in row["edits"] if edit is not None]
     shown += [edit for drawn in by_verdict.values() for edit in drawn]
     of_images = [row["image_id"] for row in (*captioned, *shown)] + [row["id"] for row in (*mended, *broken)]

@@ -132,7 +132,7 @@ def _acceptance(counts: dict[str, int]) -> dict[str, Any]:
 
 
 def added(edits: pa.Table, selected: set[str], domains: list[str]) -> list[dict[str, Any]]:
-    """How many edits were added to training: {"name", "cells": of each domain_id, "total"}, a row for each class."""
+    """How many edits were added to training, of each class: {"name", "cells": of each domain_id, "total"}."""
     rows = edits.filter(pc.is_in(edits.column("edit_id"), value_set=pa.array(sorted(selected), pa.string())))
     counted = rows.group_by(["label", "domain_id"]).aggregate([([], "count_all")]).to_pylist()
     found = {(row["label"], row["domain_id"]): row["count_all"] for row in counted}

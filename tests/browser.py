@@ -1,4 +1,4 @@
-"""A real browser, driven over a pipe by the DevTools protocol: what a page looks like, asks for and complains of."""
+"""A real browser, driven by the DevTools protocol over a pipe: how a page lies, what it asks for and what it says."""
 
 import base64
 import json

@@ -8,7 +8,6 @@ from alia_ray.config import Judge
 from alia_ray.images import encode
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.store.run_folder import RunFolder
-from alia_ray.store.tables import EDITS
 
 NAMES = [
     "Ramphastos toco albogularis subspecies of the upper Rio Negro and its tributaries",
@@ -20,15 +19,16 @@ NAMES = [
     "<b>bold</b> & co",
 ]
 CLASSES = NAMES + [f"{n:03d}.Western_Meadow_Lark_{n}" for n in range(len(NAMES), 200)]
-GROUPS = [f"{name} / {place}" for name in (*NAMES, "ordinary") for place in ("lake", "snow", "desert", "city", "night")]
-DOMAINS = [f"a photo of a {{}} bird {where}" for where in (
-    *("on a lake", "in the snow", "in a desert at dusk", "over the open sea in heavy rain with waves", "in a city"),
-    *("at night", "on a wire", "in tall grass", "in fog"),
-)]  # fmt: skip
+GROUPS = [
+    f"{name} / {place}" for name in (*NAMES, "ordinary") for place in ("lake", "snow", "desert", "city", "night")
+]
+PLACES = "on a lake,in the snow,in a desert at dusk,over the open sea in heavy rain with waves,in a city"
+PLACES += ",at night,on a wire,in tall grass,in fog"
+DOMAINS = [f"a photo of a {{}} bird {place}" for place in PLACES.split(",")]
 FILTERS = ["semantic", "too_similar", "mislabelled"]
 
 
-def picture(number: int, size: int = 400) -> bytes:
+def picture(number: int, size: int = 120) -> bytes:
     """Smooth, as photographs are, and all different."""
     across, down = np.meshgrid(np.linspace(0, 3, size), np.linspace(0, 3, size))
     shades = [np.sin(across * (1 + number % 5) + down * k + number) for k in (1, 2, 3)]
@@ -72,6 +72,34 @@ def _metrics(table: pa.Table) -> dict[str, object]:
     }
 
 
+def _image(number: int, row: dict[str, str]) -> dict[str, object]:
+    shown = {"image": PICTURES[number % 6], "width": 120, "height": 120}
+    named = {"image_id": row["id"], "label": row["label"], "group": row["group"], "origin": row["id"]}
+    return {**named, **shown, "split": "test"}
+
+
+def _edit(number: int) -> dict[str, object]:
+    """Of five, two are kept, two too similar, and one is mislabelled."""
+    verdict = ("kept", "kept", "too_similar", "too_similar", "mislabelled")[number % 5]
+    source, is_wrong = number // 9, verdict == "mislabelled"
+    return {
+        "edit_id": f"e{number:06d}",
+        "image_id": f"t{source:06d}",
+        "domain_id": f"d{number % 9}",
+        "label": CLASSES[source % 200],
+        "prompt": DOMAINS[number % 9],
+        "image": PICTURES[number % 6],
+        "verdict": verdict,
+        "semantic_score": 0.7,
+        "semantic_text": "a photo",
+        "predicted_label": CLASSES[(source + is_wrong) % 200],
+        "confidence": 0.5 if verdict == "kept" else 0.8,
+        "label_rank": 1 + is_wrong,
+        "edit_seconds": 0.5,
+        "judge_seconds": 0.1,
+    }
+
+
 def inputs(folder: RunFolder) -> ReportInputs:
     draws = np.random.default_rng(0)
     predictions = {name: _predictions(draws, share) for name, share in (("original", 0.6), ("alia", 0.8))}
@@ -81,33 +109,23 @@ def inputs(folder: RunFolder) -> ReportInputs:
     arms["alia"] |= {"difference": {"to": "original", "interval": ends}, "interval": {"accuracy": [0.79, 0.81]}}
     tables = {name: folder.table(name, "wide") for name in ("images", "domains", "edits", "captions")}
     test = predictions["original"].to_pylist()
+    domains = [
+        {"domain_id": f"d{n}", "prompt": prompt, "support": 90 - n, "captions_read": 200}
+        for n, prompt in enumerate(DOMAINS)
+    ]
+    edits = [_edit(n) for n in range(3600)]
     rows = {
-        "images": [
-            {"image_id": row["id"], "label": row["label"], "group": row["group"], "split": "test", "origin": row["id"]}
-            | {"image": PICTURES[n % 6], "width": 400, "height": 400}
-            for n, row in enumerate(test)
-        ],
-        "domains": [
-            {"domain_id": f"d{n}", "prompt": prompt, "support": 90 - n, "captions_read": 200}
-            for n, prompt in enumerate(DOMAINS)
-        ],
+        "images": [_image(n, row) for n, row in enumerate(test)],
+        "domains": domains,
         "captions": [{"image_id": row["id"], "caption": f"a {row['label']} on a lake"} for row in test[:40]],
-        "edits": [
-            {"edit_id": f"e{n:06d}", "image_id": f"t{n // 9:06d}", "domain_id": f"d{n % 9}"}
-            | {"label": CLASSES[n // 9 % 200], "prompt": DOMAINS[n % 9], "image": PICTURES[n % 6]}
-            | {"verdict": ("kept", "kept", "semantic", "too_similar", "mislabelled")[n % 5], "edit_seconds": 0.5}
-            | {"semantic_score": 0.7, "semantic_text": "a photo", "confidence": 0.8, "judge_seconds": 0.1}
-            | {"predicted_label": CLASSES[n % 200], "label_rank": 1}
-            for n in range(3600)
-        ],
-    }  # fmt: skip
+        "edits": edits,
+    }
     for name, table in tables.items():
         table.commit(pa.Table.from_pylist(rows[name], schema=table.schema))
-    assert set(rows["edits"][0]) <= set(EDITS.names)
     return ReportInputs(
         **tables,
         judge=Judge(filters=FILTERS, confidence_rule="code"),
-        selected=[row["edit_id"] for row in rows["edits"] if row["verdict"] == "kept"],
+        selected=[row["edit_id"] for row in edits if row["verdict"] == "kept"],
         metrics={
             "arms": arms,
             "stages": {"edit": {"rows": 3600, "made": 1200, "reused": 2400, "errors": 0, "seconds": 812.0}},

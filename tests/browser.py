@@ -1,4 +1,4 @@
-"""A real browser, driven by the DevTools protocol over a pipe: how a page lies, what it asks for and what it says."""
+"""A real browser, driven by the DevTools protocol over a pipe: how a page lies, what it asks for and says."""
 
 import base64
 import json

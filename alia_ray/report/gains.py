@@ -142,5 +142,5 @@ def _of_experiment(experiment: dict[str, Any]) -> list[dict[str, Any]]:
 def _of_means(arms: dict[str, Any], arm: str, kind: str, key: str) -> dict[str, Any]:
     """The gain of an arm's mean over seeds; `kind` is "difference" or "control"."""
     against = arms[arm][kind]
-    base = arms[against["to"]]["mean"][key]
-    return {**gain(arms[arm]["mean"][key], base, against["interval"][key]), "to": against["to"]}
+    of_both = gain(arms[arm]["mean"][key], arms[against["to"]]["mean"][key], against["interval"][key])
+    return {**of_both, "difference": against["mean"][key], "to": against["to"]}

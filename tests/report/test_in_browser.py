@@ -69,6 +69,9 @@ def test_two_hundred_classes_fit_and_ask_for_nothing(tab, wide, width):
 @pytest.mark.parametrize("width", [PHONE, SCREEN])
 def test_the_page_of_a_run_fits_and_asks_for_nothing(tab, finished, width):
     check(tab, finished / "report.html", width)
+    said = tab.evaluate("document.querySelector('#confusions').innerText")
+    assert "right by both" in said
+    assert "Mended" in said
 
 
 def test_long_tables_are_folded_at_first_and_short_ones_are_not(tab, wide):

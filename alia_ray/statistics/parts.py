@@ -29,8 +29,9 @@ def differences(before: pa.Table, after: pa.Table, column: str) -> dict[str, Par
     """
     before, after = before.sort_by("id"), after.sort_by("id")
     gained = right(after).astype(float) - right(before)
-    names = np.array(pc.fill_null(before.column(column).cast(pa.string()), "").to_pylist(), dtype=object)
-    return {name: _part(gained[names == name]) for name in sorted(set(names) - {""})}
+    of_images = pc.fill_null(before.column(column).cast(pa.string()), "").to_pylist()
+    names, places = np.unique(np.array(of_images, dtype=object), return_inverse=True)
+    return {name: _part(gained[places == place]) for place, name in enumerate(names) if name}
 
 
 def right(predictions: pa.Table) -> np.ndarray:

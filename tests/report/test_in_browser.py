@@ -85,13 +85,16 @@ def test_long_tables_are_folded_at_first_and_short_ones_are_not(tab, wide):
     assert tab.evaluate("document.querySelector('#made-with details').open") is False
 
 
-def test_a_picture_is_enlarged_by_a_click_and_shrunk_by_another(tab, wide):
-    tab.open(wide, PHONE)
-    width = "document.querySelector('#captions .zoom img').getBoundingClientRect().width"
-    click = "document.querySelector('#captions .zoom img').click()"
+@pytest.mark.parametrize("place", ["#captions .zoom", "#pictures .scroll .zoom", ".zoom.matrix"])
+def test_a_picture_is_enlarged_by_a_click_and_shrunk_by_another(tab, wide, place):
+    tab.open(wide, SCREEN)
+    box = f"document.querySelector('{place} img').getBoundingClientRect()"
+    width = f"{box}.width"
+    click = f"document.querySelector('{place} img').click()"
     small = tab.evaluate(width)
     tab.evaluate(click)
-    assert 2 * small < tab.evaluate(width) <= PHONE
+    assert 1.5 * small < tab.evaluate(width) < SCREEN
+    assert 0 < tab.evaluate(f"{box}.top") < tab.evaluate(f"{box}.bottom") < tab.evaluate("innerHeight")
     assert not tab.evaluate(WIDER)
     tab.evaluate(click)
     assert tab.evaluate(width) == small

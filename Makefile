@@ -12,6 +12,7 @@ demo: install
 	$(RUN)/alia-ray demo
 
 test: install
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || $(call apt,chromium)
 	$(RUN)/ruff check
 	$(RUN)/ruff format --check
 	$(RUN)/pytest --durations=15

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from alia_ray import results
 from alia_ray.checks.comparison import COMPARISON, comparison_of
 from alia_ray.cluster.placement import Cluster
@@ -69,7 +71,7 @@ def _compared(state: State) -> dict[str, dict[str, Any]]:
         for arm in state.arms
         if arm.name in arms
     }
-    predicted = _of_arms(state, lambda arm: state.arm_folder(arm).read_parquet(PREDICTIONS))
+    predicted = _predictions(state)
     outcomes = [
         Outcome(name, state.settings.seed, {"classifier": metrics["classifier"]}, metrics, predicted[name])
         for name, metrics in found.items()
@@ -79,6 +81,10 @@ def _compared(state: State) -> dict[str, dict[str, Any]]:
         for name, compared in compare(outcomes, BASE.name, {}, fresh_draws=False).items():
             found[name] |= {key: compared[key] for key in ("interval", "difference")}
     return found
+
+
+def _predictions(state: State) -> dict[str, pa.Table]:
+    return _of_arms(state, lambda arm: state.arm_folder(arm).read_parquet(PREDICTIONS))
 
 
 def about_edits(state: State) -> dict[str, Any] | None:
@@ -122,6 +128,7 @@ def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]
         selected=so_far(lambda: _added(state)) or [],
         experiment=_experiment(state),
         metrics=metrics,
+        predictions={name: table for name, table in _predictions(state).items() if name in metrics["arms"]},
         thresholds=so_far(state.thresholds) or {},
         transcript=so_far(state.transcript),
         errors=results.errors_of(state),

@@ -22,6 +22,7 @@ class ReportInputs:
     wanted: list[str] | None = None  # ids of the edits this configuration asks for; None: all in the table
     selected: list[str] = field(default_factory=list)  # ids of the edits added to training
     metrics: dict[str, Any] = field(default_factory=dict)  # what metrics.json holds: "arms" and "stages"
+    predictions: dict[str, pa.Table] = field(default_factory=dict)  # arm -> what `evaluate` says of each image
     thresholds: dict[str, float] = field(default_factory=dict)  # class -> confidence threshold
     transcript: list[dict[str, Any]] | None = None  # the steps of discovery, as `Discovery.transcript`
     errors: pa.Table = field(default_factory=tables.ERRORS.empty_table)

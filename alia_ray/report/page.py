@@ -8,8 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from alia_ray.plain_text import plain
-from alia_ray.report import charts, comparison, samples, sections
+from alia_ray.report import charts, comparison, confusions, gains, samples, sections
 from alia_ray.report.inputs import ReportInputs
+from alia_ray.report.pictures import LARGEST
+from alia_ray.statistics.comparing import FEWEST
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.store.tables import VERDICTS
 
@@ -26,6 +28,8 @@ def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
     edits = sections.edit_rows(inputs)
     domains = sections.domain_rows(inputs, captions)
     prompts = _prompts(domains, edits.column("domain_id").unique().to_pylist())
+    changed = confusions.change(inputs.predictions)
+    compared = _comparison(inputs.experiment)
     labels = sorted(edits.column("label").unique().to_pylist())
     content = {
         "name": posixpath.basename(folder.file().rstrip("/")),
@@ -34,24 +38,30 @@ def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
         "selected": set(inputs.selected),
         "verdicts": VERDICTS,
         "counts": sections.counts(images, edits, domains, inputs),
-        "headline": sections.headline(inputs.metrics),
+        "cards": gains.cards(inputs.metrics, inputs.experiment if compared and compared["tables"] else None),
+        "alone": None if inputs.experiment is None else inputs.experiment["seeds"][0],
         "costs": sections.edit_costs(edits),
         "domains": domains,
         "prompts": prompts,
         "crossing": sections.crossing(edits, labels, list(prompts)),
+        "added": sections.added(edits, set(inputs.selected), list(prompts)),
         "by_class": sections.acceptance(edits, "label", {label: label for label in labels}),
         "by_domain": sections.acceptance(edits, "domain_id", prompts),
         "variants": sections.filter_variants(edits, inputs),
-        "metric_names": list(sections.METRICS.values()),
-        "arms": sections.arm_rows(inputs.metrics),
-        "per_class": sections.breakdown(inputs.metrics, "per_class"),
-        "per_group": sections.breakdown(inputs.metrics, "per_group"),
+        "metric_names": list(gains.METRICS.values()),
+        "arms": gains.arm_rows(inputs.metrics),
+        "per_class": gains.breakdown(inputs.metrics, "per_class", inputs.predictions),
+        "per_group": gains.breakdown(inputs.metrics, "per_group", inputs.predictions),
+        "fewest": FEWEST,
+        "changed": changed,
+        "in_numbers": confusions.IN_NUMBERS,
         "curves": sections.curves(inputs.history),
         "chart_size": (charts.WIDTH, charts.HEIGHT),
-        "comparison": _comparison(inputs.experiment),
+        "comparison": compared,
         "stages": sections.stage_times(inputs.metrics),
         "errors": sections.grouped_errors(inputs.errors),
-        **samples.draw(images, captions, edits, list(prompts), inputs),
+        **samples.draw(images, captions, edits, list(prompts), changed, inputs),
+        "largest": LARGEST,
     }
     return _environment().get_template("page.html.jinja").render(content)
 
@@ -85,7 +95,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "points": points, "number": number, "duration": duration}
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "ends": ends,
+        "number": number,
+        "duration": duration,
+    }
     return environment
 
 
@@ -105,6 +121,11 @@ def percent(value: float | None) -> str:
 def points(value: float | None) -> str:
     """A difference of shares in percentage points: 0.123 -> "+12.3"."""
     return "" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def ends(interval: list[float] | None) -> str:
+    """An interval of a difference, in points: "[+3.1, +20.0]"; nothing without one."""
+    return "" if interval is None else f"[{points(interval[0])}, {points(interval[1])}]"
 
 
 def number(value: int | None) -> str:

@@ -12,7 +12,7 @@ from alia_ray.store import tables
 from alia_ray.store.rows import homes, stream
 from alia_ray.store.run_folder import Table
 
-LARGEST = 192  # pixels of a thumbnail's longer side
+LARGEST = 320  # pixels of a thumbnail's longer side: about 15 kB each of at most some two hundred on a page
 TINY = 96  # a picture smaller than this is enlarged with hard pixel edges
 _CAPTION_SIZE = 13  # pixels, font of a grid's captions
 _GAP = 8  # pixels between the cells of a grid
@@ -48,9 +48,14 @@ def thumbnail(encoded: bytes) -> Thumbnail:
     picture = decode_rgb(encoded)
     tiny = max(picture.size) < TINY
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    return Thumbnail(as_uri(picture, lossless=tiny), tiny)
+
+
+def as_uri(picture: Image.Image, lossless: bool) -> str:
+    """data:image/webp"""
     buffer = io.BytesIO()
-    picture.save(buffer, format="webp", lossless=tiny, quality=80)
-    return Thumbnail(f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", tiny)
+    picture.save(buffer, format="webp", lossless=lossless, quality=75)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def picture_grid(

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alia_ray.images import DecodeError
+from alia_ray.report.confusions import Change
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.pictures import Thumbnail, read_images, thumbnail
 from alia_ray.report.sections import shuffled
@@ -15,24 +16,38 @@ from alia_ray.store.tables import VERDICTS
 CAPTIONED = 12  # images shown with their caption
 SOURCES = 6  # images shown under every domain
 PER_VERDICT = 8  # edits shown of each verdict
+CHANGED = 8  # test images shown that were mended, and that were broken
 
 
 def draw(
-    images: pa.Table, captions: dict[str, str], edits: pa.Table, domains: list[str], inputs: ReportInputs
+    images: pa.Table,
+    captions: dict[str, str],
+    edits: pa.Table,
+    domains: list[str],
+    changed: Change | None,
+    inputs: ReportInputs,
 ) -> dict[str, Any]:
-    """What is shown in pictures: `captioned`, `sources`, `by_verdict`, and the thumbnails of all as `pictures`."""
+    """What is shown in pictures: `captioned`, `sources`, `by_verdict` and, of the test images that were `changed`,
+    `mended` and `broken`; and the thumbnails of all as `pictures`.
+    """
     captioned = _captioned(captions, images, inputs.seed)
     sources = _under_every_domain(edits, domains, inputs.seed)
     by_verdict = _of_each_verdict(edits, inputs.seed)
+    mended, broken = (
+        _changed(rows, inputs.seed) for rows in ((changed.mended, changed.broken) if changed else ([], []))
+    )
     shown = [edit for row in sources for edit in row["edits"] if edit is not None]
     shown += [edit for drawn in by_verdict.values() for edit in drawn]
-    encoded = read_images(inputs.images, (row["image_id"] for row in (*captioned, *shown)))
+    of_images = [row["image_id"] for row in (*captioned, *shown)] + [row["id"] for row in (*mended, *broken)]
+    encoded = read_images(inputs.images, of_images)
     if inputs.edits is not None:
         encoded |= read_images(inputs.edits, (edit["edit_id"] for edit in shown))
     return {
         "captioned": captioned,
         "sources": sources,
         "by_verdict": by_verdict,
+        "mended": mended,
+        "broken": broken,
         "pictures": _thumbnails(encoded),
     }
 
@@ -44,6 +59,11 @@ def _thumbnails(encoded: dict[str, bytes]) -> dict[str, Thumbnail]:
         with suppress(DecodeError):
             found[key] = thumbnail(content)
     return found
+
+
+def _changed(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    by_id = {row["id"]: row for row in rows}
+    return [by_id[key] for key in shuffled(by_id, seed, "changed")[:CHANGED]]
 
 
 def _captioned(captions: dict[str, str], images: pa.Table, seed: int) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alia_ray.config.arms import ARMS, BASE
 from alia_ray.config.filters import VARIANTS, Variant
 from alia_ray.edits.verdicts import judged, verdicts
 from alia_ray.llm.captions import words_of
@@ -18,12 +17,6 @@ from alia_ray.store.tables import EDITS, SPLITS, VERDICTS, content_id
 
 CAPTIONS_PER_DOMAIN = 3
 KEYS_PER_REASON = 3
-METRICS = {
-    "accuracy": "Accuracy",
-    "class_balanced_accuracy": "Class-balanced accuracy",
-    "worst_group_accuracy": "Worst group",
-    "macro_f1": "Macro F1",
-}
 CURVES = {"loss": "Training loss", "val_class_balanced_accuracy": "Validation class-balanced accuracy"}
 _COLUMNS = [name for name in EDITS.names if name not in ("image", "parameters")]
 
@@ -138,6 +131,18 @@ def _acceptance(counts: dict[str, int]) -> dict[str, Any]:
     return {"attempts": attempts, "kept": kept, "share": share(kept, attempts), "counts": counts}
 
 
+def added(edits: pa.Table, selected: set[str], domains: list[str]) -> list[dict[str, Any]]:
+    """How many edits were added to training, of each class: {"name", "cells": of each domain_id, "total"}."""
+    rows = edits.filter(pc.is_in(edits.column("edit_id"), value_set=pa.array(sorted(selected), pa.string())))
+    counted = rows.group_by(["label", "domain_id"]).aggregate([([], "count_all")]).to_pylist()
+    found = {(row["label"], row["domain_id"]): row["count_all"] for row in counted}
+    table = []
+    for label in sorted(edits.column("label").unique().to_pylist()):
+        cells = [found.get((label, domain), 0) for domain in domains]
+        table.append({"name": label, "cells": cells, "total": sum(cells)})
+    return table
+
+
 def filter_variants(edits: pa.Table, inputs: ReportInputs) -> list[dict[str, Any]]:
     """What each published filter, and the configured one, would keep of the edits; `in_force` marks the latter."""
     judge = inputs.judge
@@ -171,59 +176,6 @@ def edit_costs(edits: pa.Table) -> dict[str, float] | None:
 
 
 # ------------------------------------------------------------------ training
-
-
-def arm_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for each arm: a (value, difference to the arm `original`) pair for each of METRICS."""
-    arms = metrics.get("arms") or {}
-    base = arms.get(BASE.name, {})
-    return [
-        {
-            "name": name,
-            "count": values.get("count"),
-            "cells": [_against(values.get(key), None if name == BASE.name else base.get(key)) for key in METRICS],
-        }
-        for name, values in arms.items()
-    ]
-
-
-def breakdown(metrics: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """One row for each class or group of the arms' `key` ("per_class", "per_group"), with a cell for each arm."""
-    arms = {name: values.get(key) or {} for name, values in (metrics.get("arms") or {}).items()}
-    base = arms.get(BASE.name, {})
-    return [
-        {
-            "name": row,
-            "cells": [
-                _against(v.get(row), None if name == BASE.name else base.get(row)) for name, v in arms.items()
-            ],
-        }
-        for row in sorted({row for values in arms.values() for row in values})
-    ]
-
-
-def headline(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Original against augmented, for accuracy and the worst group; empty until both arms are evaluated."""
-    arms = metrics.get("arms") or {}
-    augmented = next((name for name in arms if name in ARMS and ARMS[name].edits == "discovered"), None)
-    if BASE.name not in arms or augmented is None:
-        return []
-    before, after = arms[BASE.name], arms[augmented]
-    return [
-        {
-            "name": METRICS[key],
-            "arm": augmented,
-            "before": before.get(key),
-            "after": after.get(key),
-            "difference": _against(after.get(key), before.get(key))["difference"],
-        }
-        for key in ("accuracy", "worst_group_accuracy")
-    ]
-
-
-def _against(value: float | None, base: float | None) -> dict[str, float | None]:
-    known = value is not None and base is not None
-    return {"value": value, "difference": value - base if known else None}
 
 
 def curves(history: dict[str, list[dict[str, Any]]]) -> list[tuple[str, Chart]]:

@@ -1,9 +1,10 @@
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from parsed_page import Page
 from PIL import Image
 
 from alia_ray.config import Judge
@@ -11,45 +12,28 @@ from alia_ray.images import encode
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report, duration, points
 from alia_ray.report.pictures import read_images, thumbnail
-from alia_ray.report.sections import edit_rows, filter_variants, grouped_errors
+from alia_ray.report.sections import added, edit_rows, filter_variants, grouped_errors
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
 
 SCRIPT = "<script>alert(1)</script>"
 BREAKOUT = '"><img src=x onerror=alert(1)>'
-VOID = {"meta", "img", "line", "polyline", "circle", "br"}
 SECTIONS = [
-    *("Summary", "Domains", "Captions", "Edits", "Pictures", "Filters", "Accuracy", "Training", "Time", "Errors"),
+    *(
+        "Summary",
+        "Domains",
+        "Captions",
+        "Edits",
+        "Pictures",
+        "Filters",
+        "Accuracy",
+        "Confusions",
+        "Training",
+        "Time",
+        "Errors",
+    ),
     *("Made with", "Transcript", "Configuration"),
 ]
-
-
-class Page(HTMLParser):
-    """What a browser would make of a page: its elements, its text, and what was left open."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.feed(source)
-        self.close()
-        self.text = " ".join(" ".join(self.texts).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def headings(self) -> list[str]:
-        return [text for text in self.texts if text in SECTIONS]
 
 
 def painted(seed: int, size: int = 48) -> bytes:
@@ -177,11 +161,45 @@ def whole(folder: RunFolder) -> ReportInputs:
 def test_a_whole_run_gives_every_section_and_well_formed_html(folder):
     page = Page(build_report(folder, whole(folder)))
     assert page.open == []
-    assert set(SECTIONS) <= set(page.headings())
+    assert set(SECTIONS) <= set(page.texts)
     for said in ("my-run", "original → alia", "+25.0 points", "−12.5 points", "in force", "Summarise these."):
         assert said in page.text, said
     classes = {attributes.get("class") for _, attributes in page.elements}
     assert {f"badge {verdict}" for verdict in tables.VERDICTS} <= classes
+
+
+def test_the_edits_added_of_each_class_and_domain_are_counted(folder):
+    inputs = replace(whole(folder), selected=["e0", "e2", "e1", "e9"])
+    rows = edit_rows(inputs)
+    assert added(rows, set(inputs.selected), ["d0", "d1"]) == [
+        {"name": "a", "cells": [2, 0], "total": 2},
+        {"name": "b", "cells": [0, 1], "total": 1},
+    ]
+    assert "Added to training, by class and domain" in Page(build_report(folder, inputs)).text
+
+
+def test_a_page_says_where_it_comes_from_and_what_was_reused(folder):
+    about = {"version": "0.1.0", "date": "2026-11-27T18:20:00+00:00", "command": "alia-ray run mine.yaml"}
+    stage = {"rows": 7, "made": 4, "reused": 3, "errors": 1, "seconds": 4.2}
+    metrics = {**METRICS, "stages": {"edit": stage}}
+    inputs = replace(
+        whole(folder), metrics=metrics, about={**about, "configuration": "1a2b3c", "devices": ["a CPU"]}
+    )
+    page = Page(build_report(folder, inputs))
+    assert (
+        "Made by alia-ray 0.1.0 on 2026-11-27 by alia-ray run mine.yaml , configuration 1a2b3c , on a CPU."
+        in page.text
+    )
+    assert "Rows Made Reused Errors Time edit 7 4 3 1" in page.text
+    page = Page(
+        build_report(
+            folder,
+            replace(
+                inputs, about={**about, "date": None, "command": None, "configuration": "1a2b3c", "devices": []}
+            ),
+        )
+    )
+    assert "Made by alia-ray 0.1.0, configuration 1a2b3c ." in page.text
 
 
 def test_captions_that_support_a_domain_are_its_examples_while_their_image_is_there(folder):
@@ -261,7 +279,7 @@ def test_the_page_loads_nothing(folder):
 def test_a_run_that_has_only_begun_says_what_is_missing(folder):
     page = Page(build_report(folder, ReportInputs(images=folder.table("images", "none"), judge=Judge())))
     assert page.open == []
-    assert set(SECTIONS) <= set(page.headings())
+    assert set(SECTIONS) <= set(page.texts)
     missing = [
         attributes for tag, attributes in page.elements if tag == "p" and attributes.get("class") == "missing"
     ]

@@ -1,0 +1,96 @@
+"""The cards and tables of gains: what is called better, and of which seeds they are."""
+
+from typing import Any
+
+import pytest
+from a_comparison import METRICS, RESULT
+from parsed_page import Page
+
+from alia_ray.config import Judge
+from alia_ray.report.gains import breakdown, cards, gain
+from alia_ray.report.inputs import ReportInputs
+from alia_ray.report.page import build_report
+from alia_ray.store.run_folder import RunFolder
+
+
+def metrics(ends: list[float] | None, worst: list[float] | None = None) -> dict[str, Any]:
+    """Of one seed: accuracy from 50 to 62.5 %."""
+    difference = {"to": "original", "interval": {"accuracy": ends, "worst_group_accuracy": worst}}
+    before = {**dict.fromkeys(METRICS, 0.5), "count": 16, "macro_f1": 0.5}
+    after = {**dict.fromkeys(METRICS, 0.625), "count": 16, "macro_f1": 0.6, "difference": difference}
+    return {"arms": {"original": {**before, "interval": {"accuracy": [0.25, 0.75]}}, "alia": after}}
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        ([0.01, 0.2], "better"),
+        ([-0.2, -0.01], "worse"),
+        ([-0.1, 0.4], "unclear"),
+        ([0.0, 0.0], "unclear"),
+        (None, "unclear"),
+    ],
+)
+def test_better_is_what_the_whole_interval_says(ends, verdict):
+    assert gain(0.6, 0.5, ends)["verdict"] == verdict
+
+
+def page(tmp_path, **given: Any) -> Page:
+    folder = RunFolder(str(tmp_path / "run"))
+    return Page(build_report(folder, ReportInputs(images=folder.table("images", "none"), judge=Judge(), **given)))
+
+
+def classes(found: Page) -> list[str]:
+    return [str(attributes.get("class")) for _, attributes in found.elements]
+
+
+def test_a_gain_that_may_be_chance_is_shown_with_its_interval_and_without_colour(tmp_path):
+    found = page(tmp_path, metrics=metrics([-0.1, 0.35]))
+    assert "+12.5 points 95 % interval [−10.0, +35.0]; 16 test images, 1 seed" in found.text
+    assert "no interval" in found.text  # of the worst group
+    assert "difference unclear" in classes(found)
+    assert not [name for name in classes(found) if "better" in name or "worse" in name]
+    assert "25.0\u00a0% to 75.0\u00a0%".replace("\u00a0", " ") in found.text  # the original's own
+
+
+def test_a_sure_gain_is_green_and_a_sure_loss_red(tmp_path):
+    found = page(tmp_path, metrics=metrics([0.1, 0.2], worst=[-0.3, -0.1]))
+    assert {"difference better", "difference worse", "number better", "number worse"} <= set(classes(found))
+
+
+def test_the_cards_of_an_experiment_are_of_all_its_seeds(tmp_path):
+    given = metrics([0.1, 0.2])
+    accuracy, worst = cards(given, RESULT)
+    assert (accuracy["before"], accuracy["after"]["value"], accuracy["seeds"]) == (0.5, 0.7, 2)
+    assert accuracy["after"]["interval"] == [0.05, 0.2]
+    assert (accuracy["control"]["to"], accuracy["control"]["value"]) == ("alia_control", 0.7)
+    assert worst["images"] == 480
+    found = page(tmp_path, metrics=given, experiment=RESULT)
+    summary = found.text[: found.text.index("Percent, mean")]
+    assert "70.0 %" in summary
+    assert "62.5 %" not in summary
+    assert "480 test images, 2 seeds" in summary
+    assert "against alia_control" in summary
+    assert "Seed 0 alone" in found.text[found.text.index("Percent, mean") :]
+
+
+def test_an_outdated_experiment_gives_way_to_the_seed_alone(tmp_path):
+    arms = {name: {**arm, "control": None} for name, arm in RESULT["arms"].items()}
+    old = {key: value for key, value in arms["alia"]["difference"].items() if key != "p"}
+    result = {**RESULT, "arms": {**arms, "alia": {**arms["alia"], "difference": old}}}
+    found = page(tmp_path, metrics=metrics([0.1, 0.2]), experiment=result)
+    assert "62.5 %" in found.text
+    assert "original → alia, seed 0 alone" in found.text
+
+
+def test_there_are_no_cards_before_both_arms_are_measured():
+    assert cards({}, None) == []
+    assert cards({"arms": {"alia": {"accuracy": 0.5}}}, None) == []
+    assert cards({}, {**RESULT, "arms": {"original": RESULT["arms"]["original"]}}) == []
+
+
+def test_classes_without_predictions_have_no_interval():
+    arms = {"original": {"per_class": {"a": 0.5}}, "alia": {"per_class": {"a": 1.0, "b": 0.5}}}
+    a, b = breakdown({"arms": arms}, "per_class")
+    assert (a["images"], a["cells"][1]["difference"], a["cells"][1]["verdict"]) == (None, 0.5, "unclear")
+    assert b["cells"][0]["value"] is None

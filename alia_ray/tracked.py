@@ -20,9 +20,10 @@ from alia_ray.config.arms import Arm
 from alia_ray.images import DecodeError, decode_rgb
 from alia_ray.progress import say
 from alia_ray.report.pictures import picture_grid, read_images
-from alia_ray.report.sections import METRICS, shuffled
+from alia_ray.report.sections import shuffled
 from alia_ray.results import leaves
 from alia_ray.state import State, so_far
+from alia_ray.statistics.comparing import METRICS
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.store.tables import content_id
 from alia_ray.training.trackers import (

@@ -13,7 +13,9 @@ _SHOWN = {"accuracy": "accuracy", "worst_group_accuracy": "worst group"}
 
 def closing_lines(state: State) -> Iterator[str]:
     """What is said after the line of `report`, of what that has written."""
-    metrics = state.results.read_json(METRICS) or {}
+    metrics = state.results.read_json(METRICS)
+    if metrics is None:  # somebody has deleted it at this moment
+        return
     arms, errors = metrics["arms"], sum(stats["errors"] for stats in metrics["stages"].values())
     arm = next((name for name in arms if name in ARMS and ARMS[name].edits == "discovered"), None)
     if arm is not None:

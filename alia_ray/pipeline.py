@@ -22,7 +22,7 @@ from alia_ray.config.arms import BASE, Arm
 from alia_ray.edits.attempts import TRIES
 from alia_ray.errors import StageError
 from alia_ray.models.revisions import pinned
-from alia_ray.progress import inform, number_of, say
+from alia_ray.progress import Progress, inform, number_of, say
 from alia_ray.report.made_with import tell_of_changes
 from alia_ray.reporting import about_edits, run_report
 from alia_ray.results import accounting
@@ -296,8 +296,12 @@ def _name(state: State, arm: Arm) -> str:
 def evaluate_arms(arms: Trained, cluster: Cluster) -> None:
     """Measure what is not measured yet on the test split."""
     before = {_place(*pair) for pair in arms if State.measured(*pair) is not None}
-    with ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
-        list(pool.map(lambda pair: _evaluate_arm(*pair, cluster), _different(arms, State.measured)))
+    todo = _different(arms, State.measured)
+    if todo:
+        counted = Progress("evaluate", len(todo), unit="classifiers", at_first="starting")
+        with counted as progress, ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
+            for _ in pool.map(lambda pair: _evaluate_arm(*pair, cluster), todo):
+                progress.advance(1)
     for state, arm in arms:
         metrics = state.measured(arm)
         say(

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from alia_ray.config.arms import ARMS, BASE
+from alia_ray.config.arms import BASE
 from alia_ray.progress import number_of
+from alia_ray.report.gains import augmented
 from alia_ray.state import State
 from alia_ray.store.run_folder import METRICS
 
@@ -17,8 +18,8 @@ def closing_lines(state: State) -> Iterator[str]:
     if metrics is None:  # somebody has deleted it at this moment
         return
     arms, errors = metrics["arms"], sum(stats["errors"] for stats in metrics["stages"].values())
-    arm = next((name for name in arms if name in ARMS and ARMS[name].edits == "discovered"), None)
-    if arm is not None:
+    arm = augmented(arms)
+    if arm is not None and BASE.name in arms:
         images = arms[BASE.name]["count"]
         for metric, name in _SHOWN.items():
             gain = _gain(arms[BASE.name], arms[arm], metric)

@@ -12,7 +12,7 @@ from alia_ray.store import tables
 from alia_ray.store.rows import homes, stream
 from alia_ray.store.run_folder import Table
 
-LARGEST = 320  # pixels of a thumbnail's longer side: about 15 kB each of at most some two hundred on a page
+LARGEST = 320  # pixels of a thumbnail's longer side
 TINY = 96  # a picture smaller than this is enlarged with hard pixel edges
 _CAPTION_SIZE = 13  # pixels, font of a grid's captions
 _GAP = 8  # pixels between the cells of a grid

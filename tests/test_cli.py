@@ -108,6 +108,14 @@ def test_every_command_has_help_that_says_what_it_does(command):
     assert "--set" in result.output
 
 
+def without_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Ray is joined: there is a machine with four CPUs."""
+    here = Cluster(cpus=4, gpus=0)
+    for module in ("alia_ray.cli", "alia_ray.running"):
+        monkeypatch.setattr(f"{module}.on_cluster", lambda *_, **__: nullcontext(here))
+    monkeypatch.setattr(joining, "available", lambda *_, **__: here)
+
+
 @pytest.mark.parametrize(
     ("override", "named"),
     [
@@ -118,10 +126,12 @@ def test_every_command_has_help_that_says_what_it_does(command):
         ("source={kind: imagefolder, path: ./nowhere}", "source.path"),
     ],
 )
-def test_a_bad_configuration_is_one_sentence_and_exit_code_2_before_a_stage_starts(tmp_path, override, named):
-    command = [sys.executable, "-m", "alia_ray", "run", write(tmp_path), "--set", override]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 2
+def test_a_bad_configuration_is_one_sentence_and_exit_code_2_before_a_stage_starts(
+    tmp_path, override, named, monkeypatch
+):
+    without_a_cluster(monkeypatch)
+    result = runner.invoke(app, ["run", write(tmp_path), "--set", override])
+    assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert named in result.stderr
     assert result.stderr.count("\n") == 1
@@ -143,10 +153,7 @@ def test_what_needs_only_the_run_folder_asks_for_neither_source_nor_models(tmp_p
 
 @pytest.mark.parametrize("command", ["report", "run"])
 def test_a_command_that_does_not_have_the_folder_moves_nothing_under_who_has_it(tmp_path, command, monkeypatch):
-    here = Cluster(cpus=1, gpus=0)  # and not the Ray of other tests, which a command would end
-    for module in ("alia_ray.cli", "alia_ray.running"):
-        monkeypatch.setattr(f"{module}.on_cluster", lambda *_, **__: nullcontext(here))
-    monkeypatch.setattr(joining, "available", lambda *_, **__: here)
+    without_a_cluster(monkeypatch)
     path = write(tmp_path, source={"kind": "imagefolder", "path": str(tmp_path / "moved")})
     row = {"image_id": "1", "image": encode(Image.new("RGB", (8, 8))), "label": "cat", "split": "train"}
     table = images_table(load_config(path))

@@ -263,7 +263,7 @@ def test_what_is_complete_and_was_made_from_other_files_of_the_same_name_is_told
     def train() -> None:
         pipeline.train_arms([(run, BASE)], Cluster(cpus=1, gpus=0))
 
-    run.arm_folder(BASE).write_json({"epochs": []}, "history.json")  # it is finished
+    run.arm_folder(BASE).write_json({"epochs": [], "train_images": 1}, "history.json")  # it is finished
     run.arm_folder(BASE).write_json({"classes": ["cat"]}, "classifier.json")
     run.arm_folder(BASE).write_bytes(safetensors.torch.save({}), "model.safetensors")
     assert told_now(begin, train, evaluate, report) == []

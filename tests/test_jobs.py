@@ -90,7 +90,8 @@ def command(script: str, folder: Path, *overrides: str) -> str:
 def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
     """Whatever the trainings and tables of a run folder hold, and when it was written."""
     kept = (".parquet", ".safetensors", "history.json", "metrics.json")
-    paths = [path for path in folder.rglob("*") if path.name.endswith(kept) and path.parent != folder]
+    parts = [path for path in folder.iterdir() if path.is_dir() and path.name != "results"]
+    paths = [path for part in parts for path in part.rglob("*") if path.name.endswith(kept)]
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
@@ -148,9 +149,11 @@ def test_a_run_over_the_same_folder_makes_only_what_it_lacks_and_a_bad_one_fails
     assert contents(experiment) == before
     metrics = json.loads((experiment / "metrics.json").read_text())
     assert set(metrics["arms"]) == {"original"}
-    assert metrics["stages"]["edit"]["rows"] == 24 * 2
+    edit = metrics["stages"]["edit"]
+    assert edit["made"] == 0
+    assert 0 < edit["reused"] == edit["rows"] <= 24 * 2
     assert (experiment / "report.html").stat().st_size > 10_000
 
     bad = client.submit_job(entrypoint=f"{entrypoint} --set edit.stpes=3")
     assert finished(client, bad) == JobStatus.FAILED
-    assert "edit.stpes: is not a known key" in client.get_job_logs(bad)
+    assert "did you mean edit.steps?" in client.get_job_logs(bad)

@@ -1,5 +1,6 @@
 """What trackers are told at the end of a run."""
 
+import csv
 import json
 import shutil
 import sys
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from a_run import small
-from tracker_files import Mlflow, events, offline, scalars
+from PIL import Image
+from tracker_files import events, in_mlflow, offline, scalars
 
 from alia_ray import reporting
 from alia_ray.config.arms import ARMS
 from alia_ray.state import State
-from alia_ray.tracked import complete_tensorboard
+from alia_ray.statistics.comparing import METRICS
+from alia_ray.tracked import complete_tensorboard, tell_trackers
 
 
 @pytest.fixture
@@ -66,18 +69,23 @@ def test_w_and_b_has_the_table_of_arms_and_a_grid_of_edits(copy, monkeypatch, tm
 
 
 def test_mlflow_has_them_too_and_a_second_report_doubles_nothing(copy, monkeypatch):
-    mlflow = Mlflow()
-    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     state = State(small(copy, "train.trackers=[mlflow]"))
     for _ in range(2):
         reporting.run_report(state)
-    [run] = mlflow.runs.values()
-    metrics = [(key, value) for key, value, _ in run["metrics"]]
-    assert metrics.count(("alia/accuracy", state.measured(ARMS["alia"])["accuracy"])) == 1
-    assert run["artifacts"]["arms.csv"].startswith("arm,accuracy,class_balanced_accuracy,worst_group_accuracy")
-    assert run["artifacts"]["edits.png"].width > 500
-    assert run["params"]["edit.steps"] == "3"
+    tell_trackers(state, {"arms": {"alia@0.5": {"accuracy": 0.25}}}, None)
+    [run] = in_mlflow(f"sqlite:///{state.results.file('mlflow', 'mlflow.db')}")
+    measured = {arm: state.measured(ARMS[arm]) for arm in ("original", "alia")}
+    assert sorted(run["metrics"]) == sorted(
+        [("alia at 0.5/accuracy", 0.25, 0)]
+        + [(f"{arm}/{key}", found[key], 0) for arm, found in measured.items() for key in METRICS if key in found]
+    )
+    assert (run["name"], run["status"], run["params"]["edit.steps"]) == ("run, results", "FINISHED", "3")
+    assert run["artifacts"].is_relative_to(state.results.file("mlflow", "artifacts"))
+    table = list(csv.DictReader((run["artifacts"] / "arms.csv").open()))
+    assert [(row["arm"], row["accuracy"]) for row in table] == [("alia@0.5", "0.25")]
+    with Image.open(run["artifacts"] / "edits.png") as grid:
+        assert grid.width > 500
 
 
 def test_a_tracker_that_is_down_ends_no_report(copy, monkeypatch, capsys):

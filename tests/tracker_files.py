@@ -1,15 +1,16 @@
-"""What trackers were given, read from the files of TensorBoard and W&B, and from a module in MLflow's place."""
+"""What trackers were given, read from the files of TensorBoard and W&B, and from MLflow's store."""
 
 import json
 import struct
 import time
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tensorboardX.proto.event_pb2 import Event
 from wandb.proto.wandb_internal_pb2 import Record
+
+from alia_ray.training import trackers
 
 _BLOCK, _HEADER = 32768, 7  # bytes, of the format that LevelDB logs in
 
@@ -79,66 +80,28 @@ def _records(raw: bytes) -> Iterator[Record]:
             record = b""
 
 
-class Mlflow:
-    """A module in MLflow's place. `runs`: id -> {"name", "params", "status", "metrics": [(key, value, step)], …}.
+def in_mlflow(store: str, experiment: str = "alia_ray") -> list[dict[str, Any]]:
+    """What MLflow has of each run: {"name", "status", "params", "metrics": [(key, value, step)], "artifacts"}."""
+    client = trackers._mlflow().MlflowClient(store)
+    id = client.get_experiment_by_name(experiment).experiment_id
+    found = []
+    for run in client.search_runs([id], order_by=["attributes.start_time"]):
+        histories = [client.get_metric_history(run.info.run_id, key) for key in run.data.metrics]
+        metrics = sorted(
+            ((each.key, each.value, each.step) for history in histories for each in history), key=_step
+        )
+        found.append(
+            {
+                "name": run.info.run_name,
+                "status": run.info.status,
+                "params": run.data.params,
+                "metrics": metrics,
+                "artifacts": Path(run.info.artifact_uri),
+            }
+        )
+    return found
 
-    As the real one it keeps a metric twice that it is told twice, and refuses names that it does not know.
-    """
 
-    class MlflowException(Exception): ...
-
-    def __init__(self) -> None:
-        self.runs: dict[str, dict[str, Any]] = {}
-        self.experiments: dict[str, str] = {}
-        self.uris: set[str] = set()
-        self.entities = types.ModuleType("mlflow.entities")
-        self.entities.Metric = lambda key, value, timestamp, step: (key, value, step)
-
-    def MlflowClient(self, tracking_uri: str) -> "Mlflow":
-        self.uris.add(tracking_uri)
-        return self
-
-    def get_experiment_by_name(self, name: str) -> Any:
-        return types.SimpleNamespace(experiment_id=name) if name in self.experiments else None
-
-    def create_experiment(self, name: str, artifacts: str | None) -> str:
-        self.experiments[name] = artifacts or ""
-        return name
-
-    def search_runs(self, experiments: list[str], filter_string: str, max_results: int) -> list[Any]:
-        wanted = filter_string.removeprefix("tags.training = '").removesuffix("'")
-        return [self.get_run(id) for id, run in self.runs.items() if run["tags"]["training"] == wanted]
-
-    def create_run(self, experiment: str, run_name: str, tags: dict[str, str]) -> Any:
-        id = f"run {len(self.runs)}"
-        self.runs[id] = {"name": run_name, "tags": tags, "params": {}, "metrics": [], "artifacts": {}}
-        return self.get_run(id)
-
-    def get_run(self, id: str) -> Any:
-        metrics = {key: value for key, value, _ in self.runs[id]["metrics"]}
-        data = types.SimpleNamespace(metrics=metrics)
-        return types.SimpleNamespace(info=types.SimpleNamespace(run_id=id), data=data)
-
-    def update_run(self, id: str, status: str) -> None:
-        self.runs[id]["status"] = status
-
-    set_terminated = update_run
-
-    def log_param(self, id: str, key: str, value: Any) -> None:
-        self.runs[id]["params"][key] = str(value)
-
-    def get_metric_history(self, id: str, key: str) -> list[Any]:
-        return [types.SimpleNamespace(step=step) for name, _, step in self.runs[id]["metrics"] if name == key]
-
-    def log_batch(self, id: str, metrics: list[tuple[str, float, int]]) -> None:
-        self.runs[id]["metrics"] += metrics
-
-    def log_metric(self, id: str, key: str, value: float) -> None:
-        assert "@" not in key
-        self.runs[id]["metrics"].append((key, value, 0))
-
-    def log_text(self, id: str, text: str, artifact_file: str) -> None:
-        self.runs[id]["artifacts"][artifact_file] = text
-
-    def log_image(self, id: str, image: Any, artifact_file: str) -> None:
-        self.runs[id]["artifacts"][artifact_file] = image
+def _step(metric: tuple[str, float, int]) -> tuple[int, str]:
+    key, _, step = metric
+    return step, key

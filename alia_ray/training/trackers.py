@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
@@ -38,7 +39,13 @@ PATIENCE_S = 60.0  # for what a tracker has still to take when the training has 
 _ANSWER_S = 30  # which W&B and MLflow have to answer at first
 _LONGEST_REASON = 300  # characters; MLflow's hold SQL
 _OFFLINE = ("offline", "dryrun", "disabled")  # what WANDB_MODE says then: there is nothing to go on with
-_FEW_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_ANSWER_S)}
+_MLFLOW_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_ANSWER_S),
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # else it tells its makers of each use
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # else it writes between the lines of the progress
+}
+_LONGEST_KEY = 250  # characters, of MLflow's
 
 _failed: dict[str, str] = {}  # tracker -> why this process asks it no more
 
@@ -221,8 +228,7 @@ def mlflow_run(
         client.update_run(run, status="RUNNING")
     else:
         run = client.create_run(experiment, run_name=name, tags={"training": id}).info.run_id
-        for key, value in config.items():
-            client.log_param(run, key, value)
+        client.log_batch(run, params=_params(config))
     status = "FAILED"
     try:
         yield client, run
@@ -234,16 +240,15 @@ def mlflow_run(
 @contextmanager
 def _mlflow_curves(folder: RunFolder, id: str, name: str, settings: dict[str, Any]) -> Iterator[Log]:
     """MLflow would keep an epoch twice that it is told twice."""
-    from mlflow.entities import Metric
-
     with mlflow_run(folder, id, name, settings) as (client, run):
+        metric = _mlflow().entities.Metric
         known = {metric.step for metric in client.get_metric_history(run, "loss")}
 
         def log(record: Record) -> None:
             if record["epoch"] in known:
                 return
             now = int(time.time() * 1000)
-            metrics = [Metric(key, value, now, record["epoch"]) for key, value in _numbers(record).items()]
+            metrics = [metric(key, value, now, record["epoch"]) for key, value in _numbers(record).items()]
             client.log_batch(run, metrics=metrics)
 
         yield log
@@ -257,12 +262,23 @@ def _mlflow_made(logs: RunFolder) -> Iterator[Callable[[Any], None]]:
 
 def _client(logs: RunFolder) -> tuple["mlflow.MlflowClient", str]:
     """A client, and the id of its experiment."""
-    for variable, value in _FEW_RETRIES.items():
+    client = _mlflow().MlflowClient(tracking_uri=_store(logs))
+    return client, _experiment(client, logs)
+
+
+def _mlflow() -> ModuleType:
+    """MLflow, which reads as it is imported whether it may tell its makers. What the person has set stays."""
+    for variable, value in _MLFLOW_DEFAULTS.items():
         os.environ.setdefault(variable, value)
     import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=_store(logs))
-    return client, _experiment(client, logs)
+    return mlflow
+
+
+def _params(config: Mapping[str, Any]) -> list["mlflow.entities.Param"]:
+    """The settings as MLflow takes them: its keys have letters, digits, and few other characters."""
+    found = {re.sub(r"[^\w\-.: ]", "_", key)[:_LONGEST_KEY]: str(value) for key, value in config.items()}
+    return [_mlflow().entities.Param(key, value) for key, value in found.items()]
 
 
 def _store(logs: RunFolder) -> str:
@@ -277,8 +293,6 @@ def _store(logs: RunFolder) -> str:
 
 def _experiment(client: "mlflow.MlflowClient", logs: RunFolder) -> str:
     """The id of the experiment, which is made where it is missing."""
-    import mlflow
-
     if chosen := os.environ.get("MLFLOW_EXPERIMENT_ID"):
         return chosen
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
@@ -288,7 +302,7 @@ def _experiment(client: "mlflow.MlflowClient", logs: RunFolder) -> str:
             return found.experiment_id
         try:
             return client.create_experiment(name, logs.file("mlflow", "artifacts") if is_ours else None)
-        except mlflow.MlflowException:  # another training has made it at this moment, most likely
+        except _mlflow().MlflowException:  # another training has made it at this moment, most likely
             continue
     raise ValueError(f"its experiment {name} can neither be found nor made")
 

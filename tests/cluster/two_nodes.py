@@ -53,7 +53,7 @@ def main(folder: str) -> None:
     found["with_a_gpu"] = ray.get(ray.remote(num_gpus=1)(seen).remote())
     found["doctor"] = [str(each) for each in examine(load_config(DEMO, [f"run.folder={folder}/run"]))]
     missing = load_config(
-        DEMO, [f"run.folder={folder}/run", f"train.weights={folder}/gone", "train.trackers=[mlflow]"]
+        DEMO, [f"run.folder={folder}/run", f"train.weights={folder}/gone", "train.trackers=[wandb, mlflow]"]
     )
     found["lacks"] = list(nodes.wrong_things(missing))
     found["left"] = os.listdir(folder)

@@ -1,13 +1,17 @@
 """Where the curves of a training go."""
 
+import json
+import os
+import subprocess
 import sys
 import threading
 import types
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tracker_files import Mlflow, events, offline, scalars
+from tracker_files import events, in_mlflow, offline, scalars
 
 from alia_ray.config import Train
 from alia_ray.store.run_folder import HISTORY, RunFolder
@@ -101,47 +105,98 @@ def test_w_and_b_is_asked_to_go_on_with_the_run_in_the_project_of_the_environmen
     assert (told["id"], told["resume"], told["project"]) == ("0123abcd", "allow", "birds")
 
 
-@pytest.fixture
-def mlflow(monkeypatch) -> Mlflow:
-    module = Mlflow()
-    monkeypatch.setitem(sys.modules, "mlflow", module)
-    monkeypatch.setitem(sys.modules, "mlflow.entities", module.entities)
-    return module
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    """A folder of logs in which MLflow's store is made, once for all: that takes MLflow a while."""
+    logs = tmp_path_factory.mktemp("logs")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        trackers.prepare(RunFolder(str(logs)), ["mlflow"])
+    assert [path.name for path in (logs / "mlflow").iterdir()] == ["mlflow.db"]
+    return logs
 
 
-def test_mlflow_goes_on_with_a_run_and_keeps_no_epoch_twice(logs, mlflow):
-    assert train(logs, "mlflow", EPOCHS[:1], []) == {}
-    assert train(logs, "mlflow", EPOCHS[1:2], EPOCHS[:1]) == {}
-    [run] = mlflow.runs.values()
+def in_store(store: Path, name: str) -> dict[str, Any]:
+    """What MLflow has of the one run of a name."""
+    [run] = [run for run in in_mlflow(f"sqlite:///{store}/mlflow/mlflow.db") if run["name"] == name]
+    return run
+
+
+def told_mlflow(logs: Path, name: str, settings: dict[str, Any], epochs: list[dict]) -> dict[str, str]:
+    """What failed when MLflow was told of a training that had come so far."""
+    with tracking(f"/run/{name}", str(logs), name, settings, ["mlflow"], epochs) as tracked:
+        pass
+    return tracked.failed
+
+
+@pytest.mark.usefixtures("logs")
+def test_mlflow_goes_on_with_a_run_and_keeps_no_epoch_twice(store):
+    assert train(store, "mlflow", EPOCHS[:1], []) == {}
+    assert train(store, "mlflow", EPOCHS[1:2], EPOCHS[:1]) == {}
+    run = in_store(store, NAME)
     assert run["metrics"] == [(key, value, step) for step, epoch in CURVES.items() for key, value in epoch.items()]
-    assert (run["name"], run["params"], run["status"]) == (NAME, {"epochs": "3"}, "FINISHED")
-    assert mlflow.uris == {f"sqlite:///{logs}/mlflow/mlflow.db"}
-    assert mlflow.experiments == {"alia_ray": f"{logs}/mlflow/artifacts"}
+    assert (run["params"], run["status"]) == ({"epochs": "3"}, "FINISHED")
+    assert run["artifacts"].is_relative_to(store / "mlflow" / "artifacts")
 
 
-def test_mlflow_s_store_is_made_before_trainings_share_it_and_only_where_no_server_is_named(
-    logs, mlflow, monkeypatch
-):
+@pytest.mark.usefixtures("logs")
+def test_an_epoch_that_was_saved_but_not_tracked_when_the_training_was_killed_is_tracked_later(store):
+    for last in (1, 3):
+        assert told_mlflow(store, "killed", {}, EPOCHS[:last]) == {}
+    assert [step for key, _, step in in_store(store, "killed")["metrics"] if key == "loss"] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("logs")
+def test_mlflow_takes_any_setting(store):
+    settings = {"source.class_names.Brewer's Blackbird/♀": "x" * 9000, "a" * 300: None, "edit.steps": 3}
+    assert told_mlflow(store, "settings", settings, EPOCHS) == {}
+    params = in_store(store, "settings")["params"]
+    assert params.pop("source.class_names.Brewer_s Blackbird__").startswith("xxx")
+    assert params == {"a" * 250: "None", "edit.steps": "3"}
+
+
+def test_trainings_at_once_share_mlflow_s_store_and_it_tells_nobody_else(store, tmp_path):
+    script, home = Path(__file__).with_name("trainings_at_once.py"), tmp_path / "home"
+    home.mkdir()
+    not_of_a_user = ("PYTEST_CURRENT_TEST", "CI", "GITHUB_ACTIONS", "DO_NOT_TRACK", "XDG_CONFIG_HOME")
+    hidden = {*not_of_a_user, *trackers._MLFLOW_DEFAULTS, "MLFLOW_TRACKING_URI"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    result = subprocess.run(
+        [sys.executable, str(script), str(store)],
+        env=environment | {"HOME": str(home)},
+        cwd=home,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == {"telemetry": False, "failed": [{}, {}, {}]}
+    assert result.stderr == ""
+    assert not list(home.iterdir())
+    for name in ("first", "second", "third"):
+        assert in_store(store, name)["metrics"] == [("loss", 1.0, 1)]
+
+
+def test_mlflow_s_store_is_made_only_where_no_server_is_named(logs, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     trackers.prepare(RunFolder(str(logs)), ["mlflow"])
-    assert mlflow.experiments == {"alia_ray": f"{logs}/mlflow/artifacts"}
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    trackers.prepare(RunFolder(str(logs)), ["mlflow"])
-    assert len(mlflow.uris) == 1
+    assert not logs.exists()
 
 
-def test_an_epoch_that_was_saved_but_not_tracked_when_the_training_was_killed_is_tracked_later(logs, mlflow):
-    assert train(logs, "mlflow", EPOCHS[2:], EPOCHS[:2]) == {}
-    [run] = mlflow.runs.values()
-    assert [step for key, _, step in run["metrics"] if key == "loss"] == [1, 2, 3]
-
-
-def test_mlflow_s_server_and_experiment_are_those_of_the_environment(logs, mlflow, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+def test_mlflow_s_store_and_experiment_are_those_of_the_environment(logs, store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow/mlflow.db")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "birds")
     assert train(logs, "mlflow", EPOCHS, []) == {}
-    assert mlflow.uris == {"http://127.0.0.1:5000"}
-    assert mlflow.experiments == {"birds": ""}
-    assert not (logs / "mlflow").exists()
+    [run] = in_mlflow(f"sqlite:///{store}/mlflow/mlflow.db", "birds")
+    assert len(run["metrics"]) == 6
+    assert [path.name for path in logs.iterdir()] == ["tensorboard"]
+
+
+def test_a_server_of_mlflow_that_is_down_ends_no_training(logs, monkeypatch):
+    for name, value in (("TRACKING_URI", "http://127.0.0.1:1"), ("HTTP_REQUEST_BACKOFF_FACTOR", "0")):
+        monkeypatch.setenv(f"MLFLOW_{name}", value)
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert "Max retries exceeded" in train(logs, "mlflow", EPOCHS, [])["mlflow"]
+    assert len(list((logs / "tensorboard" / "alia-seed-0").iterdir())) == 3
 
 
 @pytest.mark.parametrize("error", [OSError("down, https://me:secret@host/"), SystemExit(1)])

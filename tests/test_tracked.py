@@ -68,11 +68,12 @@ def test_w_and_b_has_the_table_of_arms_and_a_grid_of_edits(copy, monkeypatch, tm
     assert not list((tmp_path / "cwd").iterdir())
 
 
-def test_mlflow_has_them_too_and_a_second_report_doubles_nothing(copy, monkeypatch):
+def test_mlflow_has_them_too_and_a_second_report_doubles_nothing(copy, monkeypatch, capsys):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     state = State(small(copy, "train.trackers=[mlflow]"))
     for _ in range(2):
         reporting.run_report(state)
+    assert "mlflow" not in capsys.readouterr().err
     tell_trackers(state, {"arms": {"alia@0.5": {"accuracy": 0.25}}}, None)
     [run] = in_mlflow(f"sqlite:///{state.results.file('mlflow', 'mlflow.db')}")
     measured = {arm: state.measured(ARMS[arm]) for arm in ("original", "alia")}

@@ -65,6 +65,16 @@ def untracked(train: Train) -> Iterator[str]:
             yield f"train.trackers: {tracker} is not installed; install it, or leave it out"
         elif tracker == "wandb" and not _has_key_of_wandb():
             yield "train.trackers: wandb has no key; set WANDB_API_KEY, or WANDB_MODE=offline"
+        elif tracker == "mlflow" and not _has_store_of_mlflow():
+            yield (
+                "train.trackers: mlflow has no server, and without one needs sqlalchemy and alembic; "
+                "set MLFLOW_TRACKING_URI, or install both"
+            )
+
+
+def _has_store_of_mlflow() -> bool:
+    """Whether MLflow has a server, or what it makes a database with: `mlflow-skinny` brings neither."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI") or all(map(find_spec, ("sqlalchemy", "alembic"))))
 
 
 def _has_key_of_wandb() -> bool:

@@ -102,6 +102,16 @@ def test_wandb_without_a_key_is_refused_before_the_edits_are_made(wandb_is_there
     assert sentence == "train.trackers: wandb has no key; set WANDB_API_KEY, or WANDB_MODE=offline"
 
 
+@pytest.mark.parametrize("missing", ["sqlalchemy", "alembic"])
+def test_mlflow_that_can_make_no_store_needs_a_server(monkeypatch, missing):
+    monkeypatch.setattr(training, "find_spec", lambda name: None if name == missing else name)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    [sentence] = training.untracked(Train(trackers=["mlflow"]))
+    assert sentence.endswith("needs sqlalchemy and alembic; set MLFLOW_TRACKING_URI, or install both")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert list(training.untracked(Train(trackers=["mlflow"]))) == []
+
+
 @pytest.mark.parametrize("variable", [("WANDB_API_KEY", "k"), ("WANDB_MODE", "offline")])
 def test_wandb_with_a_key_or_offline_is_taken(wandb_is_there, monkeypatch, variable):
     monkeypatch.setenv(*variable)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tracker_files import events, in_mlflow, offline, scalars
 
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Train
 from alia_ray.store.run_folder import HISTORY, RunFolder
 from alia_ray.training import lanes, trackers
@@ -174,6 +175,19 @@ def test_trainings_at_once_share_mlflow_s_store_and_it_tells_nobody_else(store, 
     assert not list(home.iterdir())
     for name in ("first", "second", "third"):
         assert in_store(store, name)["metrics"] == [("loss", 1.0, 1)]
+
+
+def test_mlflow_s_store_is_made_before_the_first_training(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(lanes, "prepare", lambda logs, trackers: done.append((logs.file(), trackers)))
+    monkeypatch.setattr(lanes, "_jobs", lambda trainings: {each.out: each for each in trainings})
+    monkeypatch.setattr(lanes, "_run_lane", lambda lane, *others: done.append(lane))
+    monkeypatch.setattr(lanes, "_follow", lambda trainings, ends: [each.result() for each in ends])
+    settings = Train(epochs=3, trackers=["mlflow"])
+    logs = str(tmp_path / "logs")
+    training = lanes.Training("a", str(tmp_path / "a"), (), (), (), settings, "none", 0, logs=logs)
+    lanes.train_classifiers([training], Cluster(1, 0))
+    assert done == [(logs, ["mlflow"]), [training]]
 
 
 def test_mlflow_s_store_is_made_only_where_no_server_is_named(logs, monkeypatch):

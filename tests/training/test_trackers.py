@@ -180,6 +180,7 @@ def test_trainings_at_once_share_mlflow_s_store_and_it_tells_nobody_else(store, 
 def test_mlflow_s_store_is_made_before_the_first_training(tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr(lanes, "prepare", lambda logs, trackers: done.append((logs.file(), trackers)))
+    monkeypatch.setattr(lanes, "check_trainable", lambda *training_and_cluster: None)
     monkeypatch.setattr(lanes, "_jobs", lambda trainings: {each.out: each for each in trainings})
     monkeypatch.setattr(lanes, "_run_lane", lambda lane, *others: done.append(lane))
     monkeypatch.setattr(lanes, "_follow", lambda trainings, ends: [each.result() for each in ends])

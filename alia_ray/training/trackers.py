@@ -241,14 +241,14 @@ def mlflow_run(
 def _mlflow_curves(folder: RunFolder, id: str, name: str, settings: dict[str, Any]) -> Iterator[Log]:
     """MLflow would keep an epoch twice that it is told twice."""
     with mlflow_run(folder, id, name, settings) as (client, run):
-        metric = _mlflow().entities.Metric
+        of_mlflow = _mlflow().entities.Metric
         known = {metric.step for metric in client.get_metric_history(run, "loss")}
 
         def log(record: Record) -> None:
             if record["epoch"] in known:
                 return
             now = int(time.time() * 1000)
-            metrics = [metric(key, value, now, record["epoch"]) for key, value in _numbers(record).items()]
+            metrics = [of_mlflow(key, value, now, record["epoch"]) for key, value in _numbers(record).items()]
             client.log_batch(run, metrics=metrics)
 
         yield log

@@ -224,6 +224,26 @@ STAGES: dict[str, Callable[[State, Cluster], None]] = {
 """In the order in which a run takes them."""
 
 
+def check_can_begin(state: State, stage: str) -> None:
+    """Raise StageError, which names the command to run first, where what a stage reads is not there yet."""
+    is_without_captions = stage == "caption" and state.settings.discover.prompts is not None
+    if stage == "ingest" or is_without_captions:
+        return
+    state.ids_of("train")
+    if stage == "discover":
+        state.captions()
+    elif stage in ("judge", "edit"):
+        state.thresholds()
+        for edits in state.edit_sets:
+            state.prompts_of(edits)
+    elif stage == "train":
+        for arm in state.arms:
+            state.training_examples(arm)
+    elif stage == "evaluate":
+        for arm in state.arms:
+            state.test_examples(arm)
+
+
 # -------------------------------------------------------------------- arms
 
 

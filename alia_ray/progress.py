@@ -18,6 +18,7 @@ from rich.progress import Progress as RichProgress
 
 from alia_ray.plain_text import plain_line
 
+SOON_S = 1.0
 LOG_EVERY_S, LOG_SELDOM_S = 10.0, 600.0  # between two lines; more as time goes on, so that a long log stays short
 
 _terminal: TextIO | None = None  # where a quiet run speaks to the person; None: on standard error
@@ -174,9 +175,12 @@ class Progress:
         return f"{self.shown}/{'~' if self.is_about else ''}{max(self.total, self.shown)}"
 
     def _rate(self, now: float) -> float:
-        """Rows a second since the first rows came: loading the models is not work that goes on."""
+        """Rows a second since the first rows came: loading the models is not work that goes on.
+
+        Those that come at once with the first ones say nothing of the others.
+        """
         since, rows = self.first or (self.started, 0)
-        if self.shown == rows:
+        if self.shown == rows or now - since < SOON_S:
             since, rows = self.started, 0
         return (self.shown - rows) / max(now - since, 1e-9)
 

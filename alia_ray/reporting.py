@@ -35,6 +35,7 @@ def run_report(
         results.check_replaces(state, missing)
     metrics = write_metrics(state, missing)
     inputs = _report_inputs(state, metrics, missing)
+    state.results.write_bytes(inputs.config_yaml.encode(), results.CONFIG)
     state.results.write_bytes(build_report(state.folder, inputs).encode(), results.PAGE)
     if state.settings.source.trial:
         say(f"report: {state.settings.source.trial}")

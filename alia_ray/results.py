@@ -202,7 +202,7 @@ def publish(state: State, is_less: bool) -> str:
     for name in (CONFIG, *EXPERIMENT, METRICS, PAGE):
         if results.has_file(name):
             folder.write_bytes(results.read_bytes(name), name)
-        elif folder.has_file(name):
+        elif name in EXPERIMENT and folder.has_file(name):  # of the page before this one
             delete(folder.fs, folder.file(name))
     return folder.shown(PAGE)
 

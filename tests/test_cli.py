@@ -271,6 +271,23 @@ def test_a_terminated_command_says_so_and_ends_with_143(capsys):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize(
+    "command", [["caption"], ["discover"], ["train", "--base"], ["edit"], ["train"], ["evaluate"]]
+)
+def test_a_stage_whose_images_are_not_there_says_so_before_ray_starts(tmp_path, stage, monkeypatch):
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("Ray is started")
+
+    monkeypatch.setattr("alia_ray.cli.on_cluster", started)
+    monkeypatch.setattr(sys, "argv", ["alia-ray", *stage.split(), "mine.yaml", "--set", "edit.steps=9"])
+    result = runner.invoke(app, [*stage.split(), write(tmp_path)])
+    assert result.exit_code == 1
+    first, here = result.stderr.splitlines()
+    assert first.endswith("run `alia-ray ingest` first")
+    assert here == "  here: alia-ray ingest mine.yaml --set edit.steps=9"
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_version_is_said():
     said = subprocess.run(
         [sys.executable, "-m", "alia_ray", "--version"], capture_output=True, text=True, check=True

@@ -107,6 +107,15 @@ def test_what_is_made_and_not_committed_yet_is_shown_and_not_counted(clock, caps
     ]
 
 
+def test_rows_that_come_at_once_after_the_first_make_no_rate_of_thousands(clock, capsys):
+    with Progress("train", 30, unit="epochs") as counted:
+        clock[0] += 20
+        counted.advance(1)
+        clock[0] += 0.0001
+        counted.sees(11)
+        assert counted.rate == pytest.approx(11 / 20, rel=0.01)
+
+
 def test_a_wait_is_told_with_its_seconds_and_has_no_line_at_its_end(clock, capsys):
     with Progress("discover", None, at_first="vLLM starts") as waiting:
         for _ in range(35):

@@ -8,6 +8,7 @@ import pytest
 from alia_ray import results
 from alia_ray.config import parse_config
 from alia_ray.errors import FullDiskError, StageError
+from alia_ray.reporting import run_report
 from alia_ray.results import accounting, begin, check_replaces, publish, stages_of
 from alia_ray.state import State
 from alia_ray.store.run_folder import METRICS
@@ -118,6 +119,15 @@ def test_the_configuration_in_the_folder_is_that_of_its_page(tmp_path):
     assert "steps: 9" in (tmp_path / results.CONFIG).read_text()
     assert shown(tmp_path) == "of the second"
     assert Path(first.results.file(results.PAGE)).read_text() == "of the first"
+
+
+def test_a_page_brings_its_configuration_along_whoever_writes_it(tmp_path):
+    first, second = state(tmp_path), state(tmp_path, edit={"steps": 9})
+    begin(first, first.settings)
+    run_report(first, missing=["there is no edit yet"])
+    run_report(second, missing=["there is no edit yet"])  # which was never run
+    assert "steps: 9" in (tmp_path / results.CONFIG).read_text()
+    assert "steps: 9" in shown(tmp_path)
 
 
 def test_a_run_says_what_it_has_otherwise_than_the_page_that_is_there(tmp_path, capsys):

@@ -1,6 +1,9 @@
 """The ways out of a command: one sentence and an exit code each."""
 
 import errno
+import posixpath
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -64,8 +67,18 @@ def _say_error(error: Exception) -> None:
     is_of_configuration = isinstance(error, ConfigError)
     said = str(error) if is_of_configuration else _sentence(error)
     lines = said.replace("\n", "\nerror: " if is_of_configuration else "\n  ").split("\n")
-    for line in (f"error: {lines[0]}", *lines[1:], *getattr(error, "__notes__", [])):
+    for line in (f"error: {lines[0]}", *lines[1:], *_as_typed_here(said), *getattr(error, "__notes__", [])):
         say(plain_line(line, _LONGEST_LINE))
+
+
+def _as_typed_here(said: str) -> Iterator[str]:
+    """The command that is to come first, with the configuration of this one and what that sets."""
+    asked = re.search(r"run `alia-ray ([a-z]+(?: --base)?)` first", said)
+    words = sys.argv[1:]
+    config = next((word for word in words[1:] if word.endswith((".yaml", ".yml"))), None)
+    if asked and config and posixpath.basename(sys.argv[0]) == "alia-ray":
+        sets = [each for place, word in enumerate(words) if word == "--set" for each in words[place : place + 2]]
+        yield f"  here: {shlex.join(['alia-ray', *asked[1].split(), config, *sets])}"
 
 
 def _sentence(error: Exception) -> str:

@@ -280,6 +280,9 @@ def _place(state: State, arm: Arm) -> str:
 def train_arms(arms: Trained, cluster: Cluster) -> None:
     """Train what is not trained yet, side by side where the cluster has room."""
     trainings = [_training(state, arm) for state, arm in _different(arms, State.history)]
+    if not trainings:
+        there = len({_place(*pair) for pair in arms})
+        inform(f"train: {number_of(there, 'classifiers')} {'is' if there == 1 else 'are'} there from before")
     for training in trainings:
         record = made_with.record_of_training(training.settings.weights, on_gpu=bool(cluster.gpus))
         made_with.keep_of_training(training.name, RunFolder(training.out), record, goes_on=is_begun(training.out))

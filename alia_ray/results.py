@@ -45,7 +45,8 @@ def begin(state: State, settings: Config) -> None:
     state.results.write_bytes(text.encode(), CONFIG)
     if state.folder.has_file(METRICS):
         if differences := _differences(state.folder, text):
-            say(f"run: the page in {state.folder.shown()} is of other settings: {shortened(differences)}; it stays under results/")
+            where, found = state.folder.shown(), shortened(differences)
+            say(f"run: the page in {where} is of other settings: {found}; it stays under results/")
     else:
         state.folder.write_bytes(text.encode(), CONFIG)
 

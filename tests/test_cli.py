@@ -271,9 +271,7 @@ def test_a_terminated_command_says_so_and_ends_with_143(capsys):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize(
-    "command", [["caption"], ["discover"], ["train", "--base"], ["edit"], ["train"], ["evaluate"]]
-)
+@pytest.mark.parametrize("stage", ["caption", "discover", "train --base", "edit", "train", "evaluate"])
 def test_a_stage_whose_images_are_not_there_says_so_before_ray_starts(tmp_path, stage, monkeypatch):
     def started(*_: object, **__: object) -> None:
         raise AssertionError("Ray is started")

@@ -72,6 +72,8 @@ def run(
 
 def settings_of(given: Any, overrides: Overrides = ()) -> Config:
     """The configuration that is meant by any of what `load` and `run` take. Raises ConfigError."""
+    if isinstance(overrides, str):
+        overrides = [overrides]
     if isinstance(overrides, Mapping):
         overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in overrides.items()]
     if isinstance(given, LoadedRun):

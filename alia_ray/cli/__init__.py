@@ -67,7 +67,7 @@ def run(config: ConfigPath, overrides: Overrides = None, told: Told = None) -> N
 
 @app.command()
 def demo(overrides: Overrides = None, told: Told = None) -> None:
-    """Run the whole method on the painted miniature world: no GPU, no downloads, about ten minutes."""
+    """Run the whole method on the painted miniature world: no GPU, no downloads, in three to eight minutes."""
     with exit_codes():
         _run(*load(DEMO, overrides))
 

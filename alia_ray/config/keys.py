@@ -147,6 +147,7 @@ def did_you_mean(given: Any, known: Iterable[str]) -> str:
 
 def nearest(given: str, known: Iterable[str]) -> str | None:
     """What was most likely meant, if anything is near."""
-    as_keys = given.strip().lower().replace("-", "_").replace(" ", "_")
-    found = difflib.get_close_matches(as_keys, list(known), n=1, cutoff=0.65)
-    return found[0] if found else None
+    as_keys, known = given.strip().lower().replace("-", "_").replace(" ", "_"), list(known)
+    found = difflib.get_close_matches(as_keys, known, n=1, cutoff=0.65)
+    holding = [name for name in known if as_keys in name.split("_")]
+    return found[0] if found else holding[0] if len(holding) == 1 else None

@@ -10,6 +10,7 @@ from alia_ray.config.keys import Key, did_you_mean, keys, kind_of, nearest, sect
 from alia_ray.config.sections import Model, Section
 from alia_ray.plain_text import plain_line
 
+_A_SOURCE = "{kind: imagefolder, path: photos}"
 _TYPE_TAGS = {"constrained-int", "float", "str"}
 
 
@@ -50,11 +51,14 @@ def _complaint(problem: Any, config: type[Section]) -> str:
         return "for none write null"
     if kind == "extra_forbidden":
         return _unknown(problem["loc"], config)
+    if kind == "missing" and problem["loc"] == ("source",):
+        return f"is missing; say where your images are, as {_A_SOURCE}"
     if kind in ("missing", "union_tag_not_found"):
         return "is missing; set it"
     if kind == "union_tag_invalid":
         tag = problem["ctx"]["tag"]
-        return f"must be {problem['ctx']['expected_tags']}, not {tag!r}{did_you_mean(tag, _kinds(config))}"
+        expected = " or ".join(problem["ctx"]["expected_tags"].rsplit(", ", 1))
+        return f"must be {expected}, not {tag!r}{did_you_mean(tag, _kinds(config))}"
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"must be {problem['ctx']['expected']}{_quoted(given)}{did_you_mean(given, known)}"
@@ -64,11 +68,15 @@ def _complaint(problem: Any, config: type[Section]) -> str:
     if kind == "tuple_type":
         return "must be a list, such as [100, 200]"
     if kind == "model_attributes_type":
-        return "must be a section of keys and values, such as {kind: imagefolder, path: photos}"
+        return f"must be a section of keys and values, such as {_A_SOURCE}"
     if kind == "model_type":
         return f"must be a section of keys and values, such as {_as_section(problem, config)}"
     if kind == "dict_type":
         return "must be a mapping, such as {key: value}"
+    if kind == "too_short":
+        return "must not be empty; leave it out for the default"
+    if kind == "string_type" and given is None:
+        return "must not be empty; give a text"
     if kind == "string_type":
         return f"must be a text; put it in quotes{_quoted(given)}"
     return _number(kind, given) or problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
@@ -80,14 +88,16 @@ def _unknown(loc: tuple[Any, ...], config: type[Section]) -> str:
     if near := nearest(name, _section_at(config, above).model_fields):
         written = Key(".".join((*above, near)), _section_at(config, above).model_fields[near]).written
         return f"is not a known key; did you mean {written}?"
-    elsewhere = [key for key in keys(config) if nearest(name, [key.name.rpartition(".")[2]])]
-    exact = [key for key in elsewhere if key.name.endswith(f".{name}")] or elsewhere
+    last = nearest(name, [key.name.rpartition(".")[2] for key in keys(config)])
+    exact = [key for key in keys(config) if key.name.rpartition(".")[2] == last]
     if above[:1] == ["source"] and (kinds := [key.name.split(".")[1] for key in exact if _is_of_source(key)]):
         return f"is a key of kind {', '.join(dict.fromkeys(kinds))}, not of this one; remove it"
     if exact:
         places = list(dict.fromkeys(key.written for key in exact))
         return f"is not a known key here; did you mean {' or '.join(places[:3])}?"
-    where = f"alia-ray config {above[0]}" if above else "alia-ray config"
+    if not above:
+        return f"is not a known section; there are {', '.join(config.model_fields)}"
+    where = f"alia-ray config {above[0]}"
     return f"is not a known key; remove it or correct its spelling (`{where}` lists what there is)"
 
 
@@ -127,7 +137,13 @@ def _as_section(problem: Any, config: type[Section]) -> str:
         return f"{{name: {_short(given)}}}"
     if needed := [name for name, info in section.model_fields.items() if info.is_required()]:
         return f"{{{', '.join(f'{name}: …' for name in needed)}}}"
-    return next(f"{{{key.name}: {key.default}}}" for key in keys(section))
+    first = next(keys(section))
+    return _nested(first.name.split("."), first.default)
+
+
+def _nested(parts: list[str], value: str) -> str:
+    """ "model.name" and a value as "{model: {name: VALUE}}"."""
+    return f"{{{parts[0]}: {_nested(parts[1:], value) if parts[1:] else value}}}"
 
 
 def _all_sections(section: type[Section]) -> Iterator[type[Section]]:
@@ -157,7 +173,8 @@ def _number(kind: str, given: Any) -> str | None:
     if kind.startswith("float_"):
         trimmed = str(given).strip(" ,;%'\"")
         is_number = re.fullmatch(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", trimmed, re.IGNORECASE)
-        return f"must be a number, such as {trimmed if is_number else 0.5}{_quoted(given)}"
+        meant = f"{float(trimmed) / 100:g}" if is_number and "%" in str(given) else trimmed
+        return f"must be a number, such as {meant if is_number else 0.5}{_quoted(given)}"
     if kind.startswith("bool_"):
         return f"must be true or false{_quoted(given)}"
     return None

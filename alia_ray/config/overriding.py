@@ -25,7 +25,7 @@ def override(tree: dict[str, Any], given: str, config: type[Section]) -> None:
             node[parent] = {}  # a section without keys
         node = node.setdefault(parent, {})
         if not isinstance(node, dict):
-            raise ConfigError(f"--set {match[1]}: {parent} holds a value, not a section")
+            raise ConfigError(f"--set {match[1]}: {parent} must be a section of keys and values")
     value = _value(match[1], match[2])
     if match[1] == "source.kind" and (instead := another_kind(config, node, str(value))):
         raise ConfigError(f"--set {match[1]}={value}: {instead}")

@@ -37,7 +37,7 @@ def read_yaml(text: str) -> Any:
             raise yaml.YAMLError(f"it holds more than {_MOST_VALUES} values")
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
+        mark = error.context_mark if "':'" in str(error.problem) else error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise yaml.YAMLError(f"{place}{error.problem}{_instead(str(error.problem))}") from None
     except (ValueError, RecursionError) as error:
@@ -51,6 +51,10 @@ def _instead(problem: str) -> str:
     """What to write, of what people commonly mean by a text that is broken so."""
     if "'\\t'" in problem:
         return "; indent with spaces, not with tabs"
+    if "could not find expected ':'" in problem:
+        return "; between a key and its value stand a colon and a space, as in seed: 0"
+    if "but got '{'" in problem:
+        return '; a text that holds {} belongs in quotes, as in ["a photo of a {} bird"]'
     if "escape" in problem:
         return "; a backslash in double quotes begins an escape: use single quotes, or / in paths"
     return ""

@@ -273,6 +273,8 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
         tree = read_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {one_line(error)}") from error
+    if tree is None:
+        raise ConfigError(f"{path} is empty; `alia-ray init FOLDER` writes a configuration that runs")
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold the sections of a run (run, source, …), not {type(tree).__name__}")
     return parse_config(tree, overrides or [])

@@ -13,7 +13,7 @@ from alia_ray.config.sections import Section
 
 def _known_arm(name: str) -> str:
     if name not in ARMS:
-        raise ValueError(f"there is no arm {name!r}; there are {', '.join(ARMS)}{did_you_mean(name, ARMS)}")
+        raise ValueError(f"there is no arm {name!r}{did_you_mean(name, ARMS)}; there are {', '.join(ARMS)}")
     return name
 
 

@@ -25,7 +25,11 @@ def said_of(tmp_path, override: str, text: str = MINIATURE) -> str:
         ("train.strength=0.5", "did you mean edit.strength?"),
         ("source.bais=0.7", "did you mean source.bias?"),
         ("source.image_column=x", "is a key of kind parquet, huggingface, not of this one"),
-        ("frobnicate=1", "`alia-ray config` lists what there is"),
+        ("frobnicate=1", "is not a known section; there are run, source, caption"),
+        ("edit.frobnicate=1", "`alia-ray config edit` lists what there is"),
+        ("filter=[]", "is not a known key here; did you mean judge.filters?"),
+        ("judge.rule=code", "did you mean judge.confidence_rule?"),
+        ("source.kind=folder", "'huggingface' or 'webdataset', not 'folder'; did you mean imagefolder?"),
         ("source={kind: imagefoldr, path: x}", "did you mean imagefolder?"),
         ("train.arms=[original, aila]", "did you mean alia?"),
         ("judge.filters=[semantik]", "not 'semantik'; did you mean semantic?"),
@@ -54,6 +58,10 @@ def test_what_is_nearly_right_is_told_what_was_meant(tmp_path, override, meant):
         ("edit.canny_thresholds=5", "such as [100, 200]"),
         ("discover.captions=ten", "must be a whole number, such as 50, or must be 'all', not 'ten'"),
         ("edit.steps", "as in --set edit.strength=0.5"),
+        ("llm=", "such as {model: {name: Qwen/Qwen2.5-7B-Instruct}}"),
+        ("edit.strength=50%", "such as 0.5, not '50%'"),
+        ("judge.positives=[]", "must not be empty; leave it out for the default"),
+        ("run.folder=", "must not be empty; give a text"),
         ('source={kind: imagefolder, path: "C:\\data"}', "use single quotes, or / in paths"),
     ],
 )
@@ -80,6 +88,28 @@ def test_another_kind_of_source_alone_is_shown_the_whole_section(tmp_path):
 def test_a_kind_that_reads_the_same_keys_may_be_set_alone(tmp_path):
     (tmp_path / "run.yaml").write_text(CSV.replace("csv,", "imagefolder,").replace(", root: pictures", ""))
     assert load_config(tmp_path / "run.yaml", ["source.kind=parquet"]).source.kind == "parquet"
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("", "is empty; `alia-ray init FOLDER` writes a configuration that runs"),
+        ("run:\n  folder: x\n  seed:0\nsource: {kind: miniature}\n", "line 3, column 3: could not find"),
+        ("run:\n  folder: x\n  seed:0\nsource: {kind: miniature}\n", "a colon and a space, as in seed: 0"),
+        (MINIATURE + "discover: {prompts: [a photo of a {} bird]}\n", 'as in ["a photo of a {} bird"]'),
+        (
+            "run: {folder: x}\n",
+            "source: is missing; say where your images are, as {kind: imagefolder, path: ",
+        ),
+    ],
+)
+def test_a_file_that_is_broken_or_lacks_something_is_shown_the_right_form(tmp_path, text, form):
+    assert form in said_of(tmp_path, "edit.steps=3", text)
+
+
+def test_a_section_that_is_a_list_is_told_to_be_keys_and_values(tmp_path):
+    said = said_of(tmp_path, "run.seed=3", "run: []\n")
+    assert said == "--set run.seed: run must be a section of keys and values"
 
 
 def test_a_tab_is_told_to_be_spaces(tmp_path):

@@ -10,6 +10,7 @@ from alia_ray.checks import names, splits
 from alia_ray.config import Config
 from alia_ray.config.source import Source
 from alia_ray.edits.names import class_name, prompt_names
+from alia_ray.errors import shortened
 from alia_ray.progress import number_of
 from alia_ray.sources import list_images, notes
 from alia_ray.store.tables import SPLITS
@@ -44,7 +45,7 @@ def counted(source: Source, listing: pa.Table) -> list[str]:
         label, fewest = min(classes.items(), key=lambda item: (item[1], item[0]))
         is_even = len(set(classes.values())) == 1
         of_each = f"of {fewest} images each" if is_even else f"the smallest, {label!r}, has {fewest}"
-        lines.append(f"{len(classes)} classes, {of_each}")
+        lines.append(f"{len(classes)} classes, {of_each}: {shortened([repr(name) for name in sorted(classes)])}")
     return lines + notes(listing)
 
 

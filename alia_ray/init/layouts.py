@@ -86,9 +86,26 @@ def _of_images(place: Place, pictures: list[str]) -> Layout:
     outer = {part[0] for part in parts}
     if len(outer) == 1 and all(len(part) > 2 for part in parts) and min(outer).lower() not in SPLIT_NAMES:
         return _of_images(_inside(place, outer.pop()), ["/".join(part[1:]) for part in parts])
+    _check_order(place, parts)
     has_splits = any(len(part) > 2 and part[0].lower() in SPLIT_NAMES for part in parts)
     called = "folders of splits, and in them of classes" if has_splits else "a folder for each class"
     return Layout({"kind": "imagefolder", "path": place.given}, called)
+
+
+def _check_order(place: Place, parts: list[list[str]]) -> None:
+    """Raise ConfigError where most classes hold a folder for each split: test images would be trained on."""
+    inside: dict[str, set[str]] = {}
+    for part in parts:
+        inside.setdefault(part[0], set()).add(part[1].lower() if len(part) > 2 else "")
+    swapped = [
+        name for name, found in inside.items() if found <= SPLIT_NAMES.keys() and name.lower() not in SPLIT_NAMES
+    ]
+    if 2 * len(swapped) > len(inside):
+        split = min(inside[swapped[0]])
+        raise ConfigError(
+            f"{place.given}: each class holds its splits, as {swapped[0]}/{split}; bring them into the order "
+            f"SPLIT/CLASS/*.jpg, as {split}/{swapped[0]}"
+        )
 
 
 def _inside(place: Place, name: str) -> Place:

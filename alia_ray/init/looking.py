@@ -40,7 +40,8 @@ def look(folder: str, out: Path, miniature: bool) -> Looked:
     bare = parse_config({"run": run, "source": layout.source}).source
     listing = list_images(bare)
     class_names = found.names_for(_labels(listing))
-    counted = [f"{place.given}: {layout.called}", *found.counted(bare, listing)]
+    where = layout.source["path"] if bare.kind == "imagefolder" else place.given  # it may lie deeper
+    counted = [f"{where}: {layout.called}", *found.counted(bare, listing)]
     recipe = writing.recipe_for(bare.kind, miniature)
     about = [f"What `alia-ray init` found in {counted[0]}", *counted[1:], *_next(out)]
     text = writing.filled(recipe, run["folder"], {**layout.source, "class_names": class_names}, about)

@@ -55,9 +55,28 @@ def test_what_is_written_is_read_again_and_nothing_stands_in_its_way(miniature, 
         "photos: a folder for each class\n12 images: 6 train, 2 val, 4 test; val and test held out"
         in result.stdout
     )
-    assert "2 classes, of 6 images each" in result.stdout
+    assert "2 classes, of 6 images each: 'cat', 'dog'" in result.stdout
     assert "alia-ray plan mine.yaml" in result.stdout
     assert "alia-ray run mine.yaml" in Path("mine.yaml").read_text()
+
+
+def test_splits_within_classes_are_refused_with_the_order_that_is_read(here):
+    pictures(here / "photos", "cat/train", "cat/test", "dog/train", "dog/test")
+    result = init("photos")
+    assert result.exit_code == 2
+    assert "photos: each class holds its splits, as cat/test; bring them into the order" in result.stderr
+    assert "SPLIT/CLASS/*.jpg, as test/cat" in result.stderr
+    assert not Path("mine.yaml").exists()
+
+
+def test_a_class_that_is_called_as_a_split_is_no_mistake(here):
+    pictures(here / "photos", "train/test", "train/cat", "train/dog", "test/test", "test/cat", "test/dog")
+    assert init("photos").exit_code == 0
+
+
+def test_a_folder_further_down_is_named(here):
+    pictures(here / "photos", "a/b/cat", "a/b/dog")
+    assert "photos/a/b: a folder for each class" in init("photos").stdout
 
 
 def test_the_miniature_needs_no_model_of_the_hub(here):

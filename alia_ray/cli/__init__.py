@@ -235,11 +235,17 @@ def _report(settings: Config, replaces: bool) -> None:
 def _run_stage(path: Path, overrides: list[str] | None, stage: str) -> None:
     from alia_ray.checks.inputs import check_inputs
     from alia_ray.pipeline import STAGES, check_can_begin, say_trial
+    from alia_ray.store.lease import check_free
+    from alia_ray.store.run_folder import RunFolder
 
     settings = load_config(path, overrides)
     listing = check_inputs(settings, [stage])
     say_trial(settings)
-    check_can_begin(_state(settings), stage)  # a state of its own: others may work in the folder yet
+    try:
+        check_can_begin(_state(settings), stage)  # a state of its own: others may work in the folder yet
+    except StageError:
+        check_free(RunFolder(settings.run.folder))  # who works there may be making what is missing
+        raise
     state = _state(settings, listing)
     with on_cluster(settings.run, stage, writes=True) as cluster:
         STAGES[stage](state, cluster)

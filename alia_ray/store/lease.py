@@ -65,6 +65,13 @@ def held(folder: RunFolder, command: str) -> Iterator[None]:
                 delete(folder.fs, folder.file(LEASE))
 
 
+def check_free(folder: RunFolder) -> None:
+    """Raise ConfigError where another command works in the folder, or seems to: nothing is waited for."""
+    found = folder.read_json(LEASE)
+    if found is not None and not _has_ended(found):
+        raise ConfigError(_in_use(folder, found))
+
+
 def _renew(folder: RunFolder, lease: Lease, ended: threading.Event, lost: threading.Event, holder: int) -> None:
     """Renew a lease until its command has ended, or interrupt its thread where another has written its own."""
     while not ended.wait(RENEW_S):

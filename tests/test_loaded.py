@@ -14,6 +14,7 @@ import alia_ray
 from alia_ray.config import ConfigError, as_yaml
 from alia_ray.config.arms import ARMS
 from alia_ray.errors import StageError
+from alia_ray.loaded import settings_of
 from alia_ray.state import State
 
 
@@ -33,6 +34,12 @@ def run(copy) -> alia_ray.LoadedRun:
 
 def content(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+
+
+def test_one_override_may_be_given_as_a_text():
+    tree = {"run": {"folder": "x"}, "source": {"kind": "miniature"}}
+    assert settings_of(tree, "edit.steps=2") == settings_of(tree, ["edit.steps=2"])
+    assert settings_of(tree, "edit.steps=2").edit.steps == 2
 
 
 def test_importing_the_package_is_light_and_shows_what_it_has():

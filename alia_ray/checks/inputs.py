@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import pyarrow as pa
 
-from alia_ray.checks import contexts, filters, models, names, paths, servers, splits, texts, training
+from alia_ray.checks import contexts, filters, models, names, paths, servers, splits, texts, training, unread
 from alia_ray.config import Config, ConfigError
 from alia_ray.plain_text import plain_line
 from alia_ray.stages.ingest import list_source, unfinished
@@ -93,6 +93,7 @@ def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
     """What is not wrong, but worth a look before a long run."""
     for check in (filters, names, texts, training):
         yield from check.doubtful_things(settings, listing)
+    yield from unread.doubtful_things(settings)
 
 
 def refuse(checks: Iterable[Iterable[str]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alia_ray.checks import disk, names, nodes, resources, texts
+from alia_ray.checks import disk, names, nodes, resources, texts, unread
 from alia_ray.checks.comparison import arms_of
 from alia_ray.checks.inputs import listing_of, refuse
 from alia_ray.checks.splits import doubtful_things
@@ -70,6 +70,7 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
         _disk(settings, cluster, listing),
         _models(settings),
         *(f"note      {doubt}" for doubt in doubtful_things(settings, listing)),
+        *(f"note      {doubt}" for doubt in unread.doubtful_things(settings)),
         *_not_counted(settings),
         f"folder    {settings.run.folder}",
         *names.describe(settings, listing),

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from alia_ray.config.keys import Key, did_you_mean, keys, kind_of, nearest, sections_in, types_of
+from alia_ray.config.reading import is_key_without_space
 from alia_ray.config.sections import Model, Section
 from alia_ray.plain_text import plain_line
 
 _A_SOURCE = "{kind: imagefolder, path: photos}"
+_OF_PATHS = {"folder", "path", "root"}
 _TYPE_TAGS = {"constrained-int", "float", "str"}
 
 
@@ -62,6 +64,8 @@ def _complaint(problem: Any, config: type[Section]) -> str:
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"must be {problem['ctx']['expected']}{_quoted(given)}{did_you_mean(given, known)}"
+    if kind == "list_type" and given is None:
+        return "must not be empty; leave it out for the default"
     if kind == "list_type":
         needs_base = problem["loc"] == ("train", "arms") and "original" not in str(given)
         return f"must be a list, such as {_as_list(f'original,{given}' if needs_base else given)}"
@@ -76,10 +80,10 @@ def _complaint(problem: Any, config: type[Section]) -> str:
     if kind == "too_short":
         return "must not be empty; leave it out for the default"
     if kind == "string_type" and given is None:
-        return "must not be empty; give a text"
+        return f"must not be empty; give {'a path' if problem['loc'][-1] in _OF_PATHS else 'a text'}"
     if kind == "string_type":
         return f"must be a text; put it in quotes{_quoted(given)}"
-    return _number(kind, given) or problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return _number(problem, config) or problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
 
 
 def _unknown(loc: tuple[Any, ...], config: type[Section]) -> str:
@@ -135,6 +139,8 @@ def _as_section(problem: Any, config: type[Section]) -> str:
     )
     if section is Model and isinstance(given, str) and given:
         return f"{{name: {_short(given)}}}"
+    if isinstance(given, str) and is_key_without_space(given):
+        return "{seed: 0}, with a space after the colon"
     if needed := [name for name, info in section.model_fields.items() if info.is_required()]:
         return f"{{{', '.join(f'{name}: …' for name in needed)}}}"
     first = next(keys(section))
@@ -165,19 +171,36 @@ def json_quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _number(kind: str, given: Any) -> str | None:
+def _number(problem: Any, config: type[Section]) -> str | None:
     """Of what should be a number or true or false: the sentence, else None."""
+    kind, given, loc = problem["type"], problem["input"], problem["loc"]
     if kind.startswith("int_"):
         whole = _whole(given)
-        return f"must be a whole number, such as {50 if whole is None else whole}{_quoted(given)}"
+        meant = _allowed(loc, 50 if whole is None else whole, config)
+        return f"must be a whole number, such as {meant}{_quoted(given)}"
     if kind.startswith("float_"):
         trimmed = str(given).strip(" ,;%'\"")
         is_number = re.fullmatch(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", trimmed, re.IGNORECASE)
         meant = f"{float(trimmed) / 100:g}" if is_number and "%" in str(given) else trimmed
-        return f"must be a number, such as {meant if is_number else 0.5}{_quoted(given)}"
+        meant = _allowed(loc, meant if is_number else 0.5, config)
+        return f"must be a number, such as {meant}{_quoted(given)}"
     if kind.startswith("bool_"):
         return f"must be true or false{_quoted(given)}"
     return None
+
+
+def _allowed(loc: tuple[Any, ...], number: Any, config: type[Section]) -> Any:
+    """The number, or the default where the bounds of the key do not let it be."""
+    for length in (len(loc), len(loc) - 1):  # the place may end with the type that was tried there
+        info = _section_at(config, loc[: length - 1]).model_fields.get(loc[length - 1]) if length > 0 else None
+        if info is None:
+            continue
+        try:
+            TypeAdapter(Annotated[info.annotation, info]).validate_python(number)
+        except ValidationError:
+            return number if info.is_required() or info.default is None else info.default
+        return number
+    return number
 
 
 def _whole(given: Any) -> int | None:

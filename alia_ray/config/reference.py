@@ -53,7 +53,10 @@ def found(name: str | None) -> list[Key]:
     chosen = chosen or [key for key in known if f"{key.written}.".startswith(f"{name}.")]
     if not chosen:
         lasts = {key.name.rpartition(".")[2]: key.written for key in reversed(known)}
-        near = nearest(name, {*Config.model_fields, *(key.written for key in known)})
+        section, _, last = name.partition(".")
+        beside = {key.name.partition(".")[2]: key.written for key in known if key.name.startswith(f"{section}.")}
+        near = beside.get(nearest(last, beside) or "") if last else None
+        near = near or nearest(name, {*Config.model_fields, *(key.written for key in known)})
         near = near or lasts.get(nearest(name, lasts) or "")
         meant = f"did you mean {near}?" if near else f"there are {', '.join(Config.model_fields)}"
         raise ConfigError(f"there is no section or key {name!r}; {meant}")

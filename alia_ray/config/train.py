@@ -17,7 +17,7 @@ def _known_arm(name: str) -> str:
     return name
 
 
-ArmName = Annotated[str, AfterValidator(_known_arm)]
+ArmName = Annotated[str, AfterValidator(_known_arm), Field(json_schema_extra={"enum": list(ARMS)})]
 Metric = Literal["class_balanced_accuracy", "accuracy", "macro_f1"]
 """Of validation; a training's records call it `val_METRIC`."""
 

@@ -23,6 +23,11 @@ def edit_parameters(edit: Edit) -> dict[str, Any]:
     return {"model": model.pop("name"), **model, **chosen}
 
 
+def methods_that_read(name: str) -> list[str]:
+    """The methods that read a setting of `edit`, of those settings that not every method reads."""
+    return [method for method, names in _OF_METHOD.items() if name in names]
+
+
 def models_of(section: Section) -> dict[str, Model]:
     """The models that are loaded for a section, by their keys."""
     is_steered = isinstance(section, Edit) and section.method == "controlnet" and not is_random(section.model.name)

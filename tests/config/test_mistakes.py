@@ -44,6 +44,7 @@ def test_what_is_nearly_right_is_told_what_was_meant(tmp_path, override, meant):
     ("override", "form"),
     [
         ("caption.model=foo", "such as {name: foo}"),
+        ("caption.model=miniature:captioner", "such as {name: miniature:captioner}"),
         ("train.arms=alia", "such as [original, alia]"),
         ("train.arms=original,alia", "such as [original, alia]"),
         ("train.crop=3", "such as {height: …, width: …}"),
@@ -61,7 +62,11 @@ def test_what_is_nearly_right_is_told_what_was_meant(tmp_path, override, meant):
         ("llm=", "such as {model: {name: Qwen/Qwen2.5-7B-Instruct}}"),
         ("edit.strength=50%", "such as 0.5, not '50%'"),
         ("judge.positives=[]", "must not be empty; leave it out for the default"),
-        ("run.folder=", "must not be empty; give a text"),
+        ("judge.positives=", "must not be empty; leave it out for the default"),
+        ("edit.image_guidance_scale=50%", "such as 1.2, not '50%'"),
+        ("discover.max_domains=1e3", "such as 9, not '1e3'"),
+        ("run.folder=", "must not be empty; give a path"),
+        ("edit.model.name=", "must not be empty; give a text"),
         ('source={kind: imagefolder, path: "C:\\data"}', "use single quotes, or / in paths"),
     ],
 )
@@ -96,7 +101,19 @@ def test_a_kind_that_reads_the_same_keys_may_be_set_alone(tmp_path):
         ("", "is empty; `alia-ray init FOLDER` writes a configuration that runs"),
         ("run:\n  folder: x\n  seed:0\nsource: {kind: miniature}\n", "line 3, column 3: could not find"),
         ("run:\n  folder: x\n  seed:0\nsource: {kind: miniature}\n", "a colon and a space, as in seed: 0"),
+        (
+            "run:\n  seed:0\n  # x\n\n  folder: x\n",
+            "line 2: between a key and its value stand a colon and a space",
+        ),
+        ("seed:0\nrun: {folder: x}\n", "line 1: between a key and its value stand a colon and a space"),
+        (
+            "run:\n  folder:x\nsource: {kind: miniature}\n",
+            "run: must be a section of keys and values, such as {seed: 0}, with a space",
+        ),
+        ("run:\n  folder: a b: c\n", "line 2, column 14: mapping values are not allowed here"),
         (MINIATURE + "discover: {prompts: [a photo of a {} bird]}\n", 'as in ["a photo of a {} bird"]'),
+        (MINIATURE + 'discover: {prompts: ["{} bird", {} bird]}\n', 'as in ["a photo of a {} bird"]'),
+        (MINIATURE + "discover:\n  prompts:\n  - {} bird\n", 'as in ["a photo of a {} bird"]'),
         (
             "run: {folder: x}\n",
             "source: is missing; say where your images are, as {kind: imagefolder, path: ",

@@ -69,6 +69,14 @@ def test_one_key_says_default_meaning_kind_and_what_it_redoes():
     assert as_text(found("caption.model.name")).startswith("caption.model.name = Salesforce/")
 
 
+def test_the_arms_are_listed_and_an_editor_marks_another():
+    assert "original or cutmix or" in as_text(found("train.arms"))
+    tree = {"run": {"folder": "x"}, "source": {"kind": "miniature"}}
+    validator = jsonschema.Draft202012Validator(schema())
+    assert validator.is_valid({**tree, "train": {"arms": ["original", "alia"]}})
+    assert not validator.is_valid({**tree, "train": {"arms": ["original", "alai"]}})
+
+
 def test_a_section_and_a_kind_of_source_can_be_asked_for():
     assert {key.name.split(".")[0] for key in found("judge")} == {"judge"}
     assert {key.name.split(".")[1] for key in found("source.csv")} == {"csv"}
@@ -77,7 +85,13 @@ def test_a_section_and_a_kind_of_source_can_be_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("strenght", "edit.strength"), ("eidt", "edit"), ("edit.stpes", "edit.steps")]
+    ("name", "meant"),
+    [
+        ("strenght", "edit.strength"),
+        ("eidt", "edit"),
+        ("edit.stpes", "edit.steps"),
+        ("judge.rule", "judge.confidence_rule"),
+    ],
 )
 def test_an_unknown_key_is_told_what_was_meant(name, meant):
     with pytest.raises(ConfigError, match=f"did you mean {meant}\\?"):

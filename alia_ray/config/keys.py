@@ -15,11 +15,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from alia_ray.config.identity import plain
-from alia_ray.config.sections import Section
+from alia_ray.config.sections import Pool, Section
 
 _TRAINED = "base jitter alia scores"  # edits are scored by the base classifier
 _EDITED = "edits text_to_image alia"
-_POOL = ("workers", "gpus_per_worker", "cpus_per_worker", "batch_size")
+_POOL = tuple(Pool.model_fields)
 
 _CHANGES: dict[str, str] = {
     "run": "",

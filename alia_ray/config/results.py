@@ -2,8 +2,9 @@
 
 from alia_ray.config.identity import fingerprint, plain
 from alia_ray.config.run import Config, Experiment
+from alia_ray.config.sections import Pool
 
-_POOL = frozenset({"workers", "gpus_per_worker", "cpus_per_worker", "batch_size"})
+_POOL = frozenset(Pool.model_fields)
 _WITHOUT: dict[str, frozenset[str]] = {
     "run": frozenset(
         {"folder", "address", "accelerator", "gpus", "gpu_timeout_s"}

@@ -100,43 +100,36 @@ def cards(metrics: dict[str, Any], experiment: dict[str, Any] | None) -> list[di
     Those of the experiment where there is one, and of this run's seed otherwise; empty until both are measured.
     Each is {"name", "arm", "before", "after": a gain, "images", "seeds", "control": None, or a gain with "to"}.
     """
-    if experiment is not None:
-        return _of_experiment(experiment)
-    arms = metrics.get("arms") or {}
+    arms = metrics.get("arms") or {} if experiment is None else experiment["arms"]
     arm = augmented(arms)
     if BASE.name not in arms or arm is None:
         return []
-    return [
-        {
-            "name": METRICS[key],
-            "arm": arm,
-            "before": arms[BASE.name].get(key),
-            "after": _of_metric(arms, arm, key),
-            "images": arms[arm].get("count"),
-            "seeds": 1,
-            "control": None,
-        }
+    found = [
+        _of_run(arms, arm, key) if experiment is None else _of_experiment(experiment, arm, key)
         for key in _ON_CARDS
     ]
+    return [{"name": METRICS[key], "arm": arm, **card} for key, card in zip(_ON_CARDS, found, strict=True)]
 
 
-def _of_experiment(experiment: dict[str, Any]) -> list[dict[str, Any]]:
+def _of_run(arms: dict[str, Any], arm: str, key: str) -> dict[str, Any]:
+    return {
+        "before": arms[BASE.name].get(key),
+        "after": _of_metric(arms, arm, key),
+        "images": arms[arm].get("count"),
+        "seeds": 1,
+        "control": None,
+    }
+
+
+def _of_experiment(experiment: dict[str, Any], arm: str, key: str) -> dict[str, Any]:
     arms = experiment["arms"]
-    arm = augmented(arms)
-    if BASE.name not in arms or arm is None:
-        return []
-    return [
-        {
-            "name": METRICS[key],
-            "arm": arm,
-            "before": arms[BASE.name]["mean"][key],
-            "after": _of_means(arms, arm, "difference", key),
-            "images": experiment["test_images"],
-            "seeds": len(experiment["seeds"]),
-            "control": _of_means(arms, arm, "control", key) if arms[arm]["control"] else None,
-        }
-        for key in _ON_CARDS
-    ]
+    return {
+        "before": arms[BASE.name]["mean"][key],
+        "after": _of_means(arms, arm, "difference", key),
+        "images": experiment["test_images"],
+        "seeds": len(experiment["seeds"]),
+        "control": _of_means(arms, arm, "control", key) if arms[arm]["control"] else None,
+    }
 
 
 def _of_means(arms: dict[str, Any], arm: str, kind: str, key: str) -> dict[str, Any]:

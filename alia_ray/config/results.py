@@ -1,19 +1,13 @@
 """What names the results of a configuration: every key but those that say how fast or where they are made."""
 
-from alia_ray.config.identity import fingerprint, plain
-from alia_ray.config.run import Config, Experiment
-from alia_ray.config.sections import Pool
+from functools import cache
 
-_POOL = frozenset(Pool.model_fields)
-_WITHOUT: dict[str, frozenset[str]] = {
-    "run": frozenset(
-        {"folder", "address", "accelerator", "gpus", "gpu_timeout_s"}
-        | {"max_error_rate", "retry_errors", "source_changes"}
-    ),
-    "caption": _POOL,
-    "edit": _POOL | {"compile"},
-    "train": frozenset({"workers", "cpus_per_worker", "max_failures", "trackers"}),
-}
+from alia_ray.config.identity import fingerprint, plain
+from alia_ray.config.keys import changed_names, keys
+from alia_ray.config.run import Config, Experiment
+
+_ASKED = frozenset({"train.arms", "edit.edits_per_image", "edit.keep_rejected"})
+"""Keys that change no row, and say all the same which are made."""
 
 
 def results_name(settings: Config, is_experiment: bool) -> str:
@@ -21,8 +15,14 @@ def results_name(settings: Config, is_experiment: bool) -> str:
 
     is_experiment: of `alia-ray experiment`, whose section a run does not read.
     """
-    asked = {
-        name: plain(value, _WITHOUT.get(name, frozenset())) for name, value in settings if name != "experiment"
-    }
+    sections = {name: value for name, value in settings if name != "experiment"}
+    asked = {name: plain(value, without=_without(name)) for name, value in sections.items()}
     compared = [settings.experiment or Experiment()] if is_experiment else []
     return fingerprint({**asked, "llm": settings.llm.identity}, settings.source.class_names, *compared)
+
+
+@cache
+def _without(section: str) -> frozenset[str]:
+    """The keys of a section that change nothing but how fast or where something is made."""
+    idle = (key.name for key in keys(Config) if not changed_names(key.name) and key.name not in _ASKED)
+    return frozenset(name.partition(".")[2] for name in idle if name.startswith(f"{section}."))

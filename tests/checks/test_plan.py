@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 from a_run import small
 
+from alia_ray.checks.inputs import doubtful_things, listing_of
 from alia_ray.checks.plan import check_fits, describe
 from alia_ray.cluster.placement import GB, Cluster, Node
 from alia_ray.config import ConfigError, load_config
@@ -23,6 +24,13 @@ def test_given_prompts_make_the_plan_exact():
     plan = describe(settings, Cluster(cpus=3, gpus=0))
     assert "edit      640 edits" in plan
     assert "caption   0 images" in plan
+
+
+def test_a_plan_and_a_run_say_which_keys_nothing_reads():
+    settings = load_config(DEMO, ["edit.strength=0.3"])
+    said = "edit.strength: edit.method=instruct_pix2pix does not read it"
+    assert f"note      {said}" in describe(settings, Cluster(cpus=3, gpus=0))
+    assert any(doubt.startswith(said) for doubt in doubtful_things(settings, listing_of(settings)))
 
 
 def test_the_plan_of_an_experiment_counts_its_trainings():

@@ -6,14 +6,21 @@ from pydantic import AfterValidator, Field, model_validator
 
 from alia_ray.config.arms import ARMS
 from alia_ray.config.identity import LATER
-from alia_ray.config.keys import did_you_mean
+from alia_ray.config.keys import nearest
 from alia_ray.config.places import Weights
 from alia_ray.config.sections import Section
 
 
+def unknown_arm(name: str) -> str:
+    """What is said of a name that no arm has."""
+    near = nearest(name, ARMS)
+    meant = f"did you mean {near}? There" if near else "there"
+    return f"there is no arm {name!r}; {meant} are {', '.join(ARMS)}"
+
+
 def _known_arm(name: str) -> str:
     if name not in ARMS:
-        raise ValueError(f"there is no arm {name!r}{did_you_mean(name, ARMS)}; there are {', '.join(ARMS)}")
+        raise ValueError(unknown_arm(name))
     return name
 
 

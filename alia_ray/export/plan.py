@@ -10,8 +10,8 @@ from alia_ray.checks import paths
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import ConfigError
 from alia_ray.config.arms import ARMS, Arm
-from alia_ray.config.keys import did_you_mean
 from alia_ray.config.places import Place
+from alia_ray.config.train import unknown_arm
 from alia_ray.errors import StageError
 from alia_ray.export.parts import Export, Part, is_whole, parts_of, write_parts
 from alia_ray.progress import say
@@ -27,7 +27,7 @@ _ABOUT = "export.json"  # in OUT: what is exported there, and whether all of it 
 def plan_export(state: State, out: str, format: str, arm: str = "alia", added_only: bool = False) -> Export:
     """What is to be exported; nothing is written yet. Raises StageError, and ConfigError where OUT is taken."""
     if arm not in ARMS:
-        raise ConfigError(f"--arm: there is no arm {arm!r}{did_you_mean(arm, ARMS)}; there are {', '.join(ARMS)}")
+        raise ConfigError(f"--arm: {unknown_arm(arm)}")
     splits = _splits_of(state, arm, added_only)
     parts = tuple(part for split, examples in splits.items() for part in parts_of(split, examples))
     about = {

@@ -354,7 +354,7 @@ def test_an_export_of_labels_or_groups_that_were_corrected_since_is_another_one(
 def test_arms_that_have_nothing_to_add_are_refused(state, tmp_path):
     with pytest.raises(ConfigError, match="--added-only: the arm original adds no image"):
         plan_export(state, str(tmp_path / "out"), "parquet", arm="original", added_only=True)
-    with pytest.raises(ConfigError, match="--arm: there is no arm 'alias'; there are original"):
+    with pytest.raises(ConfigError, match=r"--arm: there is no arm 'alias'; did you mean alia\? There are "):
         plan_export(state, str(tmp_path / "out"), "parquet", arm="alias")
     judge = state.settings.judge.model_copy(update={"positives": ["a film still"]})
     other = State(state.settings.model_copy(update={"judge": judge}))

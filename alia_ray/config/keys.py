@@ -51,6 +51,9 @@ _CHANGES: dict[str, str] = {
 keys change if they do not say otherwise. * is a kind of source.
 """
 
+ASKING = frozenset({"train.arms", "edit.edits_per_image", "edit.keep_rejected"})
+"""Keys that change no row, and say all the same which are made."""
+
 _STAGE_OF = {
     **{"images": "ingest", "captions": "caption", "domains": "discover", "edits": "edit", "text_to_image": "edit"},
     **{"scores": "judge", "base": "train --base", "jitter": "train", "alia": "train"},

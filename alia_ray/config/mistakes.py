@@ -60,7 +60,7 @@ def _complaint(problem: Any, config: type[Section]) -> str:
     if kind == "union_tag_invalid":
         tag = problem["ctx"]["tag"]
         expected = " or ".join(problem["ctx"]["expected_tags"].rsplit(", ", 1))
-        return f"must be {expected}, not {tag!r}{did_you_mean(tag, _kinds(config))}"
+        return f"must be {expected}{_quoted(given.get('kind'))}{did_you_mean(tag, _kinds(config))}"
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"must be {problem['ctx']['expected']}{_quoted(given)}{did_you_mean(given, known)}"

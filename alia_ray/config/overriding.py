@@ -36,9 +36,9 @@ def _value(key: str, text: str) -> Any:
     try:
         return read_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(
-            f"--set {key}: what follows the = is not valid YAML: {one_line(error)}{_in_quotes(key, text)}"
-        ) from error
+        wrong, advice = one_line(error), _in_quotes(key, text)
+        wrong = wrong.partition("; ")[0] + advice if advice else wrong  # which shows the same more nearly
+        raise ConfigError(f"--set {key}: what follows the = is not valid YAML: {wrong}") from error
 
 
 def _in_quotes(key: str, text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter
 
-from alia_ray.config.keys import STAGES, Key, keys, nearest, types_of
+from alia_ray.config.keys import ASKING, STAGES, Key, keys, nearest, types_of
 from alia_ray.config.places import Place
 from alia_ray.config.run import Config
 from alia_ray.config.sections import ConfigError
@@ -151,4 +151,4 @@ def _in_words(described: dict[str, Any]) -> str:
 
 
 def _redone(key: Key) -> str:
-    return ", ".join(key.redoes) or "nothing"
+    return ", ".join(key.redoes) or ("nothing; makes what is missing" if key.name in ASKING else "nothing")

@@ -3,11 +3,8 @@
 from functools import cache
 
 from alia_ray.config.identity import fingerprint, plain
-from alia_ray.config.keys import changed_names, keys
+from alia_ray.config.keys import ASKING, changed_names, keys
 from alia_ray.config.run import Config, Experiment
-
-_ASKED = frozenset({"train.arms", "edit.edits_per_image", "edit.keep_rejected"})
-"""Keys that change no row, and say all the same which are made."""
 
 
 def results_name(settings: Config, is_experiment: bool) -> str:
@@ -24,5 +21,5 @@ def results_name(settings: Config, is_experiment: bool) -> str:
 @cache
 def _without(section: str) -> frozenset[str]:
     """The keys of a section that change nothing but how fast or where something is made."""
-    idle = (key.name for key in keys(Config) if not changed_names(key.name) and key.name not in _ASKED)
+    idle = (key.name for key in keys(Config) if not changed_names(key.name) and key.name not in ASKING)
     return frozenset(name.partition(".")[2] for name in idle if name.startswith(f"{section}."))

@@ -265,6 +265,10 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
+    except IsADirectoryError as error:
+        inside = Path(path) / "config.yaml"
+        meant = f"give {inside}" if inside.is_file() else f"of images `alia-ray init {path}` writes one"
+        raise ConfigError(f"{path} is a folder where a configuration is asked for; {meant}") from error
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -30,6 +30,7 @@ def said_of(tmp_path, override: str, text: str = MINIATURE) -> str:
         ("filter=[]", "is not a known key here; did you mean judge.filters?"),
         ("judge.rule=code", "did you mean judge.confidence_rule?"),
         ("source.kind=folder", "'huggingface' or 'webdataset', not 'folder'; did you mean imagefolder?"),
+        ("source.kind=", "'huggingface' or 'webdataset', not null"),
         ("source={kind: imagefoldr, path: x}", "did you mean imagefolder?"),
         ("train.arms=[original, aila]", "did you mean alia?"),
         ("judge.filters=[semantik]", "not 'semantik'; did you mean semantic?"),
@@ -82,6 +83,7 @@ def test_prompts_that_yaml_takes_for_mappings_are_shown_in_quotes_for_the_shell(
     assert said.endswith(f"quote it: --set {shown}")
     given = shown[1:-1].replace("'\\''", "'")  # as a shell reads it
     assert len(load_config(tmp_path / "run.yaml", [given]).discover.prompts) == 2
+    assert said_of(tmp_path, "discover.prompts=[a photo of a {} bird]").count("quote") == 1
 
 
 def test_another_kind_of_source_alone_is_shown_the_whole_section(tmp_path):

@@ -66,6 +66,7 @@ def test_one_key_says_default_meaning_kind_and_what_it_redoes():
     assert said.startswith("edit.strength = 0.6\n    Img2Img: how much")
     assert said.endswith("a number, above 0, at most 1; redoes edit, train, evaluate")
     assert as_text(found("edit.batch_size")).endswith("redoes nothing")
+    assert as_text(found("train.arms")).endswith("redoes nothing; makes what is missing")
     assert as_text(found("caption.model.name")).startswith("caption.model.name = Salesforce/")
 
 

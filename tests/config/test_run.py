@@ -132,6 +132,14 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
         load_config(tmp_path / "broken.yaml")
 
 
+def test_a_folder_in_place_of_a_configuration_is_told_which_file_is_meant(tmp_path):
+    with pytest.raises(ConfigError, match=rf"is a folder .*; of images `alia-ray init {tmp_path}` writes one"):
+        load_config(tmp_path)
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(ConfigError, match=r"is a folder .*; give .*/config\.yaml$"):
+        load_config(tmp_path)
+
+
 def test_a_section_that_is_there_twice_is_refused_with_its_line(tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text(yaml.safe_dump(MINIMAL) + "edit: {steps: 3}\nedit: {strength: 0.5}\n")

@@ -52,6 +52,11 @@ def _next(state: State, arm: dict[str, Any] | None) -> str:
     if state.settings.source.trial:
         return "leave the limit of source out, and run the whole"
     ends = ((arm or {}).get("difference") or {}).get("interval", {}).get("accuracy")
+    if ends is not None and ends[1] < 0:
+        return (
+            "look at the edits on the page: other discover.prompts, stricter judge.filters or fewer edits "
+            "(select.num_extra) may do less harm"
+        )
     if ends is not None and ends[0] <= 0 <= ends[1]:
         return "`alia-ray experiment`: the difference may be chance, of which more seeds say more"
     return (

@@ -18,6 +18,7 @@ from alia_ray.checks.comparison import first_draw
 from alia_ray.config import Config, ConfigError, load_config, parse_config
 from alia_ray.config.arms import ARMS, Arm
 from alia_ray.config.filters import ConfidenceRule, Filter, Variant
+from alia_ray.config.keys import did_you_mean
 from alia_ray.config.places import Place
 from alia_ray.config.reading import read_yaml
 from alia_ray.edits.verdicts import judged
@@ -278,7 +279,10 @@ def _arm(state: State, name: str, filters: Iterable[Filter] | None, rule: Confid
     """An arm that adds edits, by other filters if any are given. Raises ConfigError."""
     having = [arm.name for arm in ARMS.values() if arm.edits is not None]
     if name not in having:
-        raise ConfigError(f"arm: {plain_line(str(name))} adds no edits; those that do are {', '.join(having)}")
+        meant = did_you_mean(name, having) if name not in ARMS else ""
+        raise ConfigError(
+            f"arm: {plain_line(str(name))} adds no edits{meant}; those that do are {', '.join(having)}"
+        )
     arm = ARMS[name]
     if filters is None and rule is None:
         return arm

@@ -11,11 +11,13 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from importlib.metadata import version
 from pathlib import Path
 from threading import current_thread, main_thread
 
 import pyarrow.fs as pafs
 
+from alia_ray.command import typed
 from alia_ray.config import ConfigError
 from alia_ray.plain_text import plain
 from alia_ray.progress import speak_to
@@ -36,6 +38,7 @@ def quiet(folder: RunFolder | None, command: str) -> Iterator[None]:
     folder, path = _beginning(folder, name)
     try:
         with _led_to(path):
+            os.write(1, plain(f"{time.strftime('%F %T %z')} alia-ray {version('alia-ray')}: {typed()}\n").encode())
             yield
     except ConfigError:
         _remove(path)

@@ -7,9 +7,6 @@
 What was written last lies in RUN itself as well, where people look for it.
 """
 
-import posixpath
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import yaml
 
+from alia_ray.command import typed
 from alia_ray.config import Config, as_yaml
 from alia_ray.errors import FullDiskError, StageError, shortened
 from alia_ray.progress import say
@@ -36,7 +34,6 @@ CONFIG, PAGE = "config.yaml", "report.html"
 EXPERIMENT = ("experiment.json", "experiment.md", "experiment.csv", "experiment_seeds.csv")
 _NOTHING_YET = {"rows": 0, "made": 0, "errors": 0, "seconds": 0.0, "ended": None, "command": None}
 _STAGES = ("ingest", "caption", "discover", "train_base", "judge", "edit", "train", "evaluate")
-_PROGRAMS = ("alia-ray", "run.py", "experiment.py")
 
 
 def begin(state: State, settings: Config) -> None:
@@ -121,17 +118,9 @@ def _account(
         stats["made"] += made
         stats["seconds"] = round(stats["seconds"] + seconds, 3)
         stats["ended"] = datetime.now(UTC).isoformat(timespec="seconds") if is_over else None
-        stats["command"] = _typed()
+        stats["command"] = typed()
     if stats["rows"] != rows or stats["errors"] != errors or made or is_first:
         state.results.write_json({**stats, "rows": rows, "errors": errors}, *file)
-
-
-def _typed() -> str:
-    """The command as it was typed. Configurations hold no secret, and a command is refused where one does."""
-    program = posixpath.basename(sys.argv[0].replace("\\", "/"))
-    if program == "__main__.py":
-        return shlex.join(["python", "-m", "alia_ray", *sys.argv[1:]])
-    return shlex.join([program, *sys.argv[1:]]) if program in _PROGRAMS else "alia_ray.run in Python"
 
 
 def stages_of(state: State) -> dict[str, dict[str, Any]]:

@@ -90,6 +90,8 @@ def test_config_answers_for_a_key_and_says_what_was_meant():
     ("typed", "offered"),
     [
         ("run x.yaml --set edit.stre", "edit.strength="),
+        ("run x.yaml --set source.k", "source.kind="),
+        ("config edit.stre", "edit.strength"),
         ("export x.yaml out --arm alia_both_t", "alia_both_top_k"),
         ("init --recipe cu", "cub"),
     ],
@@ -284,6 +286,14 @@ def test_a_stage_whose_images_are_not_there_says_so_before_ray_starts(tmp_path, 
     assert first.endswith("run `alia-ray ingest` first")
     assert here == "  here: alia-ray ingest mine.yaml --set edit.steps=9"
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_to_run_first_sets_what_the_sentence_says(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["alia-ray", "export", "mine.yaml", "out", "--set", "edit.steps=9"])
+    with pytest.raises(typer.Exit), exit_codes():
+        raise StageError("no edits; run `alia-ray edit` first with --set 'train.arms=[original, alia]'")
+    here = capsys.readouterr().err.splitlines()[-1]
+    assert here == "  here: alia-ray edit mine.yaml --set edit.steps=9 --set 'train.arms=[original, alia]'"
 
 
 def test_the_version_is_said():

@@ -47,6 +47,12 @@ def test_a_difference_that_may_be_chance_is_called_that(tmp_path, interval):
     assert "may be chance" in lines(tmp_path, interval)[-1]
 
 
+def test_what_did_harm_is_not_to_be_exported(tmp_path):
+    following = lines(tmp_path, [-0.3, -0.1])[-1]
+    assert "look at the edits on the page" in following
+    assert "export" not in following
+
+
 def test_errors_and_a_trial_are_what_comes_next(tmp_path):
     *_, edits, following = lines(tmp_path, [0.35, 0.45], errors=2, limit=100)
     assert edits.endswith(f"; 2 rows failed: `alia-ray errors {tmp_path}`")

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -36,6 +37,7 @@ def test_only_what_is_said_reaches_the_person_and_the_log_has_everything(tmp_pat
     assert noted.err == "ingest: 3 rows\n"
     [log] = logs(tmp_path / "run")
     text = log.read_text()
+    assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} alia-ray \d\S*: .+\n", text)
     for line in ("from C on standard output", "from C on standard error", "of another process", "ingest: 3 rows"):
         assert line in text
     assert log.stat().st_mode & 0o077 == 0

@@ -56,7 +56,7 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
     captioners = _pool("caption", settings.caption, cluster, caption_needs(settings, cluster))
     editors = _pool("edit", settings.edit, cluster, edit_needs(settings, cluster))
     lines = [
-        f"cluster   {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs",
+        f"cluster   {cluster.cpus:g} logical CPUs, {cluster.gpus:g} GPUs",
         f"images    {splits.total()}: {', '.join(f'{splits[name]} {name}' for name in SPLITS if name in splits)}",
         *([f"trial     {settings.source.trial}"] if settings.source.trial else []),
         f"caption   {splits['train'] if not prompts else 0} images, {captioners}",

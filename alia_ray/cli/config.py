@@ -5,13 +5,18 @@ from typing import Annotated
 import typer
 
 from alia_ray.cli.leaving import exit_codes
+from alia_ray.cli.options import KEYS, beginning_with
 from alia_ray.config import ConfigError
 
 
 def config(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="KEY", help="A section or a key, such as edit or edit.strength; none: every key."),
+        typer.Argument(
+            metavar="KEY",
+            help="A section or a key, such as edit or edit.strength; none: every key.",
+            autocompletion=beginning_with(KEYS),
+        ),
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="The JSON schema, for editors and checks.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/config.md.")] = False,

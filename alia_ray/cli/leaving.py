@@ -73,12 +73,12 @@ def _say_error(error: Exception) -> None:
 
 def _as_typed_here(said: str) -> Iterator[str]:
     """The command that is to come first, with the configuration of this one and what that sets."""
-    asked = re.search(r"run `alia-ray ([a-z]+(?: --base)?)` first", said)
+    asked = re.search(r"run `alia-ray ([a-z]+(?: --base)?)` first(?: with (--set '[^']*'))?", said)
     words = sys.argv[1:]
     config = next((word for word in words[1:] if word.endswith((".yaml", ".yml"))), None)
     if asked and config and posixpath.basename(sys.argv[0]) == "alia-ray":
         sets = [each for place, word in enumerate(words) if word == "--set" for each in words[place : place + 2]]
-        yield f"  here: {shlex.join(['alia-ray', *asked[1].split(), config, *sets])}"
+        yield f"  here: {shlex.join(['alia-ray', *asked[1].split(), config, *sets, *shlex.split(asked[2] or '')])}"
 
 
 def _sentence(error: Exception) -> str:

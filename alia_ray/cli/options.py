@@ -23,7 +23,7 @@ def beginning_with(names: Iterable[str]) -> Callable[[str], list[str]]:
     return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
-_KEYS = dict.fromkeys(f"{key.written}=" for key in keys(Config))  # source.path is there once
+KEYS = dict.fromkeys(key.written for key in keys(Config))  # source.path is there once
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to run, as `init` writes it.")]
 Overrides = Annotated[
     list[str] | None,
@@ -31,7 +31,7 @@ Overrides = Annotated[
         "--set",
         metavar="STAGE.KEY=VALUE",
         help="Override a key of the YAML; may be repeated.",
-        autocompletion=beginning_with(_KEYS),
+        autocompletion=beginning_with([f"{key}=" for key in KEYS]),
     ),
 ]
 Told = Annotated[

@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from dataclasses import replace
 os.environ.setdefault(
     "RAY_DEDUP_LOGS_SKIP_REGEX", "Failed to query Ray Train|constructor arguments in the object store"
 )
+# Of workers' lines it would colour the prefix, in a log too.
+os.environ.setdefault("RAY_COLOR_PREFIX", "0")
 # Under `uv run` Ray would start every worker through uv again, at many seconds each.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 # A task that Ray's memory monitor kills would be tried again for ever.
@@ -37,6 +40,7 @@ _HIDE_GPUS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # the same where Ray r
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # where Ray looks before ~/.ray/auth_token
 _ANSWER_TIMEOUT_S = 5.0
 _LONGEST_FOLDER = 30  # bytes; the sockets in it have up to 75 more, of 107 that Linux takes
+_folders: list[str] = []  # of a Ray that was started here, for as long as it runs
 _FOR_OBJECTS = 0.3  # of the memory that is free: Ray's own share for what it keeps between workers
 
 
@@ -45,13 +49,23 @@ def joined(run: Run) -> Iterator[Cluster]:
     """Ray for the time of a `with` block: what `join` gives, and left in every way out.
 
     One that this process had before, as a notebook has that called `ray.init`, is the caller's, and stays.
+    With one that was started here its folder goes, unless the block fails: Ray's logs in it may say of what.
     """
-    is_ours = not ray.is_initialized()
+    is_ours, has_failed = not ray.is_initialized(), False
     try:
         yield join(run)
+    except (ConfigError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        has_failed = True
+        raise
     finally:
         if is_ours:
             ray.shutdown()
+            while _folders:
+                folder = _folders.pop()
+                if not has_failed:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def join(run: Run) -> Cluster:
@@ -78,7 +92,8 @@ def join(run: Run) -> Cluster:
         if free_memory() < machine_memory():  # a control group's limit, which Ray may not see
             options["object_store_memory"] = int(_FOR_OBJECTS * free_memory())
         _make_token()
-        options["_temp_dir"] = f"{_private_folder()}/ray"  # this itself Ray opens to everybody
+        _folders.append(_private_folder())
+        options["_temp_dir"] = f"{_folders[-1]}/ray"  # this itself Ray opens to everybody
         ray.init(address="local", num_cpus=usable_cpus() + 1, include_dashboard=False, **options)
     if run.gpus:
         wait_for_gpus(run.gpus, run.gpu_timeout_s if address else 0.0)

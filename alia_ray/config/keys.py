@@ -110,11 +110,11 @@ def keys(section: type[Section], *above: str, default: Any = None) -> Iterator[K
 
     default: the section as it is where nothing is said of it.
     """
-    for name, info in section.model_fields.items():
+    for name, info in sorted(section.model_fields.items(), key=lambda item: item[0] != "kind"):
         value = info.get_default(call_default_factory=True) if default is None else getattr(default, name)
         types = set(types_of(info.annotation))
         inner = sections_in(info)
-        if name != "kind" and (not inner or type(None) in types):
+        if not inner or type(None) in types:
             yield Key(".".join((*above, name)), info, value)
         for each in inner:
             beneath = value if isinstance(value, each) else None

@@ -65,21 +65,21 @@ class _Columns(_Splittable):
 class ImageFolder(_Splittable):
     """`path/SPLIT/CLASS/image.jpg`, or `path/CLASS/image.jpg` with `val_fraction` and `test_fraction`."""
 
-    kind: Literal["imagefolder"]
+    kind: Literal["imagefolder"] = Field(description="a folder of folders of pictures, one for each class")
     path: Place = Field(description="the folder in which classes or splits lie")
 
 
 class ParquetTable(_Columns):
     """A Parquet dataset with a column of encoded images and one of labels."""
 
-    kind: Literal["parquet"]
+    kind: Literal["parquet"] = Field(description="a Parquet dataset of encoded pictures")
     image_column: str = Field("image", description="the column of encoded images")
 
 
 class CsvTable(_Columns):
     """A CSV of metadata whose `path_column` is relative to `root`."""
 
-    kind: Literal["csv"]
+    kind: Literal["csv"] = Field(description="a table of paths and labels beside a folder of pictures")
     root: Place = Field(description="the folder that the paths in the table start from")
     path_column: str = Field("path", description="the column of the pictures' paths")
 
@@ -90,7 +90,7 @@ class MiniatureWorld(_Named):
     See docs/miniature.md.
     """
 
-    kind: Literal["miniature"]
+    kind: Literal["miniature"] = Field(description="the painted birds that ship with the package")
     task: Literal["biased", "places"] = Field(
         "biased", description="biased: two classes on backgrounds of their own; places: four, tested on new places"
     )
@@ -107,7 +107,7 @@ class MiniatureWorld(_Named):
 class Cub(_Named):
     """CUB-200-2011 as its archive unpacks: `path` is the folder CUB_200_2011."""
 
-    kind: Literal["cub"]
+    kind: Literal["cub"] = Field(description="CUB-200-2011")
     path: Place = Field(description="the folder CUB_200_2011")
     protocol: Protocol = Field("strict", description="paper: the official test images are both val and test")
     val_fraction: float = Field(0.1, ge=0, lt=1, description="strict: held out of train")
@@ -116,7 +116,7 @@ class Cub(_Named):
 class IWildCam(_Named):
     """A part of WILDS' iWildCam in seven classes: `path` is its image folder, `lists` that of four CSV files."""
 
-    kind: Literal["iwildcam"]
+    kind: Literal["iwildcam"] = Field(description="the paper's part of WILDS' iWildCam")
     path: Place = Field(description="the folder of images")
     lists: Place = Field(description="holds train_, train_extra_, val_ and test_subset.csv")
     protocol: Protocol = Field("strict", description="paper: the lists may overlap")
@@ -125,14 +125,14 @@ class IWildCam(_Named):
 class Waterbirds(_Named):
     """waterbird_complete95_forest2water2, cut to 100 % bias as in the paper."""
 
-    kind: Literal["waterbirds"]
+    kind: Literal["waterbirds"] = Field(description="the paper's cut of Waterbirds")
     path: Place = Field(description="the folder that holds metadata.csv")
 
 
 class HuggingFace(_Splittable):
     """A dataset of the library `datasets`; its splits are the dataset's own."""
 
-    kind: Literal["huggingface"]
+    kind: Literal["huggingface"] = Field(description="a dataset of Hugging Face's library datasets")
     name: Name = Field(description="a hub id, a folder of save_to_disk, or a folder of data files")
     config: str | None = Field(None, description="which configuration of the dataset")
     revision: Revision = Field(None, description="branch, tag or commit of a hub id; none: that of main")
@@ -146,7 +146,7 @@ class HuggingFace(_Splittable):
 class WebDataset(_Splittable):
     """Tar shards whose samples are a picture and a `.cls` or `.json` of the same name."""
 
-    kind: Literal["webdataset"]
+    kind: Literal["webdataset"] = Field(description="tar shards of WebDataset")
     path: Place = Field(description="a folder of *.tar, or a pattern with *; braces are not expanded")
     label_key: str | None = Field(None, description="the label's key in the .json; none reads the .cls")
     split_key: str = Field("split", description="a key of the .json; else folders or prefixes name splits")

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import ray
@@ -165,6 +166,7 @@ with joined(Run(folder="x", address="local")):
     print(os.environ["RAY_AUTH_TOKEN"] in processes)
     above = os.path.dirname(ray.get_runtime_context().get_temp_dir())
     print(oct(os.stat(above).st_mode & 0o777))
+print(os.path.exists(above))
 """
 
 
@@ -174,6 +176,23 @@ def test_a_ray_that_a_run_starts_lets_no_stranger_in_and_leaves_no_token_behind(
     environment |= {"HOME": str(tmp_path), "RAY_gcs_rpc_server_reconnect_timeout_s": "2"}
     command = [sys.executable, "-c", TOKENS]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.stdout.split() == ["False", "True", "7", "False", "0o700"], done.stderr
+    assert done.stdout.split() == ["False", "True", "7", "False", "0o700", "False"], done.stderr
     assert "oken authentication" not in done.stderr
     assert not (tmp_path / ".ray").exists()
+
+
+@pytest.mark.parametrize(
+    ("failure", "stays"),
+    [(None, False), (ConfigError("no"), False), (KeyboardInterrupt(), False), (OSError(), True)],
+)
+def test_what_ray_wrote_stays_only_where_a_command_fails(monkeypatch, tmp_path, failure, stays):
+    folder = tmp_path / "ray-x"
+    folder.mkdir()
+    monkeypatch.setattr(joining.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(joining.ray, "shutdown", lambda: None)
+    monkeypatch.setattr(joining, "join", lambda run: joining._folders.append(str(folder)))
+    with suppress(BaseException), joining.joined(Run(folder="x")):
+        if failure:
+            raise failure
+    assert folder.exists() == stays
+    assert joining._folders == []

@@ -82,6 +82,7 @@ def test_a_section_and_a_kind_of_source_can_be_asked_for():
     assert {key.name.split(".")[0] for key in found("judge")} == {"judge"}
     assert {key.name.split(".")[1] for key in found("source.csv")} == {"csv"}
     assert len(found("source.path")) > 1
+    assert {key.default for key in found("source.kind")} == {"required"}
     assert found(None) == list(keys(Config))
 
 

@@ -136,6 +136,7 @@ def run_train_base(state: State, cluster: Cluster) -> None:
         train_arms([(state, BASE)], cluster)
         folder = state.arm_folder(BASE)
         if not _knows_thresholds(state):
+            inform(f"train: the class thresholds of the base classifier, over {number_of(images, 'images')}")
             thresholds = score_training_set(folder.uri(), state.examples("train"), cluster)
             folder.write_json(thresholds, THRESHOLDS)
 

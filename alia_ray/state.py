@@ -18,13 +18,13 @@ from alia_ray import config
 from alia_ray.config import Config, Judge, Train
 from alia_ray.config.arms import ARMS, BASE, Arm, EditSet
 from alia_ray.config.results import results_name
-from alia_ray.edits.attempts import Request, needed
+from alia_ray.edits.attempts import Request
 from alia_ray.edits.names import prompt_names
 from alia_ray.edits.verdicts import Limit, judged, select
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.edit import edits_table, left_to_try, outcomes, wanted_requests
+from alia_ray.stages.edit import edits_table, left_to_try, needed_edits, wanted_requests
 from alia_ray.stages.ingest import images_table, names_labels, unfinished
 from alia_ray.stages.judge import left_to_judge
 from alia_ray.stages.streaming import left_to_do, too_many_failed
@@ -251,12 +251,7 @@ class State:
     def needed_ids(self, edits: EditSet) -> set[str]:
         """The ids of the edits of a set that are tried until each image has its survivors, as far as is known."""
         settings, requests = self.edit_settings(edits), self._wanted(edits)
-        per_image, drop_below = settings.edit.edits_per_image, settings.edit.drop_prompt_below
-        if per_image == "all" and drop_below is None:
-            return {request.edit_id for request in requests}
-        survived = outcomes(settings, requests, self.edits, self.thresholds())
-        each = None if per_image == "all" else per_image
-        return needed(requests, survived, each, self.limit_of(edits), drop_below)
+        return needed_edits(settings, requests, self.edits, self.thresholds(), self.limit_of(edits))
 
     def wanted_edits(self, *columns: str) -> pa.Table:
         """The discovered edits that this configuration asks for, of those that are there, with verdicts."""

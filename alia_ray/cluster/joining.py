@@ -34,7 +34,7 @@ from alia_ray.cluster.machine import free_memory, machine_memory, usable_cpus
 from alia_ray.cluster.placement import Cluster, Node
 from alia_ray.config import ConfigError, Run
 from alia_ray.errors import one_line
-from alia_ray.progress import say
+from alia_ray.progress import inform, say
 
 _HIDE_GPUS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # the same where Ray runs already
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # where Ray looks before ~/.ray/auth_token
@@ -87,6 +87,7 @@ def join(run: Run) -> Cluster:
     if address:
         _connect(address, options)
     elif not ray.is_initialized():
+        inform("cluster: starting Ray here")
         # Nobody announces that this machine will go, and a process less starts sooner.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         if free_memory() < machine_memory():  # a control group's limit, which Ray may not see

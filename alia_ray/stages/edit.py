@@ -29,6 +29,7 @@ from alia_ray.edits.attempts import (
     Request,
     as_table,
     in_order,
+    needed,
     next_batch,
     still_to_try,
     with_attempts,
@@ -38,7 +39,16 @@ from alia_ray.edits.shapes import bucket_of, frame_of
 from alia_ray.edits.shapes import buckets as buckets_of
 from alia_ray.edits.verdicts import Limit, judged
 from alia_ray.images import Shape, decode_rgb, encode, from_array, squeeze, to_array
-from alia_ray.stages.streaming import COMPLETES, SAID, Pass, check_error_rate, progress_of, stream, tell_errors
+from alia_ray.stages.streaming import (
+    COMPLETES,
+    SAID,
+    Pass,
+    check_error_rate,
+    made,
+    progress_of,
+    stream,
+    tell_errors,
+)
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
 
@@ -94,6 +104,7 @@ def edit(
     plan, requests = _plan(settings, domains), wanted_requests(settings, images, domains)
     again = _failed(target) if settings.run.retry_errors else set()
     placement = place("edit", settings.edit, cluster, edit_needs(settings, cluster))
+    there = made(target, "edit_id")
 
     def next_wave() -> Pass:
         todo = left_to_try(settings, requests, target, thresholds, limit, again)
@@ -108,7 +119,22 @@ def edit(
             if not wave.todo:
                 break
             wave = next_wave()
+        progress.before = (len(there & needed_edits(settings, requests, target, thresholds, limit)), None)
     tell_errors(wave)
+
+
+def needed_edits(
+    settings: Config, requests: list[Request], target: Table, thresholds: dict[str, float], limit: Limit
+) -> set[str]:
+    """The ids of the requested edits that are tried until each image has its survivors, as far as is known.
+
+    What was tried beyond that, for another seed or by a stricter filter, is not among them.
+    """
+    per_image, drop_below = settings.edit.edits_per_image, settings.edit.drop_prompt_below
+    if per_image == "all" and drop_below is None:
+        return {request.edit_id for request in requests}
+    survived = outcomes(settings, requests, target, thresholds)
+    return needed(requests, survived, None if per_image == "all" else per_image, limit, drop_below)
 
 
 def left_to_try(

@@ -1,4 +1,7 @@
-"""Edits that failed, over several runs, on the miniature's models."""
+"""Edits over several runs, on the miniature's models."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -12,43 +15,57 @@ from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages import edit as stage
 from alia_ray.stages.edit import edit, edits_table
 from alia_ray.stages.ingest import ingest
+from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import DOMAINS
 
 pytestmark = pytest.mark.slow
 CLUSTER = Cluster(cpus=2, gpus=0)
+SNOW, SEA = "a photo of a {} bird in the snow", "a photo of a {} bird by the sea"
 
 
-def test_edits_that_failed_are_refused_again_and_made_once_when_asked(without_ray, tmp_path, monkeypatch):
+@pytest.fixture
+def editing(without_ray, tmp_path: Path) -> tuple[Table, Callable[..., None]]:
+    """The edits table of eight images, and what edits them under some prompts, with changes of `run` or `edit`."""
     source = "source={kind: miniature, train: 8, val: 8, test: 8}"
-    changed = [
-        f"run.folder={tmp_path}/run",
-        source,
-        "edit.steps=2",
-        "edit.edits_per_image=all",
-        "judge.filters=[]",
-    ]
-    config = load_config(DEMO, changed)
+    changed = [source, "edit.steps=2", "edit.edits_per_image=all", "judge.filters=[]"]
+    config = load_config(DEMO, [f"run.folder={tmp_path}/run", *changed])
     images = ingest(config, CLUSTER)
     classes = sorted(set(images.read(["label"]).column(0).to_pylist()))
-    domains = domain_rows(["a photo of a {} bird in the snow"], [], config.discover.prefix, 0)
     network = build_classifier("shufflenet_v2_x0_5", "none", len(classes))
     save_classifier(str(tmp_path / "base"), network, classes, "shufflenet_v2_x0_5", Pixels(image_size=48))
     target = edits_table(config, "base")
 
-    def run(**changes: object) -> None:
-        settings = config.model_copy(update={"run": config.run.model_copy(update=changes)})
-        table = pa.Table.from_pylist(domains, schema=DOMAINS)
-        folder, thresholds = str(tmp_path / "base"), dict.fromkeys(classes, 0.5)
-        edit(settings, images, table, target, folder, thresholds, None, CLUSTER)
+    def run(*prompts: str, section: str = "run", **changes: object) -> None:
+        settings = config.model_copy(update={section: getattr(config, section).model_copy(update=changes)})
+        rows = domain_rows(list(prompts), [], config.discover.prefix, 0)
+        domains = pa.Table.from_pylist(rows, schema=DOMAINS)
+        edit(settings, images, domains, target, str(tmp_path / "base"), dict.fromkeys(classes, 0.5), None, CLUSTER)
 
+    return target, run
+
+
+def test_edits_that_failed_are_refused_again_and_made_once_when_asked(editing, monkeypatch):
+    target, run = editing
     with monkeypatch.context() as patched:
         patched.setattr(stage, "_error", lambda image: "the edit is one flat colour")
         for _ in range(2):
             with pytest.raises(StageError, match=r"8 of 8 rows failed.*8 × the edit is one flat colour"):
-                run()
+                run(SNOW)
     with pytest.raises(StageError, match="8 of 8 rows failed"):
-        run()  # an edit that came out as nothing would again
-    run(retry_errors=True)
+        run(SNOW)  # an edit that came out as nothing would again
+    run(SNOW, retry_errors=True)
     assert target.stored(["error"]).column(0).to_pylist() == [None] * 8
     assert target.errors("edit").ids() == set()
-    run()
+    run(SNOW)
+
+
+def test_of_what_other_settings_made_only_what_is_needed_was_there_from_before(editing, capsys):
+    target, run = editing
+    run(SNOW)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("edit: 8 edits in ")
+    run(SNOW, SEA, section="edit", edits_per_image=1)
+    made = len(target.ids()) - 8  # of the images whose first prompt is the sea, and which needed no snow
+    assert 0 < made < 8
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"edit: {made} edit")
+    assert f"; {8 - made} w" in said

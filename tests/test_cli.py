@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import nullcontext
+from importlib.abc import MetaPathFinder
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from alia_ray.__main__ import main
 from alia_ray.cli import app
 from alia_ray.cli.leaving import exit_codes
 from alia_ray.cluster import joining
@@ -247,6 +249,22 @@ def test_what_nobody_foresaw_is_a_line_and_its_traceback_in_a_file(tmp_path, mon
     assert code == 1
     assert said == f"error: KeyError: 'x'\nwhat led there is in {log}\n"
     assert "KeyError: 'x'" in log.read_text()
+
+
+@pytest.mark.parametrize("module", ["alia_ray.cli", "alia_ray.store.damage"])
+def test_a_command_that_is_interrupted_while_it_is_imported_says_so(monkeypatch, capsys, module):
+    class Interrupt(MetaPathFinder):
+        def find_spec(self, name: str, path: object, target: object = None) -> None:
+            if name == module:
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, "meta_path", [Interrupt(), *sys.meta_path])
+    monkeypatch.setattr(sys, "argv", ["alia-ray", "plan", "mine.yaml"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.startswith("interrupted; ")
 
 
 def test_a_command_that_is_terminated_while_it_waits_for_ray_says_so_too(capsys):

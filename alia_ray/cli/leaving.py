@@ -20,12 +20,12 @@ from alia_ray.progress import say
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Turn every way out but success into one sentence and an exit code."""
-    from alia_ray.store.damage import only_reading
-
     global _is_terminated
     _is_terminated = False
     before = signal.signal(signal.SIGTERM, _stop)
     try:
+        from alia_ray.store.damage import only_reading  # half a second, in which one may press Ctrl-C
+
         with only_reading():  # until the run folder is held
             yield
     except typer.Exit:

@@ -1,6 +1,7 @@
 """The reference of all keys: as text for a terminal, as docs/config.md, and as the JSON schema for editors."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,15 +90,28 @@ def help_of(stage: str) -> str:
     """What stands under a stage's --help: the keys of its sections, with their defaults."""
     parts = ["Keys for --set, with their defaults; `alia-ray config SECTION.KEY` says what each means."]
     for section in READ_BY[stage]:
+        if section == "source":
+            parts += _kinds_of_source()
+            continue
         chosen = [key for key in keys(Config) if key.name.startswith(f"{section}.")]
-        kinds = dict.fromkeys(key.name.split(".")[1] for key in chosen)
-        said = ", ".join(f"{key.name.removeprefix(f'{section}.')}={key.default}" for key in chosen)
-        parts.append(
-            f"{section}: kind, one of {', '.join(kinds)}, and its keys"
-            if section == "source"
-            else f"{section}: {said}"
-        )
+        said = (f"{key.name.removeprefix(f'{section}.')}={key.default}" for key in chosen)
+        parts.append(f"{section}: {', '.join(said)}")
     return "\n\n".join(parts)
+
+
+def _kinds_of_source() -> Iterator[str]:
+    """The keys that every kind of source has, and a line of its own ones for each kind."""
+    of_kind: dict[str, dict[str, str]] = {}
+    for key in keys(Config):
+        if key.name.startswith("source.") and not key.name.endswith(".kind"):
+            _, kind, name = key.name.split(".")
+            of_kind.setdefault(kind, {})[name] = key.default
+    common = set.intersection(*map(set, of_kind.values()))
+    first = next(iter(of_kind.values()))
+    yield f"source: kind, {', '.join(f'{name}={first[name]}' for name in first if name in common)}"
+    for kind, own in of_kind.items():
+        said = ", ".join(f"{name}={default}" for name, default in own.items() if name not in common)
+        yield f"source of kind {kind}: {said}"
 
 
 def schema() -> dict[str, Any]:

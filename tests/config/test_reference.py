@@ -118,3 +118,5 @@ def test_the_help_of_a_stage_lists_the_keys_of_its_sections():
     assert "confidence_rule=paper" in help_of("edit")
     assert "max_domains=9" in help_of("discover")
     assert "strength" not in help_of("caption")
+    assert "source: kind, class_names={}, limit=null" in help_of("ingest")
+    assert "source of kind csv: val_fraction=0.1, test_fraction=0.2, path=required" in help_of("ingest")

@@ -38,7 +38,7 @@ def on_cluster(run: Run, command: str | None, *, writes: bool = False) -> Iterat
         if current_thread() is main_thread():  # the others may set none
             signal.signal(signal.SIGTERM, at_sigterm)  # Ray has put one of its own there, which prints a stack
         about = ray.get_runtime_context()
-        note(f"Ray's own logs: {about.get_temp_dir()}/{about.get_session_name()}/logs")
+        note(f"Ray's own logs, kept where this fails: {about.get_temp_dir()}/{about.get_session_name()}/logs")
         yield cluster
 
 

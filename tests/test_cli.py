@@ -357,7 +357,7 @@ def test_a_run_tells_the_person_its_stages_and_nothing_else(tmp_path):
     assert re.fullmatch(r"run: \d+ of 48 edits of 24 images survived the filters", edits)
     assert following.startswith("run: next, `alia-ray ")
     [log] = (tmp_path / "run" / "logs").iterdir()
-    assert "Ray's own logs: /" in log.read_text()
+    assert "Ray's own logs, kept where this fails: /" in log.read_text()
     assert "epoch 2/2" in log.read_text()
 
 

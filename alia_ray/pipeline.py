@@ -131,14 +131,25 @@ def _llm(settings: Config) -> Model | None:
 
 def run_train_base(state: State, cluster: Cluster) -> None:
     """images -> the classifier that judges edits (it is the arm `original`) and its class thresholds"""
-    images = len(state.ids_of("train"))
-    with accounting(state, "train_base", lambda: {"base": images} if _knows_thresholds(state) else {}):
-        train_arms([(state, BASE)], cluster)
-        folder = state.arm_folder(BASE)
-        if not _knows_thresholds(state):
-            inform(f"train: the class thresholds of the base classifier, over {number_of(images, 'images')}")
-            thresholds = score_training_set(folder.uri(), state.examples("train"), cluster)
-            folder.write_json(thresholds, THRESHOLDS)
+    train_bases([state], cluster)
+
+
+def train_bases(states: Sequence[State], cluster: Cluster) -> None:
+    """The same for draws of one configuration, side by side where the cluster has room."""
+    images = {_place(state, BASE): len(state.ids_of("train")) for state in states}
+
+    def trained() -> dict[str, int]:
+        places = [_place(state, BASE) for state in states if _knows_thresholds(state)]
+        return {place: images[place] for place in places}
+
+    with accounting(states[0], "train_base", trained):
+        train_arms([(state, BASE) for state in states], cluster)
+        for state in states:
+            if not _knows_thresholds(state):
+                folder, rows = state.arm_folder(BASE), number_of(images[_place(state, BASE)], "images")
+                inform(f"train: the class thresholds of the base classifier, over {rows}")
+                thresholds = score_training_set(folder.uri(), state.examples("train"), cluster)
+                folder.write_json(thresholds, THRESHOLDS)
 
 
 def _knows_thresholds(state: State) -> bool:
@@ -252,11 +263,13 @@ Trained = Sequence[tuple[State, Arm]]
 
 
 def train_all(arms: Trained, cluster: Cluster) -> None:
-    """Train what is not trained yet, and keep what came of it."""
+    """Train what is not trained yet, and keep what came of it. What `train_base` has made counts there."""
+    bases = {_place(state, BASE) for state, _ in arms if _knows_thresholds(state)}
     images = {_place(state, arm): _training_rows(state, arm) for state, arm in arms}
 
     def trained() -> dict[str, int]:
-        return {_place(*pair): images[_place(*pair)] for pair in arms if pair[0].history(pair[1]) is not None}
+        places = {_place(*pair) for pair in arms if pair[0].history(pair[1]) is not None}
+        return {place: images[place] for place in places - bases}
 
     with accounting(arms[0][0], "train", trained):
         train_arms(arms, cluster)

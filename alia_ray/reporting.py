@@ -13,8 +13,9 @@ from alia_ray.config.arms import BASE, Arm
 from alia_ray.progress import say
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.made_with import lines_of, tell_of_changes
+from alia_ray.report.numbers import numbers, shown
 from alia_ray.report.page import build_report
-from alia_ray.report.sections import acceptance, edit_costs
+from alia_ray.report.sections import acceptance
 from alia_ray.stages.caption import captions_table
 from alia_ray.state import State, so_far
 from alia_ray.statistics.comparing import Outcome, compare
@@ -33,35 +34,30 @@ def run_report(
     """
     if not replaces:
         results.check_replaces(state, missing)
-    metrics = write_metrics(state, missing)
-    inputs = _report_inputs(state, metrics, missing)
+    inputs = _report_inputs(state, missing)
+    of = shown(inputs)
+    metrics = numbers(of, inputs)
+    state.results.write_json(metrics, METRICS)
     state.results.write_bytes(inputs.config_yaml.encode(), results.CONFIG)
-    state.results.write_bytes(build_report(state.folder, inputs).encode(), results.PAGE)
+    state.results.write_bytes(build_report(state.folder, inputs, of).encode(), results.PAGE)
     if state.settings.source.trial:
         say(f"report: {state.settings.source.trial}")
     say(f"report: {results.publish(state, is_less=bool(missing) and not replaces)}")
     tell_trackers(state, metrics, inputs.experiment)
 
 
-def write_metrics(state: State, missing: Sequence[str] = ()) -> dict[str, Any]:
-    """Gather metrics.json from what the stages and arms left.
-
-    {"about", "arms": {...}, "edits": {...}, "stages": {...}, "missing": [...]}; all of it is of this
-    configuration, whatever else the run folder holds.
-    """
+def _gathered(state: State, missing: Sequence[str]) -> dict[str, Any]:
+    """What the stages and arms left of this configuration, whatever else the run folder holds."""
     stages = results.stages_of(state)
-    metrics = {
+    return {
         "about": results.about(state, stages),
-        "arms": _compared(state),
-        "edits": about_edits(state),
+        "arms": arms_of(state),
         "stages": stages,
         "missing": list(missing),
     }
-    state.results.write_json(metrics, METRICS)
-    return metrics
 
 
-def _compared(state: State) -> dict[str, dict[str, Any]]:
+def arms_of(state: State) -> dict[str, dict[str, Any]]:
     """arm -> its metrics, where its classifier lies and, once `original` is measured, "interval" and "difference".
 
     Those are as `statistics.comparing.compare` gives them, of a single seed.
@@ -89,22 +85,17 @@ def _predictions(state: State) -> dict[str, pa.Table]:
 
 
 def about_edits(state: State) -> dict[str, Any] | None:
-    """What the discovered edits took and gave; None before there are any.
+    """How many of the discovered edits survived: {"attempts", "kept", "prompts": PROMPT -> {"attempts", "kept", …}}.
 
-    {"attempts", "kept", "seconds", "per_attempt", "per_kept", "prompts": {PROMPT: {"attempts", "kept", "share"}}};
-    seconds are those of workers, for editing and judging.
+    None before there are any.
     """
-    edits = so_far(lambda: state.wanted_edits("edit_seconds", "judge_seconds"))
+    edits = so_far(state.wanted_edits)
     if edits is None or not edits.num_rows:
         return None
     prompts = {row["domain_id"]: row["prompt"] for row in state.domains().to_pylist()}
     tried = acceptance(edits, "domain_id", prompts)
-    return {
-        "attempts": edits.num_rows,
-        "kept": sum(row["kept"] for row in tried),
-        **edit_costs(edits),
-        "prompts": {row["name"]: {key: row[key] for key in ("attempts", "kept", "share")} for row in tried},
-    }
+    kept = sum(row["kept"] for row in tried)
+    return {"attempts": edits.num_rows, "kept": kept, "prompts": {row["name"]: row for row in tried}}
 
 
 def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
@@ -113,9 +104,9 @@ def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _report_inputs(state: State, metrics: dict[str, Any], missing: Sequence[str]) -> ReportInputs:
+def _report_inputs(state: State, missing: Sequence[str]) -> ReportInputs:
     tell_of_changes(state)
-    settings = state.settings
+    settings, metrics = state.settings, _gathered(state, missing)
     edits = so_far(state.wanted_edits)
     histories = _of_arms(state, state.history)
     history = {arm: record["epochs"] for arm, record in histories.items()}

@@ -100,8 +100,9 @@ def test_the_log_of_a_run_on_an_object_store_lies_there_in_the_end(tmp_path, mon
 
 
 def test_the_closing_line_of_a_run_on_an_object_store_has_its_scheme(monkeypatch, capsys):
-    for name in ("write_metrics", "build_report", "tell_trackers"):
+    for name in ("shown", "build_report", "tell_trackers"):
         monkeypatch.setattr(reporting, name, lambda *_: "")
+    monkeypatch.setattr(reporting, "numbers", lambda *_: {})
     monkeypatch.setattr(reporting, "_report_inputs", lambda *_: SimpleNamespace(experiment=None, config_yaml=""))
     folder, whole = RunFolder("mock://bucket/run"), SimpleNamespace(source=SimpleNamespace(trial=None))
     results = RunFolder("mock://bucket/run/results/1")

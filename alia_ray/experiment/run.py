@@ -50,11 +50,11 @@ def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
         for state in states:
             pipeline.run_caption(state, cluster)
         pipeline.discover_all(states)
-    pipeline.train_arms([(state, BASE) for state in states], cluster)
+    pipeline.train_bases(states, cluster)
     if any(arm.edits for arm in arms):
         # one draw after the other: what they share is edited for the first, and judged for the rest
         for state in states:
-            for stage in (pipeline.run_train_base, pipeline.run_judge, pipeline.run_edit):
+            for stage in (pipeline.run_judge, pipeline.run_edit):
                 stage(state, cluster)
 
 

@@ -39,6 +39,13 @@ class Matrix:
             for row, name in enumerate(classes)
         ]
 
+    def told(self, classes: list[str]) -> dict[str, dict[str, int]]:
+        """true class -> class that was told -> images, without zeros."""
+        return {
+            name: {classes[column]: int(counts[column]) for column in np.flatnonzero(counts)}
+            for name, counts in zip(classes, self.counts, strict=True)
+        }
+
     def picture(self) -> str:
         """A data URI: a pixel for each pair of classes, the more opaque the larger the share of its row."""
         pixels = np.empty((*self.counts.shape, 4), dtype=np.uint8)
@@ -58,6 +65,15 @@ class Change:
     counts: dict[str, int]  # how many images are "right" in both, "mended", "broken", "wrong" in both
     mended: list[dict[str, Any]]  # {"id", "label", "before", "after"}, by id; all of them
     broken: list[dict[str, Any]]
+
+    def as_json(self) -> dict[str, Any]:
+        """For metrics.json: {"before", "after": arms, "right", …, "pairs", "matrices": arm -> class -> told -> images}.
+
+        A matrix holds no zeros.
+        """
+        before, after = self.matrices
+        matrices = {each.arm: each.told(self.classes) for each in self.matrices}
+        return {"before": before.arm, "after": after.arm, **self.counts, "pairs": self.pairs, "matrices": matrices}
 
 
 def change(predictions: Mapping[str, pa.Table]) -> Change | None:

@@ -91,6 +91,22 @@ def _parts(predictions: Mapping[str, pa.Table], column: str) -> dict[str, dict[s
     return {name: differences(base, table, column) for name, table in predictions.items()}
 
 
+def why_no_groups(metrics: dict[str, Any], predictions: Mapping[str, pa.Table]) -> str | None:
+    """Why a table by group would say nothing that is not said already, a sentence; None where it would."""
+    groups = {name for values in (metrics.get("arms") or {}).values() for name in values.get("per_group") or {}}
+    if not groups:
+        return "No table by group: no test image has a group, so the worst group is all of them."
+    if len(groups) == 1:
+        return f"No table by group: there is one group only, {groups.pop()}."
+    table = next(iter(predictions.values()), None)
+    if table is None:
+        return None
+    pairs = set(zip(table.column("label").to_pylist(), table.column("group").to_pylist(), strict=True))
+    if len(pairs) == len({label for label, _ in pairs}) == len({group for _, group in pairs}):
+        return "No table by group: each class is a group of its own, so the worst group is the worst class."
+    return None
+
+
 # ------------------------------------------------------------------ the cards
 
 

@@ -12,6 +12,8 @@ from alia_ray.stages.made_with import lines, records, tell_of_other_files
 from alia_ray.state import State, so_far
 from alia_ray.store.run_folder import RunFolder, Table
 
+_PLAINLY = {"a CPU": "CPU", "CPUs": "CPU", "GPUs": "GPU"}  # a training knows no name of its workers' devices
+
 
 def lines_of(state: State) -> dict[str, list[str]]:
     """The rows of a run, by the names of tables -> a line for each way they were made."""
@@ -21,9 +23,10 @@ def lines_of(state: State) -> dict[str, list[str]]:
 
 
 def devices_of(state: State) -> list[str]:
-    """The devices that made the rows and classifiers of a run."""
+    """The devices that made the rows and classifiers of a run: the names of GPUs, "GPU" for one unnamed, "CPU"."""
     places = [*(table for table, _ in _tables(state)), *_classifiers(state).values()]
-    return sorted({kept["device"] for place in places for kept in records(place) if "device" in kept})
+    found = {kept["device"] for place in places for kept in records(place) if "device" in kept}
+    return sorted({_PLAINLY.get(device, device) for device in found})
 
 
 def tell_of_changes(state: State) -> None:

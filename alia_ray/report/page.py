@@ -10,6 +10,7 @@ from markupsafe import Markup
 from alia_ray.plain_text import plain
 from alia_ray.report import charts, comparison, confusions, gains, samples, sections
 from alia_ray.report.inputs import ReportInputs
+from alia_ray.report.numbers import Shown, shown
 from alia_ray.report.pictures import LARGEST
 from alia_ray.statistics.comparing import FEWEST
 from alia_ray.store.run_folder import RunFolder
@@ -18,30 +19,25 @@ from alia_ray.store.tables import VERDICTS
 _OUTDATED = "An earlier version wrote this comparison. `alia-ray experiment` writes it anew and trains nothing."
 
 
-def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
+def build_report(folder: RunFolder, inputs: ReportInputs, of: Shown | None = None) -> str:
     """The page of a run: one HTML document that loads nothing and holds no script.
 
-    What the run has not reached yet is said in one line.
+    What the run has not reached yet is said in one line. of: the rows of `inputs`, where they were read before.
     """
-    images = sections.image_rows(inputs)
-    captions = sections.caption_rows(images, inputs)
-    edits = sections.edit_rows(inputs)
-    domains = sections.domain_rows(inputs, captions)
-    prompts = _prompts(domains, edits.column("domain_id").unique().to_pylist())
-    changed = confusions.change(inputs.predictions)
+    of = shown(inputs) if of is None else of
+    edits, prompts, labels, changed = of.edits, of.prompts, of.labels, of.changed
     compared = _comparison(inputs.experiment)
-    labels = sorted(edits.column("label").unique().to_pylist())
     content = {
         "name": posixpath.basename(folder.file().rstrip("/")),
         "style": files("alia_ray.report").joinpath("style.css").read_text(),
         "inputs": inputs,
         "selected": set(inputs.selected),
         "verdicts": VERDICTS,
-        "counts": sections.counts(images, edits, domains, inputs),
+        "counts": sections.counts(of.images, edits, of.domains, inputs),
         "cards": gains.cards(inputs.metrics, inputs.experiment if compared and compared["tables"] else None),
         "alone": None if inputs.experiment is None else inputs.experiment["seeds"][0],
-        "costs": sections.edit_costs(edits),
-        "domains": domains,
+        "costs": sections.edit_costs(edits, inputs.metrics),
+        "domains": of.domains,
         "prompts": prompts,
         "crossing": sections.crossing(edits, labels, list(prompts)),
         "added": sections.added(edits, set(inputs.selected), list(prompts)),
@@ -52,6 +48,7 @@ def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
         "arms": gains.arm_rows(inputs.metrics),
         "per_class": gains.breakdown(inputs.metrics, "per_class", inputs.predictions),
         "per_group": gains.breakdown(inputs.metrics, "per_group", inputs.predictions),
+        "no_groups": gains.why_no_groups(inputs.metrics, inputs.predictions),
         "fewest": FEWEST,
         "changed": changed,
         "in_numbers": confusions.IN_NUMBERS,
@@ -59,17 +56,12 @@ def build_report(folder: RunFolder, inputs: ReportInputs) -> str:
         "chart_size": (charts.WIDTH, charts.HEIGHT),
         "comparison": compared,
         "stages": sections.stage_times(inputs.metrics),
+        "time": sections.time_of(inputs.metrics),
         "errors": sections.grouped_errors(inputs.errors),
-        **samples.draw(images, captions, edits, list(prompts), changed, inputs),
+        **samples.draw(of.images, of.captions, edits, list(prompts), changed, inputs),
         "largest": LARGEST,
     }
     return _environment().get_template("page.html.jinja").render(content)
-
-
-def _prompts(domains: list[dict[str, str]], used: list[str]) -> dict[str, str]:
-    """domain_id -> prompt, in the order of the domains; a domain of which only edits are left goes by its id."""
-    prompts = {row["domain_id"]: row["prompt"] for row in domains}
-    return prompts | {domain_id: domain_id for domain_id in sorted(set(used) - prompts.keys())}
 
 
 def _comparison(experiment: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -39,12 +39,12 @@ def counts(
     kept = pc.sum(pc.equal(edits.column("verdict"), "kept")).as_py() or 0
     return {
         "classes": len(images.column("label").unique()),
-        "splits": {name: split.count(name) for name in SPLITS if name in split},
+        "images": {name: split.count(name) for name in SPLITS if name in split},
         "domains": len(domains),
         "edits": edits.num_rows,
         "kept": kept,
         "kept_share": share(kept, edits.num_rows),
-        "selected": len(inputs.selected),
+        "added": len(inputs.selected),
         "errors": inputs.errors.num_rows,
     }
 
@@ -128,7 +128,7 @@ def crossing(edits: pa.Table, labels: list[str], domains: list[str]) -> list[dic
 def _acceptance(counts: dict[str, int]) -> dict[str, Any]:
     attempts = sum(counts.values())
     kept = counts["kept"]
-    return {"attempts": attempts, "kept": kept, "share": share(kept, attempts), "counts": counts}
+    return {"attempts": attempts, "kept": kept, "share": share(kept, attempts), "verdicts": counts}
 
 
 def added(edits: pa.Table, selected: set[str], domains: list[str]) -> list[dict[str, Any]]:
@@ -166,13 +166,30 @@ def _same_filter(one: Variant, other: Variant) -> bool:
     return set(one.filters) == set(other.filters) and same_rule
 
 
-def edit_costs(edits: pa.Table) -> dict[str, float] | None:
-    """Worker seconds of editing and judging, in all and for each kept edit; None without edits."""
-    total = sum(pc.sum(edits.column(name)).as_py() or 0.0 for name in ("edit_seconds", "judge_seconds"))
-    kept = pc.sum(pc.equal(edits.column("verdict"), "kept")).as_py() or 0
+def edit_costs(edits: pa.Table, metrics: dict[str, Any]) -> dict[str, float | None] | None:
+    """Seconds of editing and judging; None without edits.
+
+    {"seconds", "per_attempt", "per_kept"} are of workers, summed, without their start; "clock_per_kept" is of the
+    clock, as long as the stages took, and None where they did not make just these edits.
+    """
     if not edits.num_rows:
         return None
-    return {"seconds": total, "per_attempt": total / edits.num_rows, "per_kept": share(total, kept)}
+    total = sum(pc.sum(edits.column(name)).as_py() or 0.0 for name in ("edit_seconds", "judge_seconds"))
+    kept = pc.sum(pc.equal(edits.column("verdict"), "kept")).as_py() or 0
+    return {
+        "seconds": total,
+        "per_attempt": total / edits.num_rows,
+        "per_kept": share(total, kept),
+        "clock_per_kept": share(clock, kept) if (clock := _clock(edits.num_rows, metrics)) is not None else None,
+    }
+
+
+def _clock(edits: int, metrics: dict[str, Any]) -> float | None:
+    """The seconds of the stages that made so many edits; None where they made others, or found some made."""
+    stages = metrics.get("stages") or {}
+    made, judged_again = stages.get("edit", {}), stages.get("judge", {"seconds": 0.0})
+    is_of_these = made.get("made") == edits and not made.get("reused") and not judged_again.get("reused")
+    return made["seconds"] + judged_again["seconds"] if is_of_these else None
 
 
 # ------------------------------------------------------------------ training
@@ -193,6 +210,15 @@ def curves(history: dict[str, list[dict[str, Any]]]) -> list[tuple[str, Chart]]:
 
 
 # ------------------------------------------------------------------ stages and errors
+
+
+def time_of(metrics: dict[str, Any]) -> dict[str, Any]:
+    """{"seconds": of all stages, one after the other, "reused_in": the stages that found rows made before}."""
+    stages = metrics.get("stages") or {}
+    return {
+        "seconds": round(sum(stats["seconds"] for stats in stages.values()), 3),
+        "reused_in": [name for name, stats in stages.items() if stats.get("reused")],
+    }
 
 
 def stage_times(metrics: dict[str, Any]) -> list[dict[str, Any]]:

@@ -57,11 +57,11 @@ def test_an_experiment_gives_up_no_prompt_for_controls_draw_from_all_edits():
 
 def test_a_seed_is_judged_when_the_edits_of_the_one_before_are_there(monkeypatch):
     done = []
-    for stage in ("run_ingest", "run_train_base", "run_judge", "run_edit"):
+    for stage in ("run_ingest", "run_judge", "run_edit"):
         monkeypatch.setattr(
             run.pipeline, stage, lambda state, cluster, stage=stage: done.append((stage, state.settings.seed))
         )
-    monkeypatch.setattr(run.pipeline, "train_arms", lambda trainings, cluster: None)
+    monkeypatch.setattr(run.pipeline, "train_bases", lambda states, cluster: None)
     monkeypatch.setattr(run, "check_ingested", lambda settings: None)
     arms = [BASE, ARMS["text_to_image"]]
     states = draws(small(Path("nowhere")), arms)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from a_comparison import METRICS, RESULT
 from parsed_page import Page
@@ -94,3 +95,39 @@ def test_classes_without_predictions_have_no_interval():
     a, b = breakdown({"arms": arms}, "per_class")
     assert (a["images"], a["cells"][1]["difference"], a["cells"][1]["verdict"]) == (None, 0.5, "unclear")
     assert b["cells"][0]["value"] is None
+
+
+def grouped(tmp_path, groups: list[str | None]) -> Page:
+    """The page of two arms that are right everywhere, on images of two classes and these groups in turn."""
+    labels = [("a", "b")[n % 2] for n in range(40)]
+    of_images = [groups[n % len(groups)] for n in range(40)]
+    table = pa.table({"id": [f"{n:02d}" for n in range(40)], "label": labels, "group": of_images})
+    table = table.append_column("predicted", table.column("label"))
+    per_group = {group: 1.0 for group in groups if group}
+    found = metrics(None)
+    for arm in found["arms"].values():
+        arm |= {"per_class": {"a": 1.0, "b": 1.0}, "per_group": per_group}
+    return page(tmp_path, metrics=found, predictions={"original": table, "alia": table})
+
+
+@pytest.mark.parametrize(
+    ("groups", "why"),
+    [
+        (["a", "b"], "each class is a group of its own"),
+        (["lake", "city"], "each class is a group of its own"),  # under other names
+        (["lake"], "there is one group only, lake"),
+        ([None], "no test image has a group"),
+    ],
+)
+def test_groups_that_say_nothing_of_their_own_have_no_table(tmp_path, groups, why):
+    text = grouped(tmp_path, groups).text
+    assert "By class" in text
+    assert "By group" not in text
+    assert f"No table by group: {why}" in text
+
+
+@pytest.mark.parametrize("groups", [["lake", "city", "city"], ["a", "b", None]])
+def test_groups_that_cut_across_the_classes_have_a_table(tmp_path, groups):
+    text = grouped(tmp_path, groups).text
+    assert "By group" in text
+    assert "No table by group" not in text

@@ -183,13 +183,13 @@ def test_a_page_says_where_it_comes_from_and_what_was_reused(folder):
     stage = {"rows": 7, "made": 4, "reused": 3, "errors": 1, "seconds": 4.2}
     metrics = {**METRICS, "stages": {"edit": stage}}
     inputs = replace(
-        whole(folder), metrics=metrics, about={**about, "configuration": "1a2b3c", "devices": ["a CPU"]}
+        whole(folder), metrics=metrics, about={**about, "configuration": "1a2b3c", "devices": ["CPU"]}
     )
     page = Page(build_report(folder, inputs))
     assert (
-        "Made by alia-ray 0.1.0 on 2026-11-27 by alia-ray run mine.yaml , configuration 1a2b3c , on a CPU."
-        in page.text
-    )
+        "Made by alia-ray 0.1.0 on 2026-11-27 by alia-ray run mine.yaml , computed on CPU. This page and its numbers "
+        "lie in results/1a2b3c of the run folder."
+    ) in page.text
     assert "Rows Made Reused Errors Time edit 7 4 3 1" in page.text
     page = Page(
         build_report(
@@ -199,7 +199,35 @@ def test_a_page_says_where_it_comes_from_and_what_was_reused(folder):
             ),
         )
     )
-    assert "Made by alia-ray 0.1.0, configuration 1a2b3c ." in page.text
+    assert "Made by alia-ray 0.1.0. This page" in page.text
+
+
+def timed(folder: RunFolder, **stages: dict[str, float]) -> str:
+    """The text of the page of a run whose stages took so long."""
+    counted = {name: {"errors": 0, "made": 7, "reused": 0, "rows": 7} | stats for name, stats in stages.items()}
+    page = Page(build_report(folder, replace(whole(folder), metrics={**METRICS, "stages": counted})))
+    return page.text.replace("\u00a0", " ")
+
+
+def test_the_time_of_all_stages_is_told_and_whether_something_was_reused(folder):
+    text = timed(folder, caption={"seconds": 30.25}, edit={"seconds": 40.0})
+    assert "Time 1 min 10 s by the clock, all stages" in text
+    assert "All stages 1 min 10 s" in text
+    assert "Nothing was reused" in text
+    text = timed(folder, caption={"seconds": 30.25, "reused": 2}, edit={"seconds": 40.0})
+    assert "by the clock, all stages ; without what was reused" in text
+    assert "Reused rows were there when their stage began" in text
+
+
+def test_the_time_of_a_kept_edit_is_of_a_worker_and_by_the_clock_where_that_is_known(folder):
+    workers = "Worker time per kept edit 1.4 s editing and judging; 0.6 s per attempt"
+    assert f"{workers}. By the clock, with the start of the workers: 7 s per kept edit" in timed(
+        folder, judge={"seconds": 1.0}, edit={"seconds": 20.0}
+    )
+    for other in ({"reused": 2}, {"made": 9}, {"made": 3, "reused": 4}):  # not the time of these seven edits
+        text = timed(folder, edit={"seconds": 20.0, **other})
+        assert workers in text
+        assert "start of the workers" not in text
 
 
 def test_captions_that_support_a_domain_are_its_examples_while_their_image_is_there(folder):

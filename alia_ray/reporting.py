@@ -85,9 +85,9 @@ def _predictions(state: State) -> dict[str, pa.Table]:
 
 
 def about_edits(state: State) -> dict[str, Any] | None:
-    """How many of the discovered edits survived: {"attempts", "kept", "prompts": PROMPT -> {"attempts", "kept", …}}.
+    """How many of the discovered edits survived; None before there are any.
 
-    None before there are any.
+    {"attempts", "kept", "prompts": PROMPT -> {"attempts", "kept", "share"}}
     """
     edits = so_far(state.wanted_edits)
     if edits is None or not edits.num_rows:

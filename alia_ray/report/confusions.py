@@ -67,10 +67,7 @@ class Change:
     broken: list[dict[str, Any]]
 
     def as_json(self) -> dict[str, Any]:
-        """For metrics.json: {"before", "after": arms, "right", …, "pairs", "matrices": arm -> class -> told -> images}.
-
-        A matrix holds no zeros.
-        """
+        """For metrics.json: {"before", "after": arms, "right", …, "pairs", "matrices": arm -> `Matrix.told`}."""
         before, after = self.matrices
         matrices = {each.arm: each.told(self.classes) for each in self.matrices}
         return {"before": before.arm, "after": after.arm, **self.counts, "pairs": self.pairs, "matrices": matrices}

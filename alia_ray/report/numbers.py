@@ -69,7 +69,7 @@ def _failed(inputs: ReportInputs) -> list[dict[str, Any]]:
 def _arms(
     metrics: dict[str, Any], inputs: ReportInputs, broken_down: dict[str, list[dict[str, Any]]]
 ) -> dict[str, Any]:
-    """The arms, with the differences and intervals of each class and group, and the last epoch of their training."""
+    """The arms, with the difference of each class and group, its interval, and the last epoch of training."""
     found = {}
     for place, (name, values) in enumerate((metrics.get("arms") or {}).items()):
         found[name] = arm = {**values, "last_epoch": (inputs.history.get(name) or [None])[-1]}

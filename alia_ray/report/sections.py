@@ -39,7 +39,8 @@ def counts(
     kept = pc.sum(pc.equal(edits.column("verdict"), "kept")).as_py() or 0
     return {
         "classes": len(images.column("label").unique()),
-        "images": {name: split.count(name) for name in SPLITS if name in split},
+        "images": images.num_rows,
+        "splits": {name: split.count(name) for name in SPLITS if name in split},
         "domains": len(domains),
         "edits": edits.num_rows,
         "kept": kept,

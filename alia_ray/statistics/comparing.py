@@ -142,7 +142,7 @@ def _difference(
         chances = {metric: each.p for metric, each in found.items()} | _none(found)
     return {
         "to": to,
-        "mean": {m: statistics.mean(a.metrics[m] - b.metrics[m] for a, b in pairs) for m in WITH_INTERVAL},
+        "mean": {m: statistics.mean(a.metrics[m] - b.metrics[m] for a, b in pairs) for m in METRICS},
         "interval": ends,
         "p": chances,
     }

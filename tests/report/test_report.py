@@ -187,8 +187,8 @@ def test_a_page_says_where_it_comes_from_and_what_was_reused(folder):
     )
     page = Page(build_report(folder, inputs))
     assert (
-        "Made by alia-ray 0.1.0 on 2026-11-27 by alia-ray run mine.yaml , computed on CPU. This page and its numbers "
-        "lie in results/1a2b3c of the run folder."
+        "Made by alia-ray 0.1.0 on 2026-11-27 by alia-ray run mine.yaml , computed on CPU. "
+        "This page and its numbers lie in results/1a2b3c of the run folder."
     ) in page.text
     assert "Rows Made Reused Errors Time edit 7 4 3 1" in page.text
     page = Page(

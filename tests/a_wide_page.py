@@ -106,7 +106,11 @@ def inputs(folder: RunFolder) -> ReportInputs:
     arms = {name: _metrics(table) for name, table in predictions.items()}
     ends = {"accuracy": [0.18, 0.22], "class_balanced_accuracy": [0.18, 0.22], "worst_group_accuracy": None}
     arms["original"] |= {"difference": None, "interval": {"accuracy": [0.58, 0.61]}}
-    arms["alia"] |= {"difference": {"to": "original", "interval": ends}, "interval": {"accuracy": [0.79, 0.81]}}
+    mean = {key: arms["alia"][key] - arms["original"][key] for key in (*ends, "macro_f1")}
+    arms["alia"] |= {
+        "difference": {"to": "original", "mean": mean, "interval": ends},
+        "interval": {"accuracy": [0.79, 0.81]},
+    }
     tables = {name: folder.table(name, "wide") for name in ("images", "domains", "edits", "captions")}
     test = predictions["original"].to_pylist()
     domains = [

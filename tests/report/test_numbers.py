@@ -13,7 +13,7 @@ from alia_ray.report.numbers import numbers, shown
 from alia_ray.report.page import build_report, duration, number, percent, points
 from alia_ray.store.run_folder import RunFolder
 
-NUMBER = re.compile(r"[+−]?\d[\d,]*(?:\.\d+)?(?:\u00a0(?:min|h)\u00a0\d+)?(?:\u00a0(?:%|s|min))?")
+NUMBER = re.compile(r"[+−]?\d[\d,]*(?:\.\d+)?(?:\u00a0(?:min|h) \d+)?(?:\u00a0(?:%|s|min))?")
 
 
 class Cells(HTMLParser):

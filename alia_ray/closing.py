@@ -17,14 +17,14 @@ def closing_lines(state: State) -> Iterator[str]:
     metrics = state.results.read_json(METRICS)
     if metrics is None:  # somebody has deleted it at this moment
         return
-    arms, errors = metrics["arms"], sum(stats["errors"] for stats in metrics["stages"].values())
+    arms = metrics["arms"]
     arm = augmented(arms)
     if arm is not None and BASE.name in arms:
         images = arms[BASE.name]["count"]
         for metric, name in _SHOWN.items():
             gain = _gain(arms[BASE.name], arms[arm], metric)
             yield f"run: {name} {gain} of {arm} over {BASE.name}, {images} test images, one seed"
-    yield f"run: {_amounts(state, metrics['edits'])}{_failed(errors, state)}"
+    yield f"run: {_amounts(state, metrics['edits'])}{_failed(metrics['counts']['errors'], state)}"
     yield f"run: next, {_next(state, arms.get(arm))}"
 
 
@@ -32,8 +32,8 @@ def _gain(before: dict[str, Any], after: dict[str, Any], metric: str) -> str:
     """Before, after and the points between, with their interval where there is one."""
     points = 100 * (after[metric] - before[metric])
     ends = (after.get("difference") or {}).get("interval", {}).get(metric)
-    interval = "no interval" if ends is None else f"95 % interval {100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}"
-    return f"{100 * before[metric]:.1f} → {100 * after[metric]:.1f} % ({points:+.1f} points, {interval})"
+    interval = "no interval" if ends is None else f"95 % interval {100 * ends[0]:+z.1f} to {100 * ends[1]:+z.1f}"
+    return f"{100 * before[metric]:.1f} → {100 * after[metric]:.1f} % ({points:+z.1f} points, {interval})"
 
 
 def _amounts(state: State, edits: dict[str, Any] | None) -> str:

@@ -73,7 +73,7 @@ def gain(name: str, arm: str, kind: str, metric: str) -> str:
 
 def gained(name: str, arm: str, kind: str, metric: str) -> str:
     """The same without its interval."""
-    return f"{100 * result(name)['arms'][arm][kind]['mean'][METRICS[metric]]:+.1f}"
+    return f"{100 * result(name)['arms'][arm][kind]['mean'][METRICS[metric]]:+z.1f}"
 
 
 def each(name: str, arm: str, metric: str, to: str = "") -> str:
@@ -82,7 +82,7 @@ def each(name: str, arm: str, metric: str, to: str = "") -> str:
     if not to:
         return ", ".join(f"{100 * value:.1f}" for value in seeds)
     others = [of[METRICS[metric]] for of in result(name)["arms"][to]["seeds"]]
-    return ", ".join(f"{100 * (one - other):+.1f}" for one, other in zip(seeds, others, strict=True))
+    return ", ".join(f"{100 * (one - other):+z.1f}" for one, other in zip(seeds, others, strict=True))
 
 
 def trainings(name: str) -> str:
@@ -191,7 +191,7 @@ def history(which: str) -> str:
         (low, high), ends = row["interval"], now["interval"][row["metric"]]
         was_apart, is_apart = not low <= 0 <= high, not ends[0] <= 0 <= ends[1]
         if which == "all" or low == high or was_apart != is_apart:
-            was = f"{100 * row['mean']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+            was = f"{100 * row['mean']:+z.1f} [{100 * low:+z.1f}, {100 * high:+z.1f}]"
             cells = [row["experiment"], row["arm"], now["to"], titles[row["metric"]]]
             lines.append([*cells, was, points(now, row["metric"])])
     return as_table(lines)

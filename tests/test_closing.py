@@ -8,6 +8,8 @@ import pytest
 
 from alia_ray.closing import closing_lines
 from alia_ray.config import parse_config
+from alia_ray.report.gains import cards
+from alia_ray.report.page import percent, points
 from alia_ray.state import State
 from alia_ray.store.run_folder import METRICS
 from alia_ray.store.tables import IMAGES
@@ -25,7 +27,7 @@ def lines(folder: Path, interval: list[float] | None, errors: int = 0, **source:
     metrics = {
         "arms": {"original": BEFORE, "randaugment": BEFORE, "alia": {**AFTER, "difference": {"interval": ends}}},
         "edits": {"kept": 4, "attempts": 9},
-        "stages": {"caption": {"errors": 0}, "edit": {"errors": errors}},
+        "counts": {"errors": errors},
     }
     state.results.write_json(metrics, METRICS)
     return list(closing_lines(state))
@@ -57,3 +59,23 @@ def test_errors_and_a_trial_are_what_comes_next(tmp_path):
     *_, edits, following = lines(tmp_path, [0.35, 0.45], errors=2, limit=100)
     assert edits.endswith(f"; 2 rows failed: `alia-ray errors {tmp_path}`")
     assert "leave the limit of source out" in following
+
+
+def test_the_last_lines_and_the_cards_of_the_page_show_the_same_digits(tmp_path):
+    """Of numbers that lie at the edges of rounding, and of a difference that rounds to nothing."""
+    arms = {
+        "original": {"accuracy": 0.62345, "worst_group_accuracy": 0.5, "count": 64, "difference": None},
+        "alia": {"accuracy": 0.62325, "worst_group_accuracy": 0.04451, "count": 64},
+    }
+    ends = {"accuracy": [-0.10049, 0.00049], "worst_group_accuracy": [-0.61451, -0.2]}
+    arms["alia"]["difference"] = {"to": "original", "interval": ends}
+    state = State(parse_config({"run": {"folder": str(tmp_path)}, "source": {"kind": "imagefolder", "path": "x"}}))
+    state.results.write_json({"arms": arms, "edits": None, "counts": {"errors": 0}}, METRICS)
+    said = list(closing_lines(state))
+    for line, card in zip(said, cards({"arms": arms}, None), strict=False):
+        after = card["after"]
+        low, high = after["interval"]
+        values = f"{percent(card['before'])} → {percent(after['value'])}".replace("\u00a0%", "", 1)
+        digits = f"{values} ({points(after['difference'])} points, 95 % interval {points(low)} to {points(high)})"
+        assert digits.replace("\u00a0", " ").replace("−", "-") in line
+    assert "(+0.0 points" in said[0]

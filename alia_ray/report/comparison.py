@@ -236,11 +236,11 @@ def points(difference: dict[str, Any] | None, metric: str, stands: float = -1.0)
     """
     if difference is None:
         return ""
-    shown = f"{100 * difference['mean'][metric]:+.1f}"
+    shown = f"{100 * difference['mean'][metric]:+z.1f}"
     ends, p = difference["interval"][metric], difference["p"][metric]
     if ends is None:
         return f"{shown} –"
     if p is None:
         return "the same classifiers"
     mark = f" {_STANDS}" if p <= stands else ""
-    return f"{shown} [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]{mark}"
+    return f"{shown} [{100 * ends[0]:+z.1f}, {100 * ends[1]:+z.1f}]{mark}"

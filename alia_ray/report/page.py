@@ -112,7 +112,7 @@ def percent(value: float | None) -> str:
 
 def points(value: float | None) -> str:
     """A difference of shares in percentage points: 0.123 -> "+12.3"."""
-    return "" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return "" if value is None else f"{100 * value:+z.1f}".replace("-", "−")
 
 
 def ends(interval: list[float] | None) -> str:

@@ -58,13 +58,19 @@ def _gathered(state: State, missing: Sequence[str]) -> dict[str, Any]:
 
 
 def arms_of(state: State) -> dict[str, dict[str, Any]]:
-    """arm -> its metrics, where its classifier lies and, once `original` is measured, "interval" and "difference".
+    """arm -> its metrics, its classifier's place and epoch and, once `original` is measured, how sure they are.
+
+    That is "interval" and "difference".
 
     Those are as `statistics.comparing.compare` gives them, of a single seed.
     """
-    arms = _of_arms(state, state.measured)
+    arms, histories = _of_arms(state, state.measured), _of_arms(state, state.history)
     found = {
-        arm.name: {**arms[arm.name], "classifier": "/".join(state.arm_path(arm))}
+        arm.name: {
+            **arms[arm.name],
+            "classifier": "/".join(state.arm_path(arm)),
+            "best_epoch": histories.get(arm.name, {}).get("best_epoch"),
+        }
         for arm in state.arms
         if arm.name in arms
     }

@@ -1,4 +1,4 @@
-"""A run with 200 classes, 9 domains and 40 groups, with names as people have them, as a report's inputs."""
+"""A run with 200 classes, 15 domains and 40 groups, with names as people have them, as a report's inputs."""
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,9 @@ GROUPS = [
     f"{name} / {place}" for name in (*NAMES, "ordinary") for place in ("lake", "snow", "desert", "city", "night")
 ]
 PLACES = "on a lake,in the snow,in a desert at dusk,over the open sea in heavy rain with waves,in a city"
-PLACES += ",at night,on a wire,in tall grass,in fog"
+PLACES += (
+    ",at night,on a wire,in tall grass,in fog,on a roof,at a feeder,in a cage,on the ice,in a reed bed,in a hand"
+)
 DOMAINS = [f"a photo of a {{}} bird {place}" for place in PLACES.split(",")]
 FILTERS = ["semantic", "too_similar", "mislabelled"]
 
@@ -81,13 +83,13 @@ def _image(number: int, row: dict[str, str]) -> dict[str, object]:
 def _edit(number: int) -> dict[str, object]:
     """Of five, two are kept, two too similar, and one is mislabelled."""
     verdict = ("kept", "kept", "too_similar", "too_similar", "mislabelled")[number % 5]
-    source, is_wrong = number // 9, verdict == "mislabelled"
+    source, is_wrong = number // len(DOMAINS), verdict == "mislabelled"
     return {
         "edit_id": f"e{number:06d}",
         "image_id": f"t{source:06d}",
-        "domain_id": f"d{number % 9}",
+        "domain_id": f"d{number % len(DOMAINS)}",
         "label": CLASSES[source % 200],
-        "prompt": DOMAINS[number % 9],
+        "prompt": DOMAINS[number % len(DOMAINS)],
         "image": PICTURES[number % 6],
         "verdict": verdict,
         "semantic_score": 0.7,

@@ -5,16 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 460, 250
+_TICKS = 6  # at most, at each point of an axis
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 30  # margins in pixels, for the axes' numbers
 
 
 @dataclass(frozen=True)
 class Line:
-    """One series: its name, its points in pixels from the top left, and its last value."""
+    """One series: its name, its points in pixels from the top left, and its last value, as text."""
 
     name: str
     points: list[tuple[float, float]]
-    last: float
+    last: str
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,22 @@ class Chart:
     y_ticks: list[tuple[float, str]]
 
 
-def line_chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> Chart | None:
-    """The chart of some (x, y) series; None where none has a point. What is not finite is skipped."""
-    finite = {name: [(x, y) for x, y in points if math.isfinite(y)] for name, points in series.items()}
+def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], in_percent: bool = False) -> Chart | None:
+    """The chart of some (x, y) series; None where none has a point. What is not finite is skipped.
+
+    in_percent: y are shares, to be shown in percent.
+    """
+    scale, shown = (100, "{:.1f}") if in_percent else (1, "{:.4g}")
+    finite = {name: [(x, scale * y) for x, y in points if math.isfinite(y)] for name, points in series.items()}
     drawn = {name: points for name, points in finite.items() if points}
     if not drawn:
         return None
     xs, ys = zip(*(point for points in drawn.values() for point in points), strict=True)
     y_values = _ticks(min(ys), max(ys))
     x_low, x_high = min(xs), max(xs)
-    digits = 0 if x_high - x_low >= 4 else 2  # epochs are whole numbers
-    x_values = sorted({round(x_low + (x_high - x_low) * part / 4, digits) for part in range(5)})
+    x_values = sorted(set(xs))
+    if len(x_values) > _TICKS:  # epochs, which are whole numbers
+        x_values = sorted({round(x_low + (x_high - x_low) * part / 4) for part in range(5)})
 
     def across(x: float) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * (x - x_low) / ((x_high - x_low) or 1), 1)
@@ -46,8 +52,11 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> Chart | N
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share, 1)
 
     return Chart(
-        [Line(name, [(across(x), down(y)) for x, y in points], points[-1][1]) for name, points in drawn.items()],
-        [(across(x), f"{x:g}") for x in x_values],
+        [
+            Line(name, [(across(x), down(y)) for x, y in points], shown.format(points[-1][1]))
+            for name, points in drawn.items()
+        ],
+        [(across(x), f"{x:.3g}" if x < 1000 else f"{x:g}") for x in x_values],
         [(down(y), f"{y:.4g}") for y in y_values],
     )
 
@@ -80,6 +89,11 @@ class IntervalChart:
     rows: list[Whisker]
     x_ticks: list[tuple[float, str]]
     height: float
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any value has an interval."""
+        return any(row.low < row.high for row in self.rows)
 
 
 NAMES = 170  # pixels left of the axis, for the rows' names

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from alia_ray.report.charts import Chart, IntervalChart, interval_chart, line_chart
+from alia_ray.report.gains import are_same
+from alia_ray.statistics.comparing import FEWEST, MOST_GROUPS
 
 Compared = dict[str, Any]  # one arm's part of experiment.json
 _SHOWN = {"accuracy": "Accuracy", "worst_group_accuracy": "Worst group"}
@@ -35,14 +37,15 @@ def caption(result: dict[str, Any]) -> str:
     sentences = [
         *([f"This is {result['trial']}."] if "trial" in result else []),
         f"Percent, {spread}, {result['test_images']} test images.",
-        f"Every arm takes {_steps(result)}; select.num_extra is {result['num_extra']}.",
+        f"Every arm takes {_steps(result)}; images are added as `select.num_extra: {result['num_extra']}` says.",
         f"Differences are to `original`, in points, with {chance}.",
         f"{_STANDS} marks a difference that stands when all of its table are tested at once (Holm, 5 %).",
         "Where groups are alike, the worst as measured lies below the true one; its interval allows for that.",
     ]
     if all(arm["interval"].get("worst_group_accuracy") is None for arm in arms):
         sentences[-1] = (
-            "The worst group has no interval: with so many, or so few images in one, which is the worst is chance."
+            f"The worst group has no interval (–): there are more than {MOST_GROUPS} groups, or one has fewer "
+            f"than {FEWEST} test images, so which is the worst is chance."
         )
     return " ".join(sentences)
 
@@ -154,21 +157,30 @@ def charts_of_arms(result: dict[str, Any]) -> list[tuple[str, IntervalChart]]:
 def charts_of_amounts(result: dict[str, Any]) -> list[tuple[str, Chart]]:
     """A titled chart over the amount of edits for each metric; none without amounts. Amount 0 is `original`.
 
-    The amount is what was added, which is less than was asked for where so many edits are not left.
+    The amount is what was added, which is less than was asked for where so many edits are not left. The arm as
+    it is configured is a point too.
     """
     arms = result["arms"]
     series: dict[str, list[tuple[float, Compared]]] = {}
     for name, arm in _of_amounts(arms).items():
-        added = statistics.mean(seed.get("added_for_each", arm["amount"]) for seed in arm["seeds"])
-        series.setdefault(name.partition("@")[0], [(0.0, arms["original"])]).append((added, arm))
+        plain = name.partition("@")[0]
+        series.setdefault(plain, [(0.0, arms["original"])]).append((_for_each(arm), arm))
+    for name, points in series.items():
+        if name in arms and all("added_for_each" in seed for seed in arms[name]["seeds"]):
+            points.append((_for_each(arms[name]), arms[name]))
     for points in series.values():
         points.sort(key=lambda point: point[0])
     titled = []
     for key, title in _SHOWN.items():
-        chart = line_chart({n: [(x, arm["mean"][key]) for x, arm in points] for n, points in series.items()})
+        shares = {n: [(x, arm["mean"][key]) for x, arm in points] for n, points in series.items()}
+        chart = line_chart(shares, in_percent=True)
         if chart is not None:
-            titled.append((f"{title}, against edits for each training image", chart))
+            titled.append((f"{title}, against edits added for each training image", chart))
     return titled
+
+
+def _for_each(arm: Compared) -> float:
+    return statistics.mean(seed.get("added_for_each", arm["amount"]) for seed in arm["seeds"])
 
 
 def _plain(arms: dict[str, Compared]) -> dict[str, Compared]:
@@ -237,10 +249,10 @@ def points(difference: dict[str, Any] | None, metric: str, stands: float = -1.0)
     if difference is None:
         return ""
     shown = f"{100 * difference['mean'][metric]:+z.1f}"
-    ends, p = difference["interval"][metric], difference["p"][metric]
+    ends = difference["interval"][metric]
     if ends is None:
         return f"{shown} –"
-    if p is None:
+    if are_same(difference, metric):
         return "the same classifiers"
-    mark = f" {_STANDS}" if p <= stands else ""
+    mark = f" {_STANDS}" if difference["p"][metric] <= stands else ""
     return f"{shown} [{100 * ends[0]:+z.1f}, {100 * ends[1]:+z.1f}]{mark}"

@@ -3,12 +3,14 @@
 A gain is called better or worse only where its interval leaves out 0.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from alia_ray.config.arms import ARMS, BASE
+from alia_ray.statistics.comparing import FEWEST, MOST_GROUPS
 from alia_ray.statistics.parts import Part, differences
 
 METRICS = {
@@ -34,7 +36,8 @@ def gain(
 ) -> dict[str, Any]:
     """A share with its `own` interval, its difference to another one with its `interval`, and what that says.
 
-    {"value", "own", "difference", "interval", "verdict": "better", "worse" or "unclear"}
+    {"value", "own", "difference", "interval", "verdict": "better", "worse" or "unclear"}; the interval of what is
+    the same by definition is [0, 0].
     """
     difference = None if value is None or base is None else value - base
     verdict = "unclear"
@@ -60,6 +63,12 @@ def _of_metric(arms: Mapping[str, dict[str, Any]], name: str, key: str) -> dict[
     difference = arms[name].get("difference") or {}
     own = (arms[name].get("interval") or {}).get(key)
     return gain(arms[name].get(key), base, difference.get("interval", {}).get(key), own)
+
+
+def tested_epochs(metrics: dict[str, Any]) -> dict[str, int]:
+    """arm -> the epoch that validation chose, whose classifier is tested; older metrics do not say."""
+    arms = metrics.get("arms") or {}
+    return {name: values["best_epoch"] for name, values in arms.items() if values.get("best_epoch") is not None}
 
 
 def breakdown(
@@ -110,11 +119,16 @@ def why_no_groups(metrics: dict[str, Any], predictions: Mapping[str, pa.Table]) 
 # ------------------------------------------------------------------ the cards
 
 
-def cards(metrics: dict[str, Any], experiment: dict[str, Any] | None) -> list[dict[str, Any]]:
+def cards(
+    metrics: dict[str, Any],
+    experiment: dict[str, Any] | None,
+    predictions: Mapping[str, pa.Table] | None = None,
+) -> list[dict[str, Any]]:
     """The top of the page: original against augmented, for accuracy and the worst group.
 
     Those of the experiment where there is one, and of this run's seed otherwise; empty until both are measured.
-    Each is {"name", "arm", "before", "after": a gain, "images", "seeds", "control": None, or a gain with "to"}.
+    Each is {"name", "arm", "before", "after": a gain, "images", "seeds", "control": None, or a gain with "to",
+    "why": why it has no interval where it has none}.
     """
     arms = metrics.get("arms") or {} if experiment is None else experiment["arms"]
     arm = augmented(arms)
@@ -124,13 +138,28 @@ def cards(metrics: dict[str, Any], experiment: dict[str, Any] | None) -> list[di
         _of_run(arms, arm, key) if experiment is None else _of_experiment(experiment, arm, key)
         for key in _ON_CARDS
     ]
-    return [{"name": METRICS[key], "arm": arm, **card} for key, card in zip(_ON_CARDS, found, strict=True)]
+    why = _why_no_interval(predictions or {})
+    return [
+        {"name": METRICS[key], "arm": arm, "why": why, **card} for key, card in zip(_ON_CARDS, found, strict=True)
+    ]
+
+
+def _why_no_interval(predictions: Mapping[str, pa.Table]) -> str:
+    """Why the worst group has none: what of the two it is, where the predictions of a seed say so."""
+    table = next(iter(predictions.values()), None)
+    sizes = Counter(group for group in (table.column("group").to_pylist() if table is not None else []) if group)
+    if len(sizes) > MOST_GROUPS:
+        return f"there are {len(sizes)} groups, more than {MOST_GROUPS}"
+    if sizes and min(sizes.values()) < FEWEST:
+        group = min(sizes, key=lambda name: (sizes[name], name))
+        return f"the group {group} has {sizes[group]} test images, fewer than {FEWEST}"
+    return f"there are more than {MOST_GROUPS} groups, or one has fewer than {FEWEST} test images"
 
 
 def _of_run(arms: dict[str, Any], arm: str, key: str) -> dict[str, Any]:
     return {
         "before": arms[BASE.name].get(key),
-        "after": _of_metric(arms, arm, key),
+        "after": {**_of_metric(arms, arm, key), "same": False},
         "images": arms[arm].get("count"),
         "seeds": 1,
         "control": None,
@@ -152,4 +181,9 @@ def _of_means(arms: dict[str, Any], arm: str, kind: str, key: str) -> dict[str, 
     """The gain of an arm's mean over seeds; `kind` is "difference" or "control"."""
     against = arms[arm][kind]
     of_both = gain(arms[arm]["mean"][key], arms[against["to"]]["mean"][key], against["interval"][key])
-    return {**of_both, "difference": against["mean"][key], "to": against["to"]}
+    return {**of_both, "difference": against["mean"][key], "to": against["to"], "same": are_same(against, key)}
+
+
+def are_same(against: dict[str, Any], metric: str) -> bool:
+    """Whether a difference is that of classifiers to themselves, as where two filters kept the same edits."""
+    return against["interval"][metric] is not None and against["p"][metric] is None

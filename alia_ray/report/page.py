@@ -12,7 +12,7 @@ from alia_ray.report import charts, comparison, confusions, gains, samples, sect
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.numbers import Shown, shown
 from alia_ray.report.pictures import LARGEST
-from alia_ray.statistics.comparing import FEWEST
+from alia_ray.statistics.comparing import FEWEST, MOST_GROUPS
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.store.tables import VERDICTS
 
@@ -34,25 +34,33 @@ def build_report(folder: RunFolder, inputs: ReportInputs, of: Shown | None = Non
         "selected": set(inputs.selected),
         "verdicts": VERDICTS,
         "counts": sections.counts(of.images, edits, of.domains, inputs),
-        "cards": gains.cards(inputs.metrics, inputs.experiment if compared and compared["tables"] else None),
+        "cards": gains.cards(
+            inputs.metrics, inputs.experiment if compared and compared["tables"] else None, inputs.predictions
+        ),
+        "seeds": len(inputs.experiment["seeds"]) if inputs.experiment else 1,
         "alone": None if inputs.experiment is None else inputs.experiment["seeds"][0],
         "costs": sections.edit_costs(edits, inputs.metrics),
         "domains": of.domains,
+        "caption_count": len(of.captions),
         "prompts": prompts,
         "crossing": sections.crossing(edits, labels, list(prompts)),
         "added": sections.added(edits, set(inputs.selected), list(prompts)),
+        "verdict_counts": {verdict: edits.column("verdict").to_pylist().count(verdict) for verdict in VERDICTS},
         "by_class": sections.acceptance(edits, "label", {label: label for label in labels}),
         "by_domain": sections.acceptance(edits, "domain_id", prompts),
         "variants": sections.filter_variants(edits, inputs),
+        "added_by": gains.augmented(inputs.metrics.get("arms") or {}),
         "metric_names": list(gains.METRICS.values()),
         "arms": gains.arm_rows(inputs.metrics),
         "per_class": gains.breakdown(inputs.metrics, "per_class", inputs.predictions),
         "per_group": gains.breakdown(inputs.metrics, "per_group", inputs.predictions),
         "no_groups": gains.why_no_groups(inputs.metrics, inputs.predictions),
         "fewest": FEWEST,
+        "most_groups": MOST_GROUPS,
         "changed": changed,
         "in_numbers": confusions.IN_NUMBERS,
         "curves": sections.curves(inputs.history),
+        "tested_epochs": gains.tested_epochs(inputs.metrics),
         "chart_size": (charts.WIDTH, charts.HEIGHT),
         "comparison": compared,
         "stages": sections.stage_times(inputs.metrics),

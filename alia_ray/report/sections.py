@@ -17,7 +17,8 @@ from alia_ray.store.tables import EDITS, SPLITS, VERDICTS, content_id
 
 CAPTIONS_PER_DOMAIN = 3
 KEYS_PER_REASON = 3
-CURVES = {"loss": "Training loss", "val_class_balanced_accuracy": "Validation class-balanced accuracy"}
+_VALIDATION = "val_class_balanced_accuracy"
+CURVES = {"loss": "Training loss", _VALIDATION: "Class-balanced accuracy on validation"}
 _COLUMNS = [name for name in EDITS.names if name not in ("image", "parameters")]
 
 
@@ -204,7 +205,7 @@ def curves(history: dict[str, list[dict[str, Any]]]) -> list[tuple[str, Chart]]:
             arm: [(r["epoch"], r[key]) for r in records if r.get(key) is not None]
             for arm, records in history.items()
         }
-        chart = line_chart(series)
+        chart = line_chart(series, in_percent=key == _VALIDATION)
         if chart is not None:
             charts.append((title, chart))
     return charts

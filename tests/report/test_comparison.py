@@ -123,7 +123,7 @@ def test_amounts_start_at_the_original():
     (line,) = accuracy.lines
     assert line.name == "alia"
     assert len(line.points) == 3
-    assert line.last == 0.8
+    assert line.last == "80.0"
 
 
 def test_an_amount_is_drawn_where_so_many_edits_were_added():
@@ -132,7 +132,7 @@ def test_an_amount_is_drawn_where_so_many_edits_were_added():
     (_, accuracy), _ = charts_of_amounts({**RESULT, "arms": {**RESULT["arms"], "alia@4": asked_for_more}})
     (start, _), _, (middle, _), (end, _) = accuracy.lines[0].points
     assert middle == (start + end) / 2  # of 0 and 2
-    assert accuracy.lines[0].last == 0.8
+    assert accuracy.lines[0].last == "80.0"
 
 
 def test_a_comparison_without_amounts_or_filters_has_one_table():
@@ -148,3 +148,21 @@ def test_a_comparison_of_an_earlier_version_is_not_shown_as_if_it_were_of_this_o
     assert "alia-ray experiment" in shown["caption"]
     assert not shown["tables"]
     assert page._comparison(RESULT)["tables"]
+
+
+def test_the_arm_as_it_is_configured_is_a_point_among_its_amounts():
+    arms = {
+        name: {**each, "seeds": [dict(seed) for seed in each["seeds"]]} for name, each in RESULT["arms"].items()
+    }
+    for seed in arms["alia"]["seeds"]:
+        seed["added_for_each"] = 1.0
+    (_, accuracy), _ = charts_of_amounts({**RESULT, "arms": arms})
+    heights = [y for _, y in accuracy.lines[0].points]
+    assert len(heights) == 4  # 0, 0.5, 1 and 2
+    assert heights == sorted(heights, reverse=True)  # 50, 65, 70 and 80 %
+
+
+def test_shares_are_drawn_in_percent_as_the_tables_say_them():
+    (_, accuracy), _ = charts_of_amounts(RESULT)
+    assert [text for _, text in accuracy.y_ticks] == ["50", "60", "70", "80"]
+    assert [text for _, text in accuracy.x_ticks] == ["0", "0.5", "2"]

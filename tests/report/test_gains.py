@@ -70,7 +70,7 @@ def test_the_cards_of_an_experiment_are_of_all_its_seeds(tmp_path):
     summary = found.text[: found.text.index("Percent, mean")]
     assert "70.0 %" in summary
     assert "62.5 %" not in summary
-    assert "480 test images, 2 seeds" in summary
+    assert "480 test images, means of 2 seeds" in summary
     assert "against alia_control" in summary
     assert "Seed 0 alone" in found.text[found.text.index("Percent, mean") :]
 
@@ -131,3 +131,45 @@ def test_groups_that_cut_across_the_classes_have_a_table(tmp_path, groups):
     text = grouped(tmp_path, groups).text
     assert "By group" in text
     assert "No table by group" not in text
+
+
+def test_arms_that_share_a_classifier_are_called_that_on_the_cards_as_in_the_table(tmp_path):
+    alia = RESULT["arms"]["alia"]
+    same = {**alia["control"], "mean": dict.fromkeys(METRICS, 0.0), "p": dict.fromkeys(METRICS)}
+    same |= {"interval": {metric: [0.0, 0.0] for metric in METRICS}}
+    result = {**RESULT, "arms": {**RESULT["arms"], "alia": {**alia, "control": same}}}
+    text = page(tmp_path, metrics=metrics([0.1, 0.2]), experiment=result).text
+    summary, tables = text[: text.index("Percent, mean")], text[text.index("Percent, mean") :]
+    assert "as many edits drawn at random: the same classifiers" in summary
+    assert "[+0.0, +0.0]" not in summary
+    assert "the same classifiers" in tables
+
+
+@pytest.mark.parametrize(
+    ("groups", "why"),
+    [
+        ([f"g{n}" for n in range(20)], "no interval: there are 20 groups, more than 10;"),
+        (["lake", "city", "city"], "no interval: the group lake has 14 test images, fewer than 20;"),
+        ([None], "no interval: there are more than 10 groups, or one has fewer than 20 test images;"),
+    ],
+)
+def test_why_the_worst_group_has_no_interval_is_said_of_this_run(tmp_path, groups, why):
+    assert why in grouped(tmp_path, groups).text
+
+
+def test_what_is_of_all_seeds_is_told_from_what_is_of_one(tmp_path):
+    stages = {"edit": {"rows": 9, "made": 9, "reused": 0, "errors": 0, "seconds": 60.0}}
+    text = page(tmp_path, metrics={**metrics([0.1, 0.2]), "stages": stages}, experiment=RESULT).text
+    assert "by the clock, all stages of all 2 seeds" in text
+    assert "Rows and times are of all 2 seeds" in text
+    assert "of seed 0 alone, but for the times" in text
+
+
+def test_the_epoch_that_is_tested_is_told(tmp_path):
+    given = metrics([0.1, 0.2])
+    given["arms"]["alia"]["best_epoch"] = 1
+    history = {"alia": [{"epoch": n, "loss": 1 / n, "val_class_balanced_accuracy": 0.75} for n in (1, 2, 3)]}
+    text = page(tmp_path, metrics=given, history=history).text
+    assert "the epoch that validation chose, not the last one: alia 1." in text
+    assert "Class-balanced accuracy on validation percent" in text
+    assert "alia last 75.0" in text

@@ -36,7 +36,7 @@ def tab(tmp_path_factory) -> Iterator[Tab]:
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory) -> Path:
-    """The page of 200 classes, 9 domains and 40 groups."""
+    """The page of 200 classes, 15 domains and 40 groups."""
     folder = tmp_path_factory.mktemp("wide")
     out = folder / "report.html"
     out.write_text(build_report(RunFolder(str(folder / "run")), inputs(RunFolder(str(folder / "run")))))

@@ -39,7 +39,9 @@ class Cells(HTMLParser):
 
 
 def leaves(tree: Any) -> Iterator[float]:
+    """The numbers of a tree, and how many of something there are."""
     if isinstance(tree, dict | list):
+        yield len(tree)
         for value in tree.values() if isinstance(tree, dict) else tree:
             yield from leaves(value)
     elif isinstance(tree, int | float):
@@ -75,7 +77,7 @@ def test_numbers_are_found_under_the_names_of_what_they_are_of(wide):
     assert metrics["counts"]["edits"] == metrics["edits"]["attempts"] == 3600
     of_both = metrics["edits"]["classes"][name]["prompts"][prompt]
     assert of_both["kept"] == of_both["added"] <= of_both["attempts"]
-    assert sum(metrics["edits"]["prompts"][prompt]["verdicts"].values()) == 400
+    assert sum(metrics["edits"]["prompts"][prompt]["verdicts"].values()) == 240
     assert [row["in_force"] for row in metrics["edits"]["filters"].values()].count(True) == 1
     assert metrics["test_images"]["per_class"][name] == 24
     alia = metrics["arms"]["alia"]

@@ -34,6 +34,7 @@ CONFIG, PAGE = "config.yaml", "report.html"
 EXPERIMENT = ("experiment.json", "experiment.md", "experiment.csv", "experiment_seeds.csv")
 _NOTHING_YET = {"rows": 0, "made": 0, "errors": 0, "seconds": 0.0, "ended": None, "command": None}
 _STAGES = ("ingest", "caption", "discover", "train_base", "judge", "edit", "train", "evaluate")
+_SHARED = ("ingest", "caption", "edit")  # what draws on the same pictures find made by the first
 
 
 def begin(state: State, settings: Config) -> None:
@@ -126,7 +127,8 @@ def _account(
 def stages_of(state: State) -> dict[str, dict[str, Any]]:
     """stage -> {"rows", "made", "reused", "errors", "seconds", "ended", "command"}, over an experiment's draws.
 
-    Of the rows those are made that were made for this configuration; the others were there from before.
+    Of the rows those are made that were made for this configuration; the others were there from before. Rows that
+    draws share, since they have the same pictures, count once.
     """
     folder = state.results
     listed = folder.fs.get_file_info(pafs.FileSelector(folder.file("stages"), allow_not_found=True))
@@ -137,11 +139,18 @@ def stages_of(state: State) -> dict[str, dict[str, Any]]:
         kept = [folder.read_json("stages", name, keys=_NOTHING_YET) for name in of_stage]
         if kept := [stats for stats in kept if stats is not None]:
             last = max(kept, key=lambda stats: stats["ended"] or "")
-            sums = {key: sum(stats[key] for stats in kept) for key in ("rows", "made", "errors")}
+            of_all = max if stage in _SHARED and not _has_fresh_draws(state) else sum
+            sums = {key: of_all(stats[key] for stats in kept) for key in ("rows", "errors")}
+            sums["made"] = sum(stats["made"] for stats in kept)
             sums["reused"] = max(sums["rows"] - sums["made"], 0)
             sums["seconds"] = round(sum(stats["seconds"] for stats in kept), 3)
             found[stage] = {**sums, "ended": last["ended"], "command": last["command"]}
     return found
+
+
+def _has_fresh_draws(state: State) -> bool:
+    """Whether each draw of an experiment has pictures of its own."""
+    return state.whole is not None and state.whole.experiment is not None and state.whole.experiment.fresh_draws
 
 
 def about(state: State, stages: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_a_full_disk_names_the_stage(tmp_path):
 
 
 def test_the_draws_of_an_experiment_count_together_and_nothing_of_another_configuration_does(tmp_path):
-    whole = state(tmp_path).settings
+    whole = state(tmp_path, source={"kind": "miniature"}, experiment={"fresh_draws": True}).settings
     draws = [State(state(tmp_path, train={"seed": seed}).settings, whole=whole) for seed in (0, 1)]
     for draw, makes in zip(draws, (4, 2), strict=True):
         Rows(draw, there=1).stage(makes)
@@ -100,6 +100,17 @@ def test_the_draws_of_an_experiment_count_together_and_nothing_of_another_config
     for draw in draws:
         kept = stages_of(draw)["caption"]
         assert (kept["rows"], kept["made"], kept["reused"]) == (8, 6, 2)
+
+
+def test_what_draws_share_counts_once_and_is_not_called_reused_where_the_first_made_it(tmp_path):
+    whole = state(tmp_path).settings
+    draws = [State(state(tmp_path, train={"seed": seed}).settings, whole=whole) for seed in (0, 1, 2)]
+    for draw, there in zip(draws, (0, 5, 5), strict=True):
+        rows = Rows(draw, there)
+        rows.failed = 2
+        rows.stage(makes=5 - there)
+    kept = stages_of(draws[0])["caption"]
+    assert (kept["rows"], kept["made"], kept["reused"], kept["errors"]) == (5, 5, 0, 2)
 
 
 # -------------------------------------------------------------------- pages

@@ -1,11 +1,12 @@
 """The run folder -> the page. Jinja escapes everything that comes from data."""
 
 import posixpath
+import re
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from alia_ray.plain_text import plain
 from alia_ray.report import charts, comparison, confusions, gains, samples, sections
@@ -101,6 +102,7 @@ def _environment() -> Environment:
         "ends": ends,
         "number": number,
         "duration": duration,
+        "with_code": with_code,
     }
     return environment
 
@@ -108,6 +110,11 @@ def _environment() -> Environment:
 def _harmless(value: Any) -> Any:
     """What a template shows, if it is text that is not ours: older tables hold it as it came."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def with_code(text: str) -> Markup:
+    """What stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(plain(text)))))
 
 
 # ------------------------------------------------------------------ how numbers are written

@@ -170,6 +170,6 @@ def test_the_epoch_that_is_tested_is_told(tmp_path):
     given["arms"]["alia"]["best_epoch"] = 1
     history = {"alia": [{"epoch": n, "loss": 1 / n, "val_class_balanced_accuracy": 0.75} for n in (1, 2, 3)]}
     text = page(tmp_path, metrics=given, history=history).text
-    assert "the epoch that validation chose, not the last one: alia 1." in text
+    assert "the epoch that validation chose: alia 1." in text
     assert "Class-balanced accuracy on validation percent" in text
     assert "alia last 75.0" in text

@@ -216,7 +216,7 @@ def test_the_time_of_all_stages_is_told_and_whether_something_was_reused(folder)
     assert "Nothing was reused" in text
     text = timed(folder, caption={"seconds": 30.25, "reused": 2}, edit={"seconds": 40.0})
     assert "by the clock, all stages ; without what was reused" in text
-    assert "Reused rows were there when their stage began" in text
+    assert "Reused rows were there from another configuration" in text
 
 
 def test_the_time_of_a_kept_edit_is_of_a_worker_and_by_the_clock_where_that_is_known(folder):

@@ -172,7 +172,7 @@ def edit_costs(edits: pa.Table, metrics: dict[str, Any]) -> dict[str, float | No
     """Seconds of editing and judging; None without edits.
 
     {"seconds", "per_attempt", "per_kept"} are of workers, summed, without their start; "clock_per_kept" is of the
-    clock, as long as the stages took, and None where they did not make just these edits.
+    clock, as long as the stage took, and None where it did not make just these edits.
     """
     if not edits.num_rows:
         return None
@@ -187,11 +187,9 @@ def edit_costs(edits: pa.Table, metrics: dict[str, Any]) -> dict[str, float | No
 
 
 def _clock(edits: int, metrics: dict[str, Any]) -> float | None:
-    """The seconds of the stages that made so many edits; None where they made others, or found some made."""
-    stages = metrics.get("stages") or {}
-    made, judged_again = stages.get("edit", {}), stages.get("judge", {"seconds": 0.0})
-    is_of_these = made.get("made") == edits and not made.get("reused") and not judged_again.get("reused")
-    return made["seconds"] + judged_again["seconds"] if is_of_these else None
+    """The seconds of the stage that made so many edits; None where it made others, or found some made."""
+    stage = (metrics.get("stages") or {}).get("edit", {})
+    return stage["seconds"] if stage.get("made") == edits and not stage.get("reused") else None
 
 
 # ------------------------------------------------------------------ training

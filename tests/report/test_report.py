@@ -10,9 +10,9 @@ from PIL import Image
 from alia_ray.config import Judge
 from alia_ray.images import encode
 from alia_ray.report.inputs import ReportInputs
-from alia_ray.report.page import build_report, duration, points
+from alia_ray.report.page import build_report
 from alia_ray.report.pictures import read_images, thumbnail
-from alia_ray.report.sections import added, edit_rows, filter_variants, grouped_errors
+from alia_ray.report.sections import added, edit_rows, filter_variants
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
 
@@ -371,16 +371,6 @@ def test_edits_of_another_configuration_are_left_out(folder):
     assert edit_rows(inputs).column("edit_id").to_pylist() == ["e1"]
 
 
-def test_reasons_that_differ_in_names_and_numbers_are_grouped():
-    rows = [{"stage": "ingest", "key": n, "reason": f"'{n}.png' ends after {ord(n)} bytes"} for n in "abcde"]
-    rows.append({"stage": "edit", "key": "e", "reason": "flat"})
-    groups = grouped_errors(pa.Table.from_pylist(rows, schema=tables.ERRORS))
-    assert [(group["stage"], group["count"], len(group["keys"])) for group in groups] == [
-        ("ingest", 5, 3),
-        ("edit", 1, 1),
-    ]
-
-
 def test_pictures_are_read_by_id_from_the_files_that_hold_them(folder):
     table = filled(folder, "images", [image(n, "a") for n in range(2)])
     filled(folder, "images", [image(n, "a") for n in range(2, 4)])
@@ -399,13 +389,3 @@ def test_a_large_picture_is_shrunk_and_a_tiny_one_keeps_its_pixels():
     large = thumbnail(painted(0, 1024))
     assert not large.tiny
     assert len(large.uri) < 60_000  # noise; photographs are far smaller
-
-
-def test_numbers_are_written_for_people():
-    assert points(-0.1234) == "−12.3"
-    assert [duration(s).replace("\u00a0", " ") for s in (0.042, 59, 200, 7500)] == [
-        "0.042 s",
-        "59 s",
-        "3 min 20 s",
-        "2 h 05 min",
-    ]

@@ -81,6 +81,9 @@ def test_metrics_name_every_arm_and_stage(finished):
     assert {"ingest", "caption", "discover", "edit", "train", "evaluate"} <= set(metrics["stages"])
     assert all({"rows", "errors", "seconds"} <= set(stage) for stage in metrics["stages"].values())
     assert metrics["stages"]["edit"]["rows"] == 32 * 4
+    assert not any(stage["reused"] for stage in metrics["stages"].values())  # nothing was there before
+    assert metrics["time"]["seconds"] == pytest.approx(sum(s["seconds"] for s in metrics["stages"].values()))
+    assert metrics["edits"]["clock_per_kept"] * metrics["edits"]["kept"] >= metrics["edits"]["seconds"] / 2
 
 
 def test_the_report_holds_pictures_and_prompts(finished):

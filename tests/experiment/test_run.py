@@ -1,5 +1,6 @@
 """Which arms and draws an experiment has; tests/test_jobs.py runs a small one."""
 
+import time
 from pathlib import Path
 
 from alia_ray.checks.comparison import arms_of, draws
@@ -8,6 +9,9 @@ from alia_ray.config import Config, load_config
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.experiment import run
 from alia_ray.miniature.recipes import DEMO
+from alia_ray.results import stages_of
+from alia_ray.state import State
+from alia_ray.training.evaluation import THRESHOLDS
 
 SMALL = [
     "source={kind: miniature, extra: 8, bias: 0.75}",
@@ -67,3 +71,24 @@ def test_a_seed_is_judged_when_the_edits_of_the_one_before_are_there(monkeypatch
     states = draws(small(Path("nowhere")), arms)
     run._make_edits(states, arms, Cluster(cpus=2, gpus=0))
     assert done.index(("run_judge", 4)) > done.index(("run_edit", 3)) > done.index(("run_judge", 3))
+
+
+def test_the_time_in_which_the_seeds_base_classifiers_are_trained_together_counts(monkeypatch, tmp_path):
+    taken = 0.2
+    times = [taken, 0, 0]  # who is asked again finds them trained
+    for stage in ("run_ingest", "run_judge", "run_edit"):
+        monkeypatch.setattr(run.pipeline, stage, lambda state, cluster: None)
+    monkeypatch.setattr(run, "check_ingested", lambda settings: None)
+    monkeypatch.setattr(run.pipeline, "train_arms", lambda arms, cluster: time.sleep(times.pop(0)))
+    monkeypatch.setattr(run.pipeline, "score_training_set", lambda *_: {})
+    monkeypatch.setattr(
+        run.pipeline, "_knows_thresholds", lambda state: state.arm_folder(BASE).has_file(THRESHOLDS)
+    )
+    monkeypatch.setattr(State, "ids_of", lambda state, split: ["a", "b"])
+    monkeypatch.setattr(State, "arm_path", lambda state, arm: ("classifiers", str(state.settings.seed)))
+    arms = [BASE, ARMS["text_to_image"]]
+    states = draws(small(tmp_path), arms)
+    run._make_edits(states, arms, Cluster(cpus=2, gpus=0))
+    kept = stages_of(states[0])["train_base"]
+    assert (kept["rows"], kept["made"], kept["reused"]) == (4, 4, 0)
+    assert kept["seconds"] >= taken

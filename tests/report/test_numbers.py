@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,3 +91,14 @@ def test_numbers_are_found_under_the_names_of_what_they_are_of(wide):
     assert metrics["time"] == {"seconds": 812.0, "reused_in": ["edit"]}
     assert metrics["edits"]["clock_per_kept"] is None
     assert alia["last_epoch"] == {"epoch": 8, "loss": 1 / 8}
+
+
+def test_every_key_of_the_metrics_is_documented(wide):
+    _, metrics = wide
+    docs = (Path(__file__).parents[2] / "docs" / "run.md").read_text()
+    words = set(re.findall(r"\w+", docs.partition("### metrics.json")[2].partition("\n## ")[0]))
+    keys = {*metrics, *metrics["counts"], *metrics["time"], *metrics["edits"], *metrics["confusions"]}
+    for name in ("classes", "prompts", "filters"):
+        keys.update(*metrics["edits"][name].values())
+    assert {"counts", "clock_per_kept", "in_force", "mended", "reused_in"} <= keys
+    assert keys - words == set()

@@ -12,7 +12,11 @@ from alia_ray.stages.made_with import lines, records, tell_of_other_files
 from alia_ray.state import State, so_far
 from alia_ray.store.run_folder import RunFolder, Table
 
-_PLAINLY = {"a CPU": "CPU", "CPUs": "CPU", "GPUs": "GPU"}  # a training knows no name of its workers' devices
+_PLAINLY = {
+    "a CPU": "CPU",
+    "CPUs": "CPU",
+    "GPUs": "GPUs for training",
+}  # which knows no names of its workers' GPUs
 
 
 def lines_of(state: State) -> dict[str, list[str]]:
@@ -23,7 +27,7 @@ def lines_of(state: State) -> dict[str, list[str]]:
 
 
 def devices_of(state: State) -> list[str]:
-    """The devices that made the rows and classifiers of a run: the names of GPUs, "GPU" for one unnamed, "CPU"."""
+    """The devices that made the rows and classifiers of a run, in plain words: "CPU", and the names of GPUs."""
     places = [*(table for table, _ in _tables(state)), *_classifiers(state).values()]
     found = {kept["device"] for place in places for kept in records(place) if "device" in kept}
     return sorted({_PLAINLY.get(device, device) for device in found})

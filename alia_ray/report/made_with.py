@@ -16,7 +16,7 @@ _PLAINLY = {
     "a CPU": "CPU",
     "CPUs": "CPU",
     "GPUs": "GPUs for training",
-}  # which knows no names of its workers' GPUs
+}  # it is not told their names
 
 
 def lines_of(state: State) -> dict[str, list[str]]:

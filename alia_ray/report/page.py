@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from collections import Counter
 from importlib.resources import files
 from typing import Any
 
@@ -46,7 +47,7 @@ def build_report(folder: RunFolder, inputs: ReportInputs, of: Shown | None = Non
         "prompts": prompts,
         "crossing": sections.crossing(edits, labels, list(prompts)),
         "added": sections.added(edits, set(inputs.selected), list(prompts)),
-        "verdict_counts": {verdict: edits.column("verdict").to_pylist().count(verdict) for verdict in VERDICTS},
+        "verdict_counts": Counter(edits.column("verdict").to_pylist()),
         "by_class": sections.acceptance(edits, "label", {label: label for label in labels}),
         "by_domain": sections.acceptance(edits, "domain_id", prompts),
         "variants": sections.filter_variants(edits, inputs),

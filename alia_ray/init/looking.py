@@ -1,10 +1,13 @@
 """One's own images -> the text of a configuration that runs on them, and what was found."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 
 from alia_ray.checks import names, splits
 from alia_ray.checks.inputs import STAGES, refuse
@@ -15,6 +18,7 @@ from alia_ray.init import found, writing
 from alia_ray.init.layouts import recognise
 from alia_ray.progress import number_of
 from alia_ray.sources import list_images
+from alia_ray.store.run_folder import filesystem
 
 _MANY = 1000  # images, of which a trial on a part is worth a word
 _TRIAL = 200
@@ -49,6 +53,22 @@ def look(folder: str, out: Path, miniature: bool) -> Looked:
     refuse([splits.wrong_things(settings, listing, STAGES), names.wrong_things(settings, listing)])
     told = [*counted, *found.doubts(settings, listing), *_to_see_to(settings, recipe, out)]
     return Looked(text, told, [*_next(out), *_trial(listing, out)])
+
+
+def missing(folder: str) -> Iterator[str]:
+    """That there is nothing at a place. Raises ConfigError for a name that no place can have."""
+    place = _place(folder)
+    fs, path = filesystem(place)
+    if fs.get_file_info(path).type == pafs.FileType.NotFound:
+        yield f"there is no folder {place.given}{_meant(place)}"
+
+
+def _meant(place: Place) -> str:
+    """What a folder of this machine may be called that is not there."""
+    path = Path(place)
+    beside = [] if "://" in place or not path.parent.is_dir() else os.listdir(path.parent)
+    near = get_close_matches(path.name, beside, n=1)
+    return f"; did you mean {os.path.join(os.path.dirname(place.given.rstrip('/')), near[0])}?" if near else ""
 
 
 def _place(folder: str) -> Place:

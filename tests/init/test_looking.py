@@ -197,6 +197,14 @@ def test_a_file_that_is_there_is_replaced_only_by_force(here):
     assert load_config("mine.yaml").source.kind == "imagefolder"
 
 
+def test_a_folder_that_is_not_there_is_said_before_a_file_that_is(here):
+    pictures(here / "photos", "cat", "dog")
+    Path("mine.yaml").touch()
+    missing, taken = init("phots").stderr.splitlines()
+    assert missing == "error: there is no folder phots; did you mean photos?"
+    assert taken.startswith("error: mine.yaml is there already")
+
+
 @pytest.mark.parametrize("out", ["photos", "nowhere/mine.yaml"])
 def test_a_file_that_cannot_be_is_refused_before_anything_is_looked_at(out, here):
     pictures(here / "photos", "cat")

@@ -3,22 +3,19 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 
 from alia_ray.checks import names, splits
 from alia_ray.checks.inputs import STAGES, refuse
+from alia_ray.checks.paths import lies_in
 from alia_ray.config import Config, ConfigError, parse_config
 from alia_ray.config.places import Place
 from alia_ray.config.reading import read_yaml
-from alia_ray.init import found, writing
-from alia_ray.init.layouts import recognise
+from alia_ray.init import found, layouts, writing
 from alia_ray.progress import number_of
 from alia_ray.sources import list_images
-from alia_ray.store.run_folder import filesystem
 
 _MANY = 1000  # images, of which a trial on a part is worth a word
 _TRIAL = 200
@@ -39,12 +36,12 @@ def look(folder: str, out: Path, miniature: bool) -> Looked:
     Raises ConfigError where nothing is recognised, or for all that a run on these images would be refused for.
     """
     place = _place(folder)
-    layout = recognise(place)
-    run = {"folder": f"runs/{out.stem}"}
+    layout = layouts.recognise(place)
+    run = {"folder": _run_folder(place, f"runs/{out.stem}")}
     bare = parse_config({"run": run, "source": layout.source}).source
     listing = list_images(bare)
     class_names = found.names_for(_labels(listing))
-    where = layout.source["path"] if bare.kind == "imagefolder" else place.given  # it may lie deeper
+    where = place.given if bare.kind == "csv" else layout.source.get("path", place.given)  # it may lie deeper
     counted = [f"{where}: {layout.called}", *found.counted(bare, listing)]
     recipe = writing.recipe_for(bare.kind, miniature)
     about = [f"What `alia-ray init` found in {counted[0]}", *counted[1:], *_next(out)]
@@ -55,20 +52,16 @@ def look(folder: str, out: Path, miniature: bool) -> Looked:
     return Looked(text, told, [*_next(out), *_trial(listing, out)])
 
 
+def _run_folder(place: Place, name: str) -> str:
+    """A run folder that does not lie among the images, where `init` runs in their folder."""
+    if not lies_in(Place.of(name), place):
+        return name
+    return os.path.join(os.path.relpath(os.path.dirname(place.rstrip("/"))), name)
+
+
 def missing(folder: str) -> Iterator[str]:
-    """That there is nothing at a place. Raises ConfigError for a name that no place can have."""
-    place = _place(folder)
-    fs, path = filesystem(place)
-    if fs.get_file_info(path).type == pafs.FileType.NotFound:
-        yield f"there is no folder {place.given}{_meant(place)}"
-
-
-def _meant(place: Place) -> str:
-    """What a folder of this machine may be called that is not there."""
-    path = Path(place)
-    beside = [] if "://" in place or not path.parent.is_dir() else os.listdir(path.parent)
-    near = get_close_matches(path.name, beside, n=1)
-    return f"; did you mean {os.path.join(os.path.dirname(place.given.rstrip('/')), near[0])}?" if near else ""
+    """That there is nothing to look at. Raises ConfigError for a name that no folder has."""
+    yield from layouts.missing(_place(folder))
 
 
 def _place(folder: str) -> Place:

@@ -83,7 +83,7 @@ def test_classes_too_small_to_be_shared_out_are_refused_with_what_they_have_and_
 
 
 def test_one_class_that_is_too_small_is_said_once(tmp_path):
-    settings = photos(folder_of(tmp_path / "photos", cat=40, dog=40, eel=1))
+    settings = photos(folder_of(tmp_path / "photos", cat=60, dog=60, eel=1))
     [said] = doubtful_things(settings, list_images(settings.source))
     assert said.startswith("'eel' has 1 image, and a class needs 3 at least")
 

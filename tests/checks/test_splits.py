@@ -206,6 +206,11 @@ def test_a_plan_says_which_classes_a_split_lacks_and_has_few_of(tmp_path):
     assert "note      test" not in plan
 
 
+def test_a_plan_says_what_listing_found_out(tmp_path):
+    root = folder_of(tmp_path / "photos", cat=20, dog=20, eel=0)
+    assert "note      no picture lies in 'eel'" in describe(photos(root), Cluster(cpus=3, gpus=0))
+
+
 def ingested(settings: Config) -> None:
     """What `ingest` leaves of the source, without the pictures."""
     rows = [{**row, "image_id": row["origin"]} for row in list_images(settings.source).to_pylist()]

@@ -125,8 +125,8 @@ def test_several_tables_of_labels_are_refused(tmp_path):
         ),
         (
             "path,label",
-            "/home/me/x/{n}.jpg,{label}",
-            r"such as '/home/me/x/0\.jpg'; name each .*, here 'images/0\.jpg'",
+            "/elsewhere/{n}.jpg,{label}",
+            r"such as '/elsewhere/0\.jpg'; name each .*, here 'images/0\.jpg'",
         ),
         (
             "images/9.jpg,cat",

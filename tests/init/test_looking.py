@@ -63,7 +63,7 @@ def test_what_is_written_is_read_again_and_nothing_stands_in_its_way(miniature, 
 @pytest.mark.parametrize(
     ("files", "line"),
     [
-        (["cat_1.jpg", "cat_2.jpg", "dog_1.jpg", "dog_2.jpg"], "'path,label' and a line for each, as 'cat_1.jpg,cat'; most"),
+        (["cat_1.jpg", "cat_2.jpg", "dog_1.jpg", "dog_2.jpg"], "a line for each, as 'cat_1.jpg,cat'; most"),
         (["IMG_1.jpg", "IMG_2.jpg", "IMG_3.jpg"], "a line for each, as 'IMG_1.jpg,CLASS'\n"),
         (["a,b.jpg", "c.jpg"], "as '\"a,b.jpg\",CLASS'\n"),
         (

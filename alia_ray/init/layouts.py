@@ -34,9 +34,14 @@ _BROKEN = (OSError, ValueError, tarfile.TarError)  # pyarrow's errors are ValueE
 
 
 def missing(place: Place) -> Iterator[str]:
-    """That there is nothing at a place, and what may have been meant."""
-    fs, path = filesystem(place)
-    if fs.get_file_info(path).type != pafs.FileType.NotFound:
+    """That there is nothing at a place, and what may have been meant; or that its storage does not answer."""
+    try:
+        fs, path = filesystem(place)
+        found = fs.get_file_info(path).type
+    except OSError as error:
+        yield f"{parted(place)[0]} cannot be reached: {one_line(error)}; look at its name and your access"
+        return
+    if found != pafs.FileType.NotFound:
         return
     folder, name = posixpath.split(parted(place)[0].rstrip("/"))
     above = pafs.FileSelector(posixpath.dirname(path.rstrip("/")) or ".", allow_not_found=True)

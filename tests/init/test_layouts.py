@@ -12,6 +12,7 @@ from corpus import layouts
 
 from alia_ray.config import ConfigError, parse_config
 from alia_ray.config.places import Place
+from alia_ray.init import layouts as recognised
 from alia_ray.init.layouts import recognise
 from alia_ray.sources import list_images
 
@@ -171,6 +172,15 @@ def test_a_dataset_of_the_paper_in_one_folder_more_keeps_its_splits(tmp_path):
     layouts.as_cub(tmp_path / "data" / "CUB_200_2011")
     touch(tmp_path / "data", "attributes.txt")
     assert recognise(Place.of(str(tmp_path / "data"))).source["kind"] == "cub"
+
+
+def test_storage_that_does_not_answer_is_said_with_its_name(monkeypatch):
+    def refuse(place):
+        raise OSError("no such\nhost")
+
+    monkeypatch.setattr(recognised, "filesystem", refuse)
+    with pytest.raises(ConfigError, match=r"^s3://bucket/photos cannot be reached: no such host; look at"):
+        recognise(Place.of("s3://bucket/photos?region=x"))
 
 
 def test_what_is_packed_is_to_be_unpacked(tmp_path):

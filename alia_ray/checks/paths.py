@@ -22,7 +22,6 @@ def wrong_things(settings: Config) -> Iterator[str]:
     """A sentence for each path that would mean another place on another node, or that pyarrow cannot open."""
     wrong = [said for key, place in places(settings) for said in wrong_with(key, place, settings.run.address)]
     yield from wrong or _no_folder(settings.run.folder)
-    yield from _within_the_source(settings)
 
 
 def wrong_with(key: str, place: Place, address: str | None) -> Iterator[str]:
@@ -72,7 +71,7 @@ def _no_folder(place: Place) -> Iterator[str]:
         yield f"run.folder: this user may not write in {there[0]}; give it the right to, or name another folder"
 
 
-def _within_the_source(settings: Config) -> Iterator[str]:
+def within_the_source(settings: Config) -> Iterator[str]:
     """That the next listing of the source would find what a run writes."""
     source, folder = settings.source, settings.run.folder
     if source.kind in _LISTED and lies_in(folder, source.path):

@@ -91,25 +91,23 @@ def _of_files(place: Place, files: list[str]) -> Layout:
     if described and (layout := _of_described(place, described[0])):
         return layout
     if only := only_folder(pictures):
-        return _of_files(inside(place, only), [_below(only, file) for file in files if _below(only, file) != file])
+        within = [file.removeprefix(f"{only}/") for file in files if file.startswith(f"{only}/")]
+        return _of_files(inside(place, only), within)
     return of_folders(place, pictures, [file for file in files if not may_be_picture(file)], wrong)
 
 
-def _below(folder: str, file: str) -> str:
-    return file.removeprefix(folder + "/")
-
-
 def _of_packed(place: Place, files: list[str], parquet: list[str]) -> Layout:
-    """The layout of a folder without pictures of their own. Raises ConfigError where they have to be unpacked."""
+    """The layout of a folder without pictures in files of their own; of an empty one, listing says what it lacks.
+
+    Raises ConfigError where something has to be unpacked.
+    """
     if parquet:
         return _of_parquet(place, parquet)
     if shards := [file for file in files if ending(file) in _SHARDS]:
         return _of_shards(place, shards[0])
     if archives := [file for file in files if ending(file) in _ARCHIVES]:
         raise ConfigError(_unpack(inside(place, archives[0])))
-    return Layout(
-        {"kind": "imagefolder", "path": place.given}, "a folder for each class"
-    )  # listing says what lacks
+    return Layout({"kind": "imagefolder", "path": place.given}, "a folder for each class")
 
 
 def _unpack(archive: Place) -> str:

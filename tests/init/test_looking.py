@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alia_ray import recipes
-from alia_ray.checks import names, paths, splits
-from alia_ray.checks.inputs import STAGES
+from alia_ray.checks import names, splits
+from alia_ray.checks.inputs import STAGES, look_at_inputs
 from alia_ray.cli import app
 from alia_ray.config import ConfigError, load_config
 from alia_ray.init.found import names_for
@@ -106,8 +106,8 @@ def test_a_run_never_lies_among_the_images(inside, folder, here, monkeypatch):
     assert init(inside, "--miniature").exit_code == 0
     settings = load_config("mine.yaml")
     assert settings.run.folder.given == folder
-    assert not list(paths.wrong_things(settings))
-    [said] = paths.wrong_things(load_config("mine.yaml", ["run.folder=runs/mine"]))
+    assert not look_at_inputs(settings, ["ingest"])[1]
+    [said] = look_at_inputs(load_config("mine.yaml", ["run.folder=runs/mine"]), ["ingest"])[1]
     assert said.startswith("run.folder: runs/mine lies in source.path, ")
 
 

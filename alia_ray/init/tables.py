@@ -38,6 +38,7 @@ def of_tables(folder: Place, names: Collection[str], pictures: set[str]) -> tupl
     Raises ConfigError where several do, or where it is open which columns hold what.
     """
     found, unclear, wrong = {}, [], []
+    alike = {}  # tables of one label, such as a sample of what is to be handed in
     for name in sorted(names):
         path = inside(folder, name)
         try:
@@ -47,20 +48,26 @@ def of_tables(folder: Place, names: Collection[str], pictures: set[str]) -> tupl
             continue
         try:
             if layout := _of_csv(folder, name, rows, pictures):
-                found[name] = layout
+                (alike if _has_one_label(layout, rows) else found)[name] = layout
             elif astray := _astray(folder, path.given, _values(rows), pictures):
                 wrong.append(astray)
         except ConfigError as error:
             unclear.append(error)
+    found = found or alike
     if len(found) > 1:
         first = inside(folder, next(iter(found))).given
         raise ConfigError(
             f"{folder.given}: {', '.join(found)} each name pictures and labels; name one, as {first}, or join "
             "them into one with a column split (train, val, test)"
         )
-    if unclear and not found:
+    if unclear and not found.keys() - alike.keys():
         raise unclear[0]
     return next(iter(found.values()), None), wrong
+
+
+def _has_one_label(layout: Layout, rows: pa.Table) -> bool:
+    column = layout.source.get("label_column")
+    return column is not None and len(set(filter(None, rows.column(column).to_pylist()))) == 1
 
 
 def _values(rows: pa.Table) -> dict[str, list[str]]:
@@ -68,7 +75,7 @@ def _values(rows: pa.Table) -> dict[str, list[str]]:
 
 
 def _of_csv(folder: Place, name: str, rows: pa.Table, pictures: set[str]) -> Layout | None:
-    """A table in the folder of the pictures that it names; None where it names none, or all of one class."""
+    """A table in the folder of the pictures that it names; None where it names none."""
     if set(rows.column_names) >= _WATERBIRDS:
         return Layout({"kind": "waterbirds", "path": folder.given}, "Waterbirds, by its metadata.csv")
     values, path = _values(rows), inside(folder, name).given
@@ -85,8 +92,6 @@ def _of_csv(folder: Place, name: str, rows: pa.Table, pictures: set[str]) -> Lay
     label = columns.choose_label(
         path, {other: kind_of(given) for other, given in others.items() if other != split}
     )
-    if len(set(filter(None, values[label]))) == 1:  # such as a sample of what is to be handed in
-        return None
     source = {"kind": "csv", "path": path, "root": inside(folder, root).given, "path_column": column}
     source["label_column"] = label
     if split not in (None, "split"):

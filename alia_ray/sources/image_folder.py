@@ -53,16 +53,16 @@ def _deeper(parts: list[list[str]], depth: int) -> list[str]:
     for part in parts:
         folders = inside.setdefault(part[depth], {}) if len(part) > depth + 1 else {}
         if len(part) > depth + 2:
-            folders.setdefault(part[depth + 1], part)
+            folders.setdefault("/".join(part[depth + 1 : -1]), part)
     if 2 * sum(len(folders) > 1 for folders in inside.values()) <= len(inside):
         return []
     outer = max(sorted(inside), key=lambda label: len(inside[label]))
     folders = inside[outer]
-    inner, picture = next(iter(folders.items()))
-    turned = "/".join([*picture[:depth], inner, outer, *picture[depth + 2 :]])
+    picture = next(iter(folders.values()))
+    turned = "/".join([*picture[:depth], picture[-2], *picture[depth:-2], picture[-1]])
     return [
         f"the classes are {_named(inside)}, and folders within them, as {_named(folders)}, count for nothing; "
-        f"where those are your classes, turn the two around, as {'/'.join(picture)} into {turned}"
+        f"where those are your classes, turn them around, as {'/'.join(picture)} into {turned}"
         + ("" if depth else f", or take one alone, by a source.path that ends in /{outer}")
     ]
 

@@ -103,6 +103,9 @@ def test_a_table_of_one_label_is_none_beside_one_of_several(tmp_path):
     table(tmp_path, "b_sample.csv", "id,first,second", *(f"{n}.jpg,{n % 2},{n % 3}" for n in range(6)))
     table(tmp_path, "train.csv", "id,breed", *(f"{n}.jpg,{('cat', 'dog')[n % 2]}" for n in range(6)))
     assert recognise(Place.of(str(tmp_path))).source["path"] == f"{tmp_path}/train.csv"
+    for name in ("train.csv", "b_sample.csv"):
+        (tmp_path / name).unlink()
+    assert recognise(Place.of(str(tmp_path))).source["path"] == f"{tmp_path}/a_sample.csv"
 
 
 def test_several_tables_of_labels_are_refused(tmp_path):

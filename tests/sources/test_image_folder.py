@@ -163,7 +163,7 @@ def test_folders_within_most_classes_are_told_to_count_for_nothing(put):
     assert said.startswith(
         "the classes are 'fold_1', 'fold_2', and folders within them, as 'cat', 'dog', count for"
     )
-    assert "turn the two around, as fold_1/cat/1.jpg into cat/fold_1/1.jpg, or take one alone" in said
+    assert "turn them around, as fold_1/cat/1.jpg into cat/fold_1/1.jpg, or take one alone" in said
     (folds / "fold_1").rename(folds / "train")
     (folds / "fold_2").rename(folds / "test")
     assert not notes(list_images(source(folds)))
@@ -172,7 +172,9 @@ def test_folders_within_most_classes_are_told_to_count_for_nothing(put):
 def test_folders_within_the_classes_of_splits_are_told_and_one_that_is_in_each_is_not(put):
     root = put(*(f"train/{kind}/{label}/1.jpg" for kind in ("a", "b") for label in ("cat", "dog")), "test/a/1.jpg")
     [said] = notes(list_images(source(root)))
-    assert said.endswith("turn the two around, as train/a/cat/1.jpg into train/cat/a/1.jpg")
+    assert said.endswith("turn them around, as train/a/cat/1.jpg into train/cat/a/1.jpg")
+    office = put(*(f"office/{shop}/images/{label}/1.jpg" for shop in "ab" for label in ("mug", "pen"))) / "office"
+    assert "as a/images/mug/1.jpg into mug/a/images/1.jpg" in notes(list_images(source(office)))[0]
     tiny = put("tiny/cat/images/1.jpg", "tiny/dog/images/1.jpg") / "tiny"
     assert not notes(list_images(source(tiny)))
 

@@ -50,10 +50,10 @@ def init(
 
 def _write_recipe(name: str, out: Path | None, force: bool) -> None:
     from alia_ray import recipes
-    from alia_ray.checks.inputs import refuse
 
     text, path = recipes.text(name), out or Path(f"{name}.yaml")
-    refuse([_not_free(path, force)])
+    for said in _not_free(path, force):
+        raise ConfigError(said)
     path.write_text(text, encoding="utf-8")
     typer.echo(plain_line(f"wrote {path}; what to run is at its top"))
 

@@ -52,7 +52,7 @@ def look_at_inputs(settings: Config, stages: Collection[str] = STAGES) -> tuple[
     if images is not None and not _PROMPTING.isdisjoint(stages):
         checks += [names.wrong_things(settings, images), texts.wrong_things(settings, images)]
     if listing is not None and ingested is None:  # what was ingested needs its files no more
-        checks.append(splits.unreadable(settings, listing))
+        checks += [splits.unreadable(settings, listing), paths.within_the_source(settings)]
     if "discover" in stages and not State(settings).has_domains():  # with them, the server may be gone
         checks += [servers.wrong_things(settings), contexts.wrong_things(settings)]
     return listing, _sentences(checks)

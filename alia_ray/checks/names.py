@@ -102,7 +102,8 @@ def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
         label, reason = next(iter(doubtful.items()))
         yield (
             f"names: {len(doubtful)} of {len(names)} classes have names that may mean nothing to a model, such as "
-            f"{names[label]!r}, which {reason}; alia-ray plan lists them, source.class_names changes them"
+            f"{names[label]!r}, which {reason}; alia-ray plan lists them; say what they show, as "
+            f"{_to_write([label])}"
         )
 
 

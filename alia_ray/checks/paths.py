@@ -13,6 +13,8 @@ from alia_ray.config.places import Place
 from alia_ray.errors import one_line
 from alia_ray.store.run_folder import filesystem, without_query
 
+_LISTED = ("imagefolder", "parquet", "webdataset")
+"""The kinds of source that take whatever lies below a folder."""
 _COPIED_BY_RAY = re.compile(r"/runtime_resources/working_dir_files/")  # where a submitted job's files are
 
 
@@ -67,6 +69,21 @@ def _no_folder(place: Place) -> Iterator[str]:
     there = [info.path for info in found if info.type == pafs.FileType.Directory]
     if above and there and not os.access(there[0], os.W_OK | os.X_OK):
         yield f"run.folder: this user may not write in {there[0]}; give it the right to, or name another folder"
+
+
+def within_the_source(settings: Config) -> Iterator[str]:
+    """That the next listing of the source would find what a run writes."""
+    source, folder = settings.source, settings.run.folder
+    if source.kind in _LISTED and lies_in(folder, source.path):
+        yield (
+            f"run.folder: {folder.given} lies in source.path, {source.path.given}, where its files would "
+            "be taken for images; name a folder outside"
+        )
+
+
+def lies_in(place: Place, folder: Place) -> bool:
+    """Whether a place is a folder, or lies below it."""
+    return f"{without_query(place)}/".startswith(f"{without_query(folder).rstrip('/')}/")
 
 
 def _cannot_open(key: str, uri: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from alia_ray.models.methods import models_of
 from alia_ray.models.sizes import parameters
 from alia_ray.plain_text import plain_line
 from alia_ray.progress import duration, number_of, rate_text, say
+from alia_ray.sources import notes
 from alia_ray.state import State, so_far
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.store.tables import SPLITS
@@ -69,6 +70,7 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
         *_time(settings, attempts, place("edit", settings.edit, cluster, edit_needs(settings, cluster)).workers),
         _disk(settings, cluster, listing),
         _models(settings),
+        *(f"note      {note}" for note in notes(listing)),
         *(f"note      {doubt}" for doubt in doubtful_things(settings, listing)),
         *(f"note      {doubt}" for doubt in unread.doubtful_things(settings)),
         *_not_counted(settings),

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from alia_ray.config import Config
 from alia_ray.config.arms import ARMS
 from alia_ray.errors import shortened
+from alia_ray.progress import number_of
 from alia_ray.sources import no_label, read_images
 
 FEW = 5  # images of a class that train, val or test has at least, or `plan` says so
@@ -40,9 +41,7 @@ def wrong_things(settings: Config, listing: pa.Table, stages: Collection[str]) -
     classes = _first_of_each_class(listing.filter(pc.invert(unlabelled)))
     if listing.num_rows and not classes:
         return  # all else follows from that
-    for split, needing in _NEEDED.items():
-        if split not in classes and not needing.isdisjoint(stages):
-            yield f"source: no image with a label is in the split {split!r}, which a run needs; {_MAKE[split]}"
+    yield from _without_split(settings, listing, classes, stages)
     if len(classes.get("train", {})) == 1:
         [only] = classes["train"]
         yield f"source: train has one class, {only!r}, and a classifier needs two; give a second one"
@@ -51,6 +50,42 @@ def wrong_things(settings: Config, listing: pa.Table, stages: Collection[str]) -
     yield from _without_groups(settings, listing)
     if "extra" not in classes:
         yield from _without_extra(settings)
+
+
+def _without_split(
+    settings: Config, listing: pa.Table, classes: dict[str, dict[str, str]], stages: Collection[str]
+) -> Iterator[str]:
+    """Splits that are needed and have no image: nobody gave them any, or no class has one to be held out."""
+    lacking = [split for split in _NEEDED if split not in classes and not _NEEDED[split].isdisjoint(stages)]
+    small = _too_small(_count(listing))
+    held_out = ()
+    if small and small.keys() == classes["train"].keys():
+        held_out = [split for split in lacking if _is_held_out(settings, classes, split)]
+    if held_out:
+        yield f"source: no image is left for {' and '.join(held_out)}: {_add_some(small)}"
+    for split in lacking:
+        if split not in held_out:
+            yield f"source: no image with a label is in the split {split!r}, which a run needs; {_MAKE[split]}"
+
+
+def _is_held_out(settings: Config, splits: Collection[str], split: str) -> bool:
+    """Whether a split that is not there is one that the source holds out of train."""
+    return getattr(settings.source, f"{split}_fraction", 0) > 0 and (split == "val" or "val" not in splits)
+
+
+def _too_small(counts: Counter[tuple[str, str]]) -> dict[str, int]:
+    """The classes of train that have fewer images than there are splits, and how many."""
+    classes = sorted({label for split, label in counts if split == "train"})
+    of_class = {label: sum(counts[split, label] for split in _NEEDED) for label in classes}
+    return {label: count for label, count in of_class.items() if count < len(_NEEDED)}
+
+
+def _add_some(small: dict[str, int]) -> str:
+    few = [f"{label!r} has {number_of(count, 'images')}" for label, count in small.items()]
+    return (
+        f"{shortened(few, 'more classes too few')}, and a class needs {len(_NEEDED)} at least, one each for "
+        f"{', '.join(_NEEDED)}; add some, or leave the class out"
+    )
 
 
 def _is_empty(listing: pa.Table, column: str) -> pa.ChunkedArray:
@@ -150,17 +185,14 @@ def unreadable(settings: Config, listing: pa.Table) -> Iterator[str]:
 
 def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
     """What a person may want to know of the images before a run, and is not refused."""
-    counts = Counter(
-        {
-            (row["split"], row["label"]): row["origin_count"]
-            for row in listing.group_by(["split", "label"]).aggregate([("origin", "count")]).to_pylist()
-            if row["label"]
-        }
-    )
+    counts = _count(listing)
     classes = sorted({label for split, label in counts if split == "train"})
-    for split in ("train", "val", "test"):
-        lacking = [repr(name) for name in classes if not counts[split, name]]
-        few = [f"{name!r} ({counts[split, name]})" for name in classes if 0 < counts[split, name] < FEW]
+    if small := _too_small(counts):
+        yield _add_some(small)
+    others = [name for name in classes if name not in small]
+    for split in _NEEDED:
+        lacking = [repr(name) for name in others if not counts[split, name]]
+        few = [f"{name!r} ({counts[split, name]})" for name in others if 0 < counts[split, name] < FEW]
         if lacking:
             yield f"{split} has no image of {shortened(lacking, 'more classes')}"
         if few:
@@ -168,3 +200,9 @@ def doubtful_things(settings: Config, listing: pa.Table) -> Iterator[str]:
     ungrouped = _ungrouped(listing.filter(pc.equal(listing.column("split"), "test")))
     if ungrouped:
         yield f"{ungrouped} images of test have no group: they count in the accuracy, and in no group's"
+
+
+def _count(listing: pa.Table) -> Counter[tuple[str, str]]:
+    """(split, label) -> how many images."""
+    rows = listing.group_by(["split", "label"]).aggregate([("origin", "count")]).to_pylist()
+    return Counter({(row["split"], row["label"]): row["origin_count"] for row in rows if row["label"]})

@@ -1,6 +1,7 @@
 """`alia-ray init`: a configuration for one's own images, or a recipe that ships with the package."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -51,24 +52,26 @@ def _write_recipe(name: str, out: Path | None, force: bool) -> None:
     from alia_ray import recipes
 
     text, path = recipes.text(name), out or Path(f"{name}.yaml")
-    _check_free(path, force)
+    for said in _not_free(path, force):
+        raise ConfigError(said)
     path.write_text(text, encoding="utf-8")
     typer.echo(plain_line(f"wrote {path}; what to run is at its top"))
 
 
 def _look(folder: str, out: Path, miniature: bool, force: bool) -> None:
-    from alia_ray.init.looking import look
+    from alia_ray.checks.inputs import refuse
+    from alia_ray.init.looking import look, missing
 
-    _check_free(out, force)
+    refuse([missing(folder), _not_free(out, force)])  # all at once, before a look that may take long
     looked = look(folder, out, miniature)
     out.write_text(looked.text, encoding="utf-8")
     for line in [*looked.told, f"wrote {out}; next", *looked.commands]:
         typer.echo(plain_line(line))
 
 
-def _check_free(path: Path, force: bool) -> None:
-    """Raise ConfigError where nothing can be written, or a file would be replaced that is not to be."""
+def _not_free(path: Path, force: bool) -> Iterator[str]:
+    """Why nothing can be written there, or that a file would be replaced that is not to be."""
     if path.is_dir() or not path.parent.is_dir():
-        raise ConfigError(f"--out: {path} is no file in a folder that is there; name another one")
-    if os.path.lexists(path) and not force:
-        raise ConfigError(f"{path} is there already; name another one by --out, or replace it by --force")
+        yield f"--out: {path} is no file in a folder that is there; name another one"
+    elif os.path.lexists(path) and not force:
+        yield f"{path} is there already; name another one by --out, or replace it by --force"

@@ -19,12 +19,13 @@ _BLANKS = re.compile(r"_|(?<!\d)\.|\.(?!\d)")  # a dot within a number stays
 _ENTITY = re.compile(r"&#?\w+;")
 _JOINERS = "\u200c\u200d"  # invisible, but part of the spelling of Persian and Hindi
 
+_NUMBERED = "looks like the number of a class"
 _DOUBTS = (
     (re.compile(r"[\d ]+"), "is only a number"),
-    (re.compile(r"(?:c ?|(?:cls|class|label|category|id|type|group|species)[ -]?)\d+", re.I), "is only a number"),
+    (re.compile(r"(?:c ?|(?:cls|class|label|category|id|type|group|species)[ -]?)\d+", re.I), _NUMBERED),
     (re.compile(r"0\d* .+"), "begins with a running number"),
     (re.compile(r"n\d{8}"), "is a WordNet id"),
-    (re.compile(r"[a-z]{1,4}[ -]?0\d+", re.I), "is only a number"),
+    (re.compile(r"[a-z]{1,4}[ -]?0\d+", re.I), _NUMBERED),
     (re.compile(r"(?=.*\d)(?:[0-9a-f]{8,}|[0-9a-f]{4,}(?:-[0-9a-f]{4,})+)", re.I), "is a hash"),
     (re.compile(r"[a-z]", re.I), "is one letter"),
     (re.compile(r"[b-df-hj-np-tv-xz]+", re.I), "has no vowel"),

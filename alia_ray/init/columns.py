@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from alia_ray.config import ConfigError
-from alia_ray.sources.listing import SPLIT_NAMES
+from alia_ray.sources.listing import meant_split
 
 Kind = Literal["image", "class", "value", "other"]
 """What a column holds: pictures or their paths, classes without a doubt, one value a row, or none of these."""
@@ -41,10 +41,10 @@ def choose_label(table: str, columns: Mapping[str, Kind]) -> str:
 
 
 def split_of(columns: Mapping[str, Iterable[str | None]]) -> str | None:
-    """The column that names the splits, of name -> values: one that is called so and holds nothing else."""
+    """The column that names the splits, of name -> values: one that is called so and mostly holds such."""
     for name, values in columns.items():
-        found = {value.lower() for value in values if value}
-        if name.lower() in _SPLITS and found and found <= SPLIT_NAMES.keys():
+        found = set(filter(None, values))
+        if name.lower() in _SPLITS and 2 * sum(meant_split(value) is not None for value in found) > len(found):
             return name
     return None
 

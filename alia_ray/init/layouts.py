@@ -3,7 +3,8 @@
 import json
 import posixpath
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,10 @@ import pyarrow.parquet as pq
 from alia_ray.config import ConfigError
 from alia_ray.config.places import Place
 from alia_ray.errors import one_line
-from alia_ray.init import columns
+from alia_ray.init import columns, tables
+from alia_ray.init.layout import Layout, inside, parted
+from alia_ray.init.pictures import of_folders, only_folder
+from alia_ray.init.tables import TABLES
 from alia_ray.sources.files import read_csv, read_text
 from alia_ray.sources.folders import ending, may_be_picture, visible
 from alia_ray.sources.listing import SPLIT_NAMES
@@ -22,161 +26,92 @@ from alia_ray.store.run_folder import filesystem
 
 _SAVED = ("dataset_dict.json", "state.json")  # of `datasets`' save_to_disk
 _CUB = {"images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt"}
-_WATERBIRDS = {"img_filename", "y", "split", "place"}
-_TABLES, _PARQUET, _SHARDS = (".csv", ".tsv"), (".parquet", ".parq", ".pq"), (".tar",)
-_LOOKED_AT = 200  # rows of a table, or members of a shard
+_DESCRIBED = ("metadata.jsonl", "metadata.csv")  # of Hugging Face's ImageFolder
+_PARQUET, _SHARDS = (".parquet", ".parq", ".pq"), (".tar",)
+_ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
+_LOOKED_AT = 200  # members of a shard, or lines of a list
 _BROKEN = (OSError, ValueError, tarfile.TarError)  # pyarrow's errors are ValueErrors
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What was recognised: the section `source` as plain data, and what to call it."""
-
-    source: dict[str, Any]
-    called: str
+def missing(place: Place) -> Iterator[str]:
+    """That there is nothing at a place, and what may have been meant; or that its storage does not answer."""
+    try:
+        fs, path = filesystem(place)
+        found = fs.get_file_info(path).type
+    except OSError as error:
+        yield f"{parted(place)[0]} cannot be reached: {one_line(error)}; look at its name and your access"
+        return
+    if found != pafs.FileType.NotFound:
+        return
+    folder, name = posixpath.split(parted(place)[0].rstrip("/"))
+    above = pafs.FileSelector(posixpath.dirname(path.rstrip("/")) or ".", allow_not_found=True)
+    near = get_close_matches(name, [info.base_name for info in fs.get_file_info(above)], n=1)
+    yield f"there is no folder {place.given}" + (
+        f"; did you mean {posixpath.join(folder, near[0])}?" if near else ""
+    )
 
 
 def recognise(place: Place) -> Layout:
     """The layout of what lies at a place. Raises ConfigError where there is nothing, or where it is open."""
+    for said in missing(place):
+        raise ConfigError(said)
     fs, path = filesystem(place)
     found = fs.get_file_info(path).type
-    if found == pafs.FileType.NotFound:
-        raise ConfigError(f"there is no folder {place.given}")
     if found == pafs.FileType.Directory:
-        return _of_folder(place)
-    if ending(path) in _TABLES:
-        return _of_table(place)
+        return _of_files(place, list(visible(fs, path).files))
+    if ending(path) in TABLES:
+        return tables.of_table(place)
     if ending(path) in _PARQUET:
         return _of_parquet(place, [""])
     if ending(path) in _SHARDS:
         return _of_shards(place, "")
+    if ending(path) in _ARCHIVES:
+        raise ConfigError(_unpack(place))
     raise ConfigError(f"{place.given} is a file; name the folder in which your class folders lie")
 
 
-def _of_folder(place: Place) -> Layout:
-    files = list(visible(*filesystem(place)).files)
+def _of_files(place: Place, files: list[str]) -> Layout:
+    """The layout of a folder, by its files' paths below it."""
     top = {file for file in files if "/" not in file}
     if not top.isdisjoint(_SAVED):
         return _of_saved(place, files)
     if top >= _CUB:
         return Layout({"kind": "cub", "path": place.given}, "CUB-200-2011, as its archive unpacks")
     pictures = [file for file in files if may_be_picture(file)]
-    for table in sorted(name for name in top if ending(name) in _TABLES):
-        rows = _table(_inside(place, table))
-        if rows is not None and (layout := _of_csv(place, table, rows, set(pictures))):
-            return layout
+    table, wrong = tables.of_tables(place, [name for name in top if ending(name) in TABLES], set(pictures))
+    if table is not None:
+        return table
     parquet = [file for file in files if ending(file) in _PARQUET and not _is_hidden_part(file)]
     beside = [file for file in parquet if file in top]  # pictures; others may be of a run folder
     if pictures and beside and columns.image_of(_kinds(place, beside[0])):
         return _of_parquet(place, beside)
-    if parquet and not pictures:
+    if not pictures:
+        return _of_packed(place, files, parquet)
+    described = [file for file in files if posixpath.basename(file) in _DESCRIBED and "://" not in place]
+    if described and (layout := _of_described(place, described[0])):
+        return layout
+    if only := only_folder(pictures):
+        within = [file.removeprefix(f"{only}/") for file in files if file.startswith(f"{only}/")]
+        return _of_files(inside(place, only), within)
+    return of_folders(place, pictures, [file for file in files if not may_be_picture(file)], wrong)
+
+
+def _of_packed(place: Place, files: list[str], parquet: list[str]) -> Layout:
+    """The layout of a folder without pictures in files of their own; of an empty one, listing says what it lacks.
+
+    Raises ConfigError where something has to be unpacked.
+    """
+    if parquet:
         return _of_parquet(place, parquet)
-    shards = [file for file in files if ending(file) in _SHARDS]
-    if shards and not pictures:
+    if shards := [file for file in files if ending(file) in _SHARDS]:
         return _of_shards(place, shards[0])
-    return _of_images(place, pictures)
+    if archives := [file for file in files if ending(file) in _ARCHIVES]:
+        raise ConfigError(_unpack(inside(place, archives[0])))
+    return Layout({"kind": "imagefolder", "path": place.given}, "a folder for each class")
 
 
-# ------------------------------------------------------------------ pictures in folders
-
-
-def _of_images(place: Place, pictures: list[str]) -> Layout:
-    """Folders of classes, or of splits and classes; they may lie in one folder more, as archives have it."""
-    parts = [picture.split("/") for picture in pictures]
-    outer = {part[0] for part in parts}
-    if len(outer) == 1 and all(len(part) > 2 for part in parts) and min(outer).lower() not in SPLIT_NAMES:
-        return _of_images(_inside(place, outer.pop()), ["/".join(part[1:]) for part in parts])
-    _check_order(place, parts)
-    has_splits = any(len(part) > 2 and part[0].lower() in SPLIT_NAMES for part in parts)
-    called = "folders of splits, and in them of classes" if has_splits else "a folder for each class"
-    return Layout({"kind": "imagefolder", "path": place.given}, called)
-
-
-def _check_order(place: Place, parts: list[list[str]]) -> None:
-    """Raise ConfigError where most classes hold a folder for each split: test images would be trained on."""
-    inside: dict[str, set[str]] = {}
-    for part in parts:
-        inside.setdefault(part[0], set()).add(part[1].lower() if len(part) > 2 else "")
-    swapped = [
-        name for name, found in inside.items() if found <= SPLIT_NAMES.keys() and name.lower() not in SPLIT_NAMES
-    ]
-    if 2 * len(swapped) > len(inside):
-        split = min(inside[swapped[0]])
-        raise ConfigError(
-            f"{place.given}: each class holds its splits, as {swapped[0]}/{split}; bring them into the order "
-            f"SPLIT/CLASS/*.jpg, as {split}/{swapped[0]}"
-        )
-
-
-def _inside(place: Place, name: str) -> Place:
-    """What is called so in a folder; the folder itself for ""."""
-    path, query = _parted(place)
-    return Place.of(posixpath.join(path, name) + query) if name else place
-
-
-def _parted(place: Place) -> tuple[str, str]:
-    """A path as it was given, and what a URI says behind a question mark of how to connect."""
-    path, mark, query = place.given.partition("?") if "://" in place else (place.given, "", "")
-    return path, mark + query
-
-
-# ------------------------------------------------------------------ tables
-
-
-def _of_table(place: Place) -> Layout:
-    """A table that was named itself."""
-    path, query = _parted(place)
-    folder = Place.of((posixpath.dirname(path) or ".") + query)
-    rows, files = read_csv("path", place), set(visible(*filesystem(folder)).files)
-    layout = _of_csv(folder, posixpath.basename(path), rows, files)
-    if layout is None:
-        raise ConfigError(f"{place.given}: none of its columns names files that lie beside it")
-    return layout
-
-
-def _table(place: Place) -> pa.Table | None:
-    """The rows of a CSV; None for a text that is none."""
-    try:
-        return read_csv("path", place)
-    except ConfigError:
-        return None
-
-
-def _of_csv(folder: Place, name: str, rows: pa.Table, files: set[str]) -> Layout | None:
-    """A table in the folder of the pictures that it names; None where it names none."""
-    if set(rows.column_names) >= _WATERBIRDS:
-        return Layout({"kind": "waterbirds", "path": folder.given}, "Waterbirds, by its metadata.csv")
-    values = {key: column.to_pylist() for key, column in zip(rows.column_names, rows.columns, strict=True)}
-    named = _naming(values, files)
-    if named is None:
-        return None
-    column, root = named
-    others = {other: given for other, given in values.items() if other != column}
-    split = columns.split_of(others)
-    kinds = {other: _kind_of(given) for other, given in others.items() if other != split}
-    path = _inside(folder, name).given
-    source = {"kind": "csv", "path": path, "root": _inside(folder, root).given, "path_column": column}
-    source["label_column"] = columns.choose_label(path, kinds)
-    if split not in (None, "split"):
-        source["split_column"] = split
-    return Layout(source, f"a table, {name}, beside the pictures that it names")
-
-
-def _naming(values: dict[str, list[str]], files: set[str]) -> tuple[str, str] | None:
-    """The column that names files, and the folder they are named from ("" for that of the table)."""
-    for root in ("", *sorted({file.partition("/")[0] for file in files if "/" in file})):
-        for column, given in values.items():
-            some = list(islice(filter(None, given), _LOOKED_AT))
-            there = sum(posixpath.join(root, value.replace("\\", "/")) in files for value in some)
-            if some and 2 * there > len(some):
-                return column, root
-    return None
-
-
-def _kind_of(values: list[str]) -> columns.Kind:
-    """A column whose values come again may be one of labels."""
-    different = len({value for value in values if value})
-    return "value" if 1 < different <= len(values) / 2 else "other"
+def _unpack(archive: Place) -> str:
+    return f"{archive.given} is an archive; unpack it, and name the folder with what was in it"
 
 
 # ------------------------------------------------------------------ files of rows
@@ -190,10 +125,11 @@ def _of_parquet(place: Place, files: list[str]) -> Layout:
     """Parquet files; those that are called by their splits, as Hugging Face has them, are read by its library."""
     kinds = _kinds(place, files[0])
     chosen = columns.choose(place.given, kinds)
+    by = " (pictures: {image_column}, labels: {label_column})".format(**chosen)
     if "split" not in kinds and any(_first_word(file) in SPLIT_NAMES for file in files):
         source = {"kind": "huggingface", "name": _local(place.given), **chosen}
-        return Layout(source, "Parquet files that are called by their splits")
-    return Layout({"kind": "parquet", "path": place.given, **chosen}, "Parquet")
+        return Layout(source, f"Parquet files that are called by their splits{by}")
+    return Layout({"kind": "parquet", "path": place.given, **chosen}, f"Parquet{by}")
 
 
 def _kinds(place: Place, file: str) -> dict[str, columns.Kind]:
@@ -243,6 +179,25 @@ def _of_saved(place: Place, files: list[str]) -> Layout:
     return Layout(source, "a dataset of Hugging Face, as save_to_disk leaves it")
 
 
+def _of_described(place: Place, file: str) -> Layout | None:
+    """Pictures that a list beside them describes, as Hugging Face's library reads them; None for another list."""
+    path = inside(place, file)
+    if ending(file) == ".csv":
+        rows = read_csv("path", path).to_pylist()
+    else:
+        try:
+            rows = [json.loads(line) for line in read_text("path", path).splitlines() if line.strip()]
+        except ValueError as error:
+            raise ConfigError(f"{path.given} is no list of JSON: {one_line(error)}") from error
+    if not rows or not all(isinstance(row, dict) and "file_name" in row for row in rows):
+        return None
+    names = dict.fromkeys(name for row in rows for name in row if name != "file_name")
+    kinds = {name: tables.kind_of([row.get(name) for row in rows]) for name in names}
+    label = columns.choose_label(path.given, kinds)
+    source = {"kind": "huggingface", "name": _local(place.given), "image_column": "image", "label_column": label}
+    return Layout(source, f"pictures beside {file}, as Hugging Face reads them (labels: {label})")
+
+
 def _local(given: str) -> str:
     """A folder's name that cannot be taken for one of the hub."""
     return given if "://" in given or given.startswith((".", "/", "~")) else f"./{given}"
@@ -257,6 +212,9 @@ def _of_shards(place: Place, shard: str) -> Layout:
     """Tar files; the label is a `.cls`, or a key of the `.json`."""
     source: dict[str, Any] = {"kind": "webdataset", "path": place.given}
     kinds, described = _members(place, shard)
+    if kinds and kinds.isdisjoint(("cls", "json")):
+        archive = inside(place, shard)
+        raise ConfigError(f"{archive.given} holds no .cls or .json, as shards do; unpack it, and name the folder")
     if "cls" not in kinds and described:
         values = {key: "other" if isinstance(value, list | dict) else "value" for key, value in described.items()}
         source["label_key"] = columns.choose_label(f"{place.given}, its .json", values)

@@ -1,6 +1,7 @@
 """One's own images -> the text of a configuration that runs on them, and what was found."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import pyarrow as pa
 
 from alia_ray.checks import names, splits
 from alia_ray.checks.inputs import STAGES, refuse
+from alia_ray.checks.paths import lies_in
 from alia_ray.config import Config, ConfigError, parse_config
 from alia_ray.config.places import Place
 from alia_ray.config.reading import read_yaml
-from alia_ray.init import found, writing
-from alia_ray.init.layouts import recognise
+from alia_ray.init import found, layouts, writing
 from alia_ray.progress import number_of
 from alia_ray.sources import list_images
 
@@ -35,12 +36,12 @@ def look(folder: str, out: Path, miniature: bool) -> Looked:
     Raises ConfigError where nothing is recognised, or for all that a run on these images would be refused for.
     """
     place = _place(folder)
-    layout = recognise(place)
-    run = {"folder": f"runs/{out.stem}"}
+    layout = layouts.recognise(place)
+    run = {"folder": _run_folder(place, f"runs/{out.stem}")}
     bare = parse_config({"run": run, "source": layout.source}).source
     listing = list_images(bare)
     class_names = found.names_for(_labels(listing))
-    where = layout.source["path"] if bare.kind == "imagefolder" else place.given  # it may lie deeper
+    where = place.given if bare.kind == "csv" else layout.source.get("path", place.given)  # it may lie deeper
     counted = [f"{where}: {layout.called}", *found.counted(bare, listing)]
     recipe = writing.recipe_for(bare.kind, miniature)
     about = [f"What `alia-ray init` found in {counted[0]}", *counted[1:], *_next(out)]
@@ -49,6 +50,18 @@ def look(folder: str, out: Path, miniature: bool) -> Looked:
     refuse([splits.wrong_things(settings, listing, STAGES), names.wrong_things(settings, listing)])
     told = [*counted, *found.doubts(settings, listing), *_to_see_to(settings, recipe, out)]
     return Looked(text, told, [*_next(out), *_trial(listing, out)])
+
+
+def _run_folder(place: Place, name: str) -> str:
+    """A run folder that does not lie among the images, where `init` runs in their folder."""
+    if not lies_in(Place.of(name), place):
+        return name
+    return os.path.join(os.path.relpath(os.path.dirname(place.rstrip("/"))), name)
+
+
+def missing(folder: str) -> Iterator[str]:
+    """That there is nothing to look at. Raises ConfigError for a name that no folder has."""
+    yield from layouts.missing(_place(folder))
 
 
 def _place(folder: str) -> Place:

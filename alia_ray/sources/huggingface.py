@@ -3,6 +3,7 @@
 The library is an optional dependency, imported where it is needed. Code that comes with a dataset is never run.
 """
 
+import logging
 import os
 import posixpath
 from functools import lru_cache
@@ -46,6 +47,7 @@ def _load(source: HuggingFace) -> dict[str, "Dataset"]:
     import datasets
 
     datasets.disable_progress_bars()  # of copying; those of downloads are the hub's
+    logging.getLogger("huggingface_hub.repocard").setLevel(logging.ERROR)  # a README.md need not be a card
     try:
         if _is_saved(source.name):
             loaded = datasets.load_from_disk(source.name)

@@ -1,8 +1,10 @@
 """What every source lists, and how one without splits gets them."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 import pyarrow as pa
 
@@ -31,6 +33,13 @@ SPLIT_NAMES = {
     "testing": "test",
     "extra": "extra",
 }
+_ALMOST = {
+    **dict.fromkeys(("trn", "tr"), "train"),
+    **dict.fromkeys(("validate", "vld"), "val"),
+    **dict.fromkeys(("tst", "tests", "eval", "evaluation", "holdout", "heldout"), "test"),
+}
+"""What is no split's name, but meant as one: "eval" is test to Hugging Face's `datasets` too."""
+_BEHIND = re.compile(r"[\W\d_]*(?:data|dataset|images|imgs|set|split)?[\W\d_]*$")  # "val2017", "test_images"
 _NOTES = b"notes"  # a listing's schema metadata: what a person should know of it
 
 
@@ -72,6 +81,17 @@ def _plain(text: str | None) -> str | None:
     return unicodedata.normalize("NFC", text).strip() or None
 
 
+def meant_split(name: str, guessing: bool = False) -> str | None:
+    """The split that a name is meant to say, as "val", "trainset", "tst" and "val2017" do; None for another one.
+
+    guessing: also by letters alone, as "trian", which may be a word of its own.
+    """
+    core = re.sub(r"[\W_]", "", _BEHIND.sub("", name.lower()))
+    known = SPLIT_NAMES | _ALMOST
+    near = get_close_matches(core, SPLIT_NAMES, n=1, cutoff=0.75) if guessing else []
+    return known.get(core) or next((known[other] for other in near), None)
+
+
 def assign_splits(
     origins: list[str],
     labels: list[str | None],
@@ -86,9 +106,11 @@ def assign_splits(
     """
     unknown = {name for name in given if name is not None and name.lower() not in SPLIT_NAMES}
     if unknown:
+        name = min(unknown)
+        hint = f"; did you mean {meant_split(name)}?" if meant_split(name) else ";"
         raise ConfigError(
-            f"source: the split {min(unknown)!r} is none of {', '.join(SPLIT_NAMES)}; rename it, or leave its "
-            "images out"
+            f"source: the split {name!r} is none of {', '.join(SPLIT_NAMES)}{hint} rename it, or leave its images "
+            "out"
         )
     splits = [SPLIT_NAMES[(name or "train").lower()] for name in given]
     named = {split for split, name in zip(splits, given, strict=True) if name is not None}

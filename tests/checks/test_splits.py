@@ -70,6 +70,24 @@ def test_a_split_is_asked_for_by_the_stages_that_need_it(tmp_path):
     assert refusals(photos(tmp_path / "photos", "source.val_fraction=0.2")) == []
 
 
+@pytest.mark.parametrize(("count", "splits"), [(1, "val and test"), (2, "val")])
+def test_classes_too_small_to_be_shared_out_are_refused_with_what_they_have_and_need(count, splits, tmp_path):
+    [sentence] = refusals(photos(folder_of(tmp_path / "photos", cat=count, dog=count)))
+    images = f"{count} image{'s' * (count > 1)}"
+    assert sentence.startswith(
+        f"source: no image is left for {splits}: 'cat' has {images}, 'dog' has {images}, and"
+    )
+    assert sentence.endswith(
+        "a class needs 3 at least, one each for train, val, test; add some, or leave the class out"
+    )
+
+
+def test_one_class_that_is_too_small_is_said_once(tmp_path):
+    settings = photos(folder_of(tmp_path / "photos", cat=60, dog=60, eel=1))
+    [said] = doubtful_things(settings, list_images(settings.source))
+    assert said.startswith("'eel' has 1 image, and a class needs 3 at least")
+
+
 def test_one_class_is_refused_before_it_is_trained_on(tmp_path):
     [sentence] = refusals(photos(folder_of(tmp_path / "photos", cat=12)))
     assert "train has one class, 'cat'" in sentence
@@ -186,6 +204,11 @@ def test_a_plan_says_which_classes_a_split_lacks_and_has_few_of(tmp_path):
     assert "note      val has no image of 'dog'" in plan
     assert "note      train has few images of 'dog' (3)" in plan
     assert "note      test" not in plan
+
+
+def test_a_plan_says_what_listing_found_out(tmp_path):
+    root = folder_of(tmp_path / "photos", cat=20, dog=20, eel=0)
+    assert "note      no picture lies in 'eel'" in describe(photos(root), Cluster(cpus=3, gpus=0))
 
 
 def ingested(settings: Config) -> None:

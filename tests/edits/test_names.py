@@ -71,8 +71,8 @@ def test_a_label_becomes_a_name_that_keeps_what_tells_it_apart(label, name):
     [
         ("7", "is only a number"),
         ("00014", "is only a number"),
-        ("class_3", "is only a number"),
-        ("c0", "is only a number"),
+        ("class_3", "looks like the number of a class"),
+        ("c0", "looks like the number of a class"),
         ("007_fox", "begins with a running number"),
         ("n01440764", "is a WordNet id"),
         ("0f3a9c1d", "is a hash"),
@@ -82,8 +82,8 @@ def test_a_label_becomes_a_name_that_keeps_what_tells_it_apart(label, name):
         ("tench, Tinca tinca", "may be several names"),
         ("AnnualCrop", "runs words together"),
         # VGGFace2, the files of Places365, of SUN397 and of AwA2, an address as it is encoded
-        ("n000129", "is only a number"),
-        ("P01", "is only a number"),
+        ("n000129", "looks like the number of a class"),
+        ("P01", "looks like the number of a class"),
         ("/a/airfield", "holds signs that no name does"),
         ("b/bakery/shop", "holds signs that no name does"),
         ("grizzly+bear", "holds signs that no name does"),

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from alia_ray import recipes
 from alia_ray.checks import names, splits
-from alia_ray.checks.inputs import STAGES
+from alia_ray.checks.inputs import STAGES, look_at_inputs
 from alia_ray.cli import app
 from alia_ray.config import ConfigError, load_config
 from alia_ray.init.found import names_for
@@ -60,6 +60,32 @@ def test_what_is_written_is_read_again_and_nothing_stands_in_its_way(miniature, 
     assert "alia-ray run mine.yaml" in Path("mine.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        (["cat_1.jpg", "cat_2.jpg", "dog_1.jpg", "dog_2.jpg"], "a line for each, as 'cat_1.jpg,cat'; most"),
+        (["IMG_1.jpg", "IMG_2.jpg", "IMG_3.jpg"], "a line for each, as 'IMG_1.jpg,CLASS'\n"),
+        (["a,b.jpg", "c.jpg"], "as '\"a,b.jpg\",CLASS'\n"),
+        (
+            ["train/cat.1.jpg", "train/cat.2.jpg", "train/dog.1.jpg", "train/dog.2.jpg", "test/1.jpg"],
+            "header 'path,label,split' and a line for each, as 'train/cat.1.jpg,cat,train'; most names",
+        ),
+        (["val2017/1.jpg", "train2017/2.jpg", "annotations/x.json"],
+         "as 'train2017/2.jpg,CLASS,train'; labels in annotations/"),
+        (["train/images/1.jpg", "valid/images/2.jpg", "train/labels/1.txt"],
+         "'train/images/1.jpg,CLASS,train'; labels in train/"),
+    ],
+)  # fmt: skip
+def test_pictures_without_labels_are_refused_with_a_form_of_their_own_names(files, line, here):
+    for file in files:
+        (here / "photos" / file).parent.mkdir(parents=True, exist_ok=True)
+        (here / "photos" / file).touch()
+    result = init("photos")
+    assert result.exit_code == 2
+    assert "or write a table photos/labels.csv with the header 'path,label" in result.stderr
+    assert line in result.stderr
+
+
 def test_splits_within_classes_are_refused_with_the_order_that_is_read(here):
     pictures(here / "photos", "cat/train", "cat/test", "dog/train", "dog/test")
     result = init("photos")
@@ -72,6 +98,17 @@ def test_splits_within_classes_are_refused_with_the_order_that_is_read(here):
 def test_a_class_that_is_called_as_a_split_is_no_mistake(here):
     pictures(here / "photos", "train/test", "train/cat", "train/dog", "test/test", "test/cat", "test/dog")
     assert init("photos").exit_code == 0
+
+
+@pytest.mark.parametrize(("inside", "folder"), [(".", "../runs/mine"), ("cat/..", "../runs/mine")])
+def test_a_run_never_lies_among_the_images(inside, folder, here, monkeypatch):
+    monkeypatch.chdir(pictures(here / "photos", "cat", "dog"))
+    assert init(inside, "--miniature").exit_code == 0
+    settings = load_config("mine.yaml")
+    assert settings.run.folder.given == folder
+    assert not look_at_inputs(settings, ["ingest"])[1]
+    [said] = look_at_inputs(load_config("mine.yaml", ["run.folder=runs/mine"]), ["ingest"])[1]
+    assert said.startswith("run.folder: runs/mine lies in source.path, ")
 
 
 def test_a_folder_further_down_is_named(here):
@@ -125,9 +162,12 @@ def test_labels_that_prompts_would_call_the_same_get_names_of_their_own():
     ("folders", "said"),
     [
         ([], "no image was found in"),
-        (["cat"], "train has one class, 'cat', and a classifier needs two"),
-        (["."], "6 of 6 images have no label"),
-        (["train", "test"], "test, train hold pictures, but no class folders"),
+        (
+            ["cat"],
+            "photos: its 6 pictures lie in one folder, 'cat', and a classifier needs two classes; move each",
+        ),
+        (["."], "photos: its 6 pictures lie in no class folders; move each to its class"),
+        (["train", "test"], "photos: its 12 pictures lie in no class folders; move each to its class"),
         (
             ["train/cat", "train/dog", "test/cat", "test/eel"],
             "test has images of what is no class in train: 'eel'",
@@ -195,6 +235,14 @@ def test_a_file_that_is_there_is_replaced_only_by_force(here):
         assert Path("mine.yaml").read_text() == "mine"
     assert init("photos", "--force").exit_code == 0
     assert load_config("mine.yaml").source.kind == "imagefolder"
+
+
+def test_a_folder_that_is_not_there_is_said_before_a_file_that_is(here):
+    pictures(here / "photos", "cat", "dog")
+    Path("mine.yaml").touch()
+    missing, taken = init("phots").stderr.splitlines()
+    assert missing == "error: there is no folder phots; did you mean photos?"
+    assert taken.startswith("error: mine.yaml is there already")
 
 
 @pytest.mark.parametrize("out", ["photos", "nowhere/mine.yaml"])

@@ -1,3 +1,4 @@
+import logging
 from collections import Counter
 from importlib import util
 from pathlib import Path
@@ -87,6 +88,17 @@ def test_nothing_is_printed_of_how_the_library_copies_a_folder(tmp_path, cache, 
     capsys.readouterr()
     list_images(source(tmp_path / "data"))
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_readme_that_is_no_card_is_not_complained_of(tmp_path, cache, picture, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "README.md").write_text("my photos")
+    pq.write_table(pa.table({"image": [picture(0)], "label": ["cat"]}), folder / "train-0.parquet")
+    said, logger = [], logging.getLogger("huggingface_hub.repocard")
+    monkeypatch.setattr(logger, "handle", said.append)
+    list_images(source(folder))
+    assert not said
 
 
 def test_a_label_of_minus_one_is_none(tmp_path, picture):

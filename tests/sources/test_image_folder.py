@@ -119,7 +119,14 @@ def test_folders_of_splits_without_classes_are_refused(put):
 
 
 @pytest.mark.parametrize(
-    "names", [("training_set", "test_set"), ("Train images", "Val images"), ("trainset", "devset")]
+    "names",
+    [
+        ("training_set", "test_set"),
+        ("Train images", "Val images"),
+        ("trainset", "devset"),
+        ("trn", "tst"),
+        ("train2017", "val2017"),
+    ],
 )
 def test_folders_that_are_called_almost_as_splits_are_no_classes(put, names):
     root = put(*(f"{name}/{label}/1.jpg" for name in names for label in ("cat", "dog")))
@@ -129,6 +136,53 @@ def test_folders_that_are_called_almost_as_splits_are_no_classes(put, names):
 
 def test_a_class_may_be_called_almost_as_a_split(put):
     assert set(labels(put("train set/1.jpg", "toy car/1.jpg")).values()) == {"train set", "toy car"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("tst", "test"), ("tests", "test"), ("eval", "test"), ("holdout", "test"), ("trian", "train")],
+)
+def test_a_folder_beside_splits_that_is_almost_one_is_told_from_it(put, name, meant):
+    root = put("val/cat/1.jpg", "val/dog/1.jpg", f"{name}/cat/2.jpg")
+    with pytest.raises(
+        ConfigError, match=rf"'{name}' lies beside splits and is none; did you mean {meant}\? rename"
+    ):
+        list_images(source(root))
+
+
+def test_pictures_of_a_split_without_class_folders_beside_others_are_told_from_strays(put):
+    with pytest.raises(
+        ConfigError, match=r"'val/2.jpg' lies in no class folder of its split.* move it to val/CLASS"
+    ):
+        list_images(source(put("train/cat/1.jpg", "val/2.jpg")))
+
+
+def test_folders_within_most_classes_are_told_to_count_for_nothing(put):
+    folds = put(*(f"{fold}/{label}/1.jpg" for fold in ("fold_1", "fold_2") for label in ("cat", "dog")))
+    [said] = notes(list_images(source(folds)))
+    assert said.startswith(
+        "the classes are 'fold_1', 'fold_2', and folders within them, as 'cat', 'dog', count for"
+    )
+    assert "turn them around, as fold_1/cat/1.jpg into cat/fold_1/1.jpg, or take one alone" in said
+    (folds / "fold_1").rename(folds / "train")
+    (folds / "fold_2").rename(folds / "test")
+    assert not notes(list_images(source(folds)))
+
+
+def test_folders_within_the_classes_of_splits_are_told_and_one_that_is_in_each_is_not(put):
+    root = put(*(f"train/{kind}/{label}/1.jpg" for kind in ("a", "b") for label in ("cat", "dog")), "test/a/1.jpg")
+    [said] = notes(list_images(source(root)))
+    assert said.endswith("turn them around, as train/a/cat/1.jpg into train/cat/a/1.jpg")
+    office = put(*(f"office/{shop}/images/{label}/1.jpg" for shop in "ab" for label in ("mug", "pen"))) / "office"
+    assert "as a/images/mug/1.jpg into mug/a/images/1.jpg" in notes(list_images(source(office)))[0]
+    tiny = put("tiny/cat/images/1.jpg", "tiny/dog/images/1.jpg") / "tiny"
+    assert not notes(list_images(source(tiny)))
+
+
+def test_a_split_without_pictures_is_said(put):
+    root = put("train/cat/1.jpg", "train/dog/1.jpg")
+    (root / "test" / "cat").mkdir(parents=True)
+    assert notes(list_images(source(root))) == ["no picture lies in 'test'"]
 
 
 def test_a_folder_of_a_class_without_pictures_is_said(put):

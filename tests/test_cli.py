@@ -186,7 +186,8 @@ def test_all_that_is_wrong_is_said_at_once_a_line_each_with_server_and_cluster(t
     result = subprocess.run([*command, *(f"--set={each}" for each in wrong)], capture_output=True, text=True)
     assert result.returncode == 2
     said = ("edit.model.name: ", "source.path: ", "no LLM answers at ", "edit.workers: ", "train.workers: ")
-    lines = result.stderr.splitlines()
+    starting, *lines = result.stderr.splitlines()
+    assert starting == "cluster: starting Ray here"
     assert len(lines) == len(said)
     assert all(line.startswith(f"error: {start}") for line, start in zip(lines, said, strict=True))
     assert not (tmp_path / "run").exists()

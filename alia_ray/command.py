@@ -9,7 +9,13 @@ _PROGRAMS = ("alia-ray", "run.py", "experiment.py")
 
 def typed() -> str:
     """The command line. Configurations hold no secret, and a command is refused where one does."""
-    program = posixpath.basename(sys.argv[0].replace("\\", "/"))
-    if program == "__main__.py":
-        return shlex.join(["python", "-m", "alia_ray", *sys.argv[1:]])
-    return shlex.join([program, *sys.argv[1:]]) if program in _PROGRAMS else "alia_ray.run in Python"
+    words = program()
+    return shlex.join([*words, *sys.argv[1:]]) if words else "alia_ray.run in Python"
+
+
+def program() -> list[str] | None:
+    """The words by which the command was called; None where Python called it."""
+    name = posixpath.basename(sys.argv[0].replace("\\", "/"))
+    if name == "__main__.py":
+        return ["python", "-m", "alia_ray"]
+    return [name] if name in _PROGRAMS else None

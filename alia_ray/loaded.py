@@ -29,7 +29,6 @@ from alia_ray.report.pictures import read_images
 from alia_ray.results import CONFIG, errors_of
 from alia_ray.stages.caption import captions_table
 from alia_ray.stages.ingest import unfinished
-from alia_ray.stages.judge import left_to_judge
 from alia_ray.state import State, so_far
 from alia_ray.store.damage import only_looking, only_reading
 from alia_ray.store.run_folder import RunFolder
@@ -170,7 +169,7 @@ class LoadedRun:
             wanted, chosen = _known(columns, EDITS), _arm(state, arm, filters, rule)
             rows = state.scored(chosen.edits, *wanted)
             if not rows.num_rows:
-                command = "judge" if left_to_judge(state.edits, state.wanted_ids(chosen.edits)) else "edit"
+                command = "judge" if state.to_judge(chosen.edits) else "edit"
                 raise StageError(f"there are no edits for the arm {arm} yet; run `alia-ray {command}` first")
             verdicts = judged(rows, state.thresholds(), state.judge_of(chosen))
             return rows.append_column("verdict", pa.array(verdicts, pa.string())).select(wanted)

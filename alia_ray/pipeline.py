@@ -25,7 +25,7 @@ from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, inform, number_of, say
 from alia_ray.report.made_with import tell_of_changes
 from alia_ray.reporting import about_edits, run_report
-from alia_ray.results import accounting
+from alia_ray.results import accounting, made_before
 from alia_ray.stages import made_with
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
@@ -157,27 +157,36 @@ def _knows_thresholds(state: State) -> bool:
 
 
 def run_judge(state: State, cluster: Cluster) -> None:
-    """edits that are scored otherwise -> the same edits, scored as configured; edits nothing"""
-    thresholds, base, wanted = state.thresholds(), state.arm_folder(BASE).uri(), _wanted_edits(state)
-    if not left_to_judge(state.edits, wanted):
+    """edits that are scored otherwise -> those that are needed, scored as configured; edits nothing"""
+    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
+    if not _to_judge(state):
         return
-    errors = state.edits.errors("judge")
-    with accounting(state, "judge", lambda: _made_edits(state), lambda: len(errors.ids() & set(wanted))):
-        judge(state.settings, state.images, wanted, state.edits, base, thresholds, cluster)
+    errors, earlier = state.edits.errors("judge"), {"before": made_before(state, "judge")}
+    scored: set[str] = set()
+    with accounting(
+        *(state, "judge", lambda: earlier | _each(scored & state.edits.ids())),
+        lambda: len(errors.ids() & _needed_edits(state)),
+    ):
+        for edits in state.edit_sets:
+            while todo := state.to_judge(edits):  # of an image the next one, where this one does not survive
+                needed = state.needed_ids(edits)
+                scored.update(*todo.values())
+                judge(state.settings, state.images, todo, needed, state.edits, base, thresholds, cluster)
+
+
+def _to_judge(state: State) -> int:
+    """How many edits are tried next that are there, and were scored otherwise."""
+    return sum(len(ids) for edits in state.edit_sets for ids in state.to_judge(edits).values())
 
 
 def run_edit(state: State, cluster: Cluster) -> None:
     """images × prompts -> edits, judged"""
-    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
-    if left := left_to_judge(state.edits, _wanted_edits(state)):
-        number = sum(map(len, left.values()))
+    if number := _to_judge(state):
         raise StageError(f"edit: {number} edits are there that were scored otherwise; run `alia-ray judge` first")
-    errors = state.edits.errors("edit")
-    with accounting(state, "edit", lambda: _made_edits(state), lambda: len(errors.ids() & _needed_edits(state))):
-        for edits in state.edit_sets:
-            settings, prompts = state.edit_settings(edits), state.prompts_of(edits)
-            limit = state.limit_of(edits)
-            edit(settings, state.images, prompts, state.edits, base, thresholds, limit, cluster)
+    _edit(state, cluster)
+    while _to_judge(state):  # what was made did not survive, and what is next was made for others
+        run_judge(state, cluster)
+        _edit(state, cluster)
     found = about_edits(state)
     if found is None:
         return
@@ -190,8 +199,16 @@ def run_edit(state: State, cluster: Cluster) -> None:
             )
 
 
-def _wanted_edits(state: State) -> list[str]:
-    return [edit_id for edits in state.edit_sets for edit_id in state.wanted_ids(edits)]
+def _edit(state: State, cluster: Cluster) -> None:
+    """Make what is missing, and of what older tables hold nothing."""
+    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
+    errors = state.edits.errors("edit")
+    with accounting(state, "edit", lambda: _made_edits(state), lambda: len(errors.ids() & _needed_edits(state))):
+        for edits in state.edit_sets:
+            settings, prompts, limit = state.edit_settings(edits), state.prompts_of(edits), state.limit_of(edits)
+            others = left_to_judge(state.edits, state.wanted_ids(edits)).values()
+            elsewhere = set().union(*others)
+            edit(settings, state.images, prompts, state.edits, base, thresholds, limit, cluster, elsewhere)
 
 
 def _needed_edits(state: State) -> set[str]:

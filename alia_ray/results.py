@@ -111,8 +111,7 @@ def _account(
     seconds: float,
     is_over: bool,
 ) -> None:
-    file = ("stages", f"{stage}.json" if state.whole is None else f"{stage}@{state.settings.seed}.json")
-    stats = {**_NOTHING_YET, **(state.results.read_json(*file, keys=_NOTHING_YET) or {})}
+    stats = _stats(state, stage)
     rows, made = sum(after.values()), sum(after[name] for name in after.keys() - before.keys())
     is_first = is_over and stats["ended"] is None
     if made or is_first:
@@ -121,7 +120,20 @@ def _account(
         stats["ended"] = datetime.now(UTC).isoformat(timespec="seconds") if is_over else None
         stats["command"] = typed()
     if stats["rows"] != rows or stats["errors"] != errors or made or is_first:
-        state.results.write_json({**stats, "rows": rows, "errors": errors}, *file)
+        state.results.write_json({**stats, "rows": rows, "errors": errors}, *_file(state, stage))
+
+
+def made_before(state: State, stage: str) -> int:
+    """How many rows of a stage earlier commands have made for this configuration."""
+    return _stats(state, stage)["made"]
+
+
+def _stats(state: State, stage: str) -> dict[str, Any]:
+    return {**_NOTHING_YET, **(state.results.read_json(*_file(state, stage), keys=_NOTHING_YET) or {})}
+
+
+def _file(state: State, stage: str) -> tuple[str, str]:
+    return "stages", f"{stage}.json" if state.whole is None else f"{stage}@{state.settings.seed}.json"
 
 
 def stages_of(state: State) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,7 @@ from alia_ray.edits.verdicts import Limit, judged, select
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.edit import edits_table, left_to_try, needed_edits, wanted_requests
+from alia_ray.stages.edit import edits_table, left_to_try, needed_edits, next_edits, wanted_requests
 from alia_ray.stages.ingest import images_table, names_labels, unfinished
 from alia_ray.stages.judge import left_to_judge
 from alia_ray.stages.streaming import left_to_do, too_many_failed
@@ -234,6 +234,11 @@ class State:
         """The ids of every edit of a set, made or not."""
         return [request.edit_id for request in self._wanted(edits)]
 
+    def to_judge(self, edits: EditSet) -> dict[Table, list[str]]:
+        """What is tried next of a set of edits, of what older tables hold that was scored otherwise."""
+        settings, requests, limit = self.edit_settings(edits), self._wanted(edits), self.limit_of(edits)
+        return left_to_judge(self.edits, next_edits(settings, requests, self.edits, self.thresholds(), limit))
+
     def _wanted(self, edits: EditSet) -> list[Request]:
         return wanted_requests(self.edit_settings(edits), self.images, self.prompts_of(edits))
 
@@ -270,7 +275,7 @@ class State:
         """`edit_id` and `label` of what an arm adds, sorted by id."""
         rows = self.scored(arm.edits)
         if not rows.num_rows:
-            if left_to_judge(self.edits, self.wanted_ids(arm.edits)):
+            if self.to_judge(arm.edits):
                 raise StageError(f"the edits of the arm {arm.name} are not judged yet; run `alia-ray judge` first")
             raise StageError(f"there are no edits for the arm {arm.name} yet; run `alia-ray edit` first")
         self._check_edited(arm.edits)
@@ -291,7 +296,7 @@ class State:
             return
         settings, requests = self.edit_settings(edits), self._wanted(edits)
         if todo := left_to_try(settings, requests, self.edits, self.thresholds(), self.limit_of(edits)):
-            stage = "judge" if left_to_judge(self.edits, [request.edit_id for request in requests]) else "edit"
+            stage = "judge" if self.to_judge(edits) else "edit"
             raise StageError(
                 f"{stage} has not come to its end: there is more to try of {len(todo)} of "
                 f"{len(self.ids_of('train'))} training images; run `alia-ray {stage}` first"

@@ -307,12 +307,15 @@ def test_a_stage_whose_images_are_not_there_says_so_before_ray_starts(tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_to_run_first_sets_what_the_sentence_says(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["alia-ray", "export", "mine.yaml", "out", "--set", "edit.steps=9"])
+@pytest.mark.parametrize(
+    ("called", "shown"), [("/bin/alia-ray", "alia-ray"), ("/x/alia_ray/__main__.py", "python -m alia_ray")]
+)
+def test_the_command_to_run_first_sets_what_the_sentence_says(monkeypatch, capsys, called, shown):
+    monkeypatch.setattr(sys, "argv", [called, "export", "mine.yaml", "out", "--set", "edit.steps=9"])
     with pytest.raises(typer.Exit), exit_codes():
         raise StageError("no edits; run `alia-ray edit` first with --set 'train.arms=[original, alia]'")
     here = capsys.readouterr().err.splitlines()[-1]
-    assert here == "  here: alia-ray edit mine.yaml --set edit.steps=9 --set 'train.arms=[original, alia]'"
+    assert here == f"  here: {shown} edit mine.yaml --set edit.steps=9 --set 'train.arms=[original, alia]'"
 
 
 def test_the_version_is_said():

@@ -122,6 +122,30 @@ def test_other_settings_and_a_crash_in_the_same_folder_change_nothing_of_a_page(
     assert {name: (folder / name).read_bytes() for name in before} == before
 
 
+def test_of_what_other_runs_left_just_what_is_needed_is_judged(finished, tmp_path, without_ray):
+    def of_seed(seed: int, name: str) -> State:
+        """The state of a seed in a folder, its base classifier that of the finished run."""
+        state = State(small(tmp_path / name, "edit.edits_per_image=1", f"train.seed={seed}"))
+        base = State(small(finished)).arm_folder(BASE).path
+        shutil.copytree(base, state.arm_folder(BASE).path, dirs_exist_ok=True)
+        return state
+
+    for name in ("shared", "alone"):
+        shutil.copytree(finished, tmp_path / name, ignore=shutil.ignore_patterns("edits"))
+    for seed, name in ((5, "shared"), (6, "shared"), (5, "shared"), (6, "alone")):
+        for stage in ("judge", "edit"):
+            STAGES[stage](of_seed(seed, name), available("cpu"))
+    for seed in (5, 6):
+        state = of_seed(seed, "shared")
+        assert state.edits.ids() == state.needed_ids("discovered")
+    made, alone = of_seed(6, "shared").edits.read(SAME), of_seed(6, "alone").edits.read(SAME)
+    assert made.to_pylist() == alone.to_pylist()
+    stats = of_seed(6, "shared").results.read_json("stages", "judge.json")
+    kept = made.num_rows - of_seed(6, "shared").results.read_json("stages", "edit.json")["made"]
+    assert 0 < stats["made"] == stats["rows"] == kept < made.num_rows
+    assert of_seed(5, "shared").results.read_json("stages", "judge.json") is None
+
+
 def test_pool_and_batch_sizes_do_not_change_the_edits(finished, tmp_path):
     """Ids and verdicts are equal; pixels may differ where a kernel sums another batch size in another order."""
     again = shutil.copytree(finished, tmp_path / "again", ignore=shutil.ignore_patterns("edits"))

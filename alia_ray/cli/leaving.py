@@ -1,7 +1,6 @@
 """The ways out of a command: one sentence and an exit code each."""
 
 import errno
-import posixpath
 import re
 import shlex
 import signal
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 
 import typer
 
+from alia_ray.command import program
 from alia_ray.config import ConfigError
 from alia_ray.errors import FULL, StageError
 from alia_ray.plain_text import plain_line
@@ -76,9 +76,9 @@ def _as_typed_here(said: str) -> Iterator[str]:
     asked = re.search(r"run `alia-ray ([a-z]+(?: --base)?)` first(?: with (--set '[^']*'))?", said)
     words = sys.argv[1:]
     config = next((word for word in words[1:] if word.endswith((".yaml", ".yml"))), None)
-    if asked and config and posixpath.basename(sys.argv[0]) == "alia-ray":
+    if asked and config and (called := program()) in (["alia-ray"], ["python", "-m", "alia_ray"]):
         sets = [each for place, word in enumerate(words) if word == "--set" for each in words[place : place + 2]]
-        yield f"  here: {shlex.join(['alia-ray', *asked[1].split(), config, *sets, *shlex.split(asked[2] or '')])}"
+        yield f"  here: {shlex.join([*called, *asked[1].split(), config, *sets, *shlex.split(asked[2] or '')])}"
 
 
 def _sentence(error: Exception) -> str:

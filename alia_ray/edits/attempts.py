@@ -7,8 +7,9 @@ With a limit on how many edits are added, the attempts of a class are gone throu
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -103,6 +104,33 @@ def still_to_try(
             part = [request for request in part if request.edit_id not in survived]
         found |= _attempts(part, survived, each)
     return found
+
+
+def next_of(attempts: Sequence[Attempt], per_image: int | None) -> list[str]:
+    """What is made next of an image's attempts: as many as it may still lack survivors; None: all."""
+    found: list[str] = []
+    survivors = 0
+    for attempt in attempts:
+        if per_image is not None and len(found) + survivors >= per_image:
+            break
+        if attempt.survived:
+            survivors += 1
+        else:
+            found.append(attempt.edit_id)
+    return found
+
+
+def up_to(todo: Mapping[str, list[Attempt]], elsewhere: Collection[str]) -> dict[str, list[Attempt]]:
+    """What is to be tried of each image before the first attempt that is among `elsewhere`."""
+    cut = {
+        image_id: list(takewhile(lambda attempt: attempt.edit_id not in elsewhere, attempts))
+        for image_id, attempts in todo.items()
+    }
+    return {
+        image_id: attempts
+        for image_id, attempts in cut.items()
+        if any(attempt.survived is None for attempt in attempts)
+    }
 
 
 def needed(

@@ -31,7 +31,9 @@ from alia_ray.edits.attempts import (
     in_order,
     needed,
     next_batch,
+    next_of,
     still_to_try,
+    up_to,
     with_attempts,
 )
 from alia_ray.edits.requests import OF_IMAGES, Plan, plan_edits, requests_of
@@ -95,11 +97,13 @@ def edit(
     thresholds: dict[str, float],
     limit: Limit,
     cluster: Cluster,
+    elsewhere: Collection[str] = (),
 ) -> None:
     """Edit and judge what the edits table lacks: every attempt, or as many as bring each image its survivors.
 
     settings.edit.edits_per_image says how many those are, and is not None. limit: how many edits are added to
-    training, beyond which none is looked for. Raises StageError.
+    training, beyond which none is looked for. elsewhere: edits that are made and only to be judged, so that an
+    image that comes to one of them is left. Raises StageError.
     """
     plan, requests = _plan(settings, domains), wanted_requests(settings, images, domains)
     again = _failed(target) if settings.run.retry_errors else set()
@@ -107,7 +111,7 @@ def edit(
     there = made(target, "edit_id")
 
     def next_wave() -> Pass:
-        todo = left_to_try(settings, requests, target, thresholds, limit, again)
+        todo = up_to(left_to_try(settings, requests, target, thresholds, limit, again), elsewhere)
         again.difference_update(attempt.edit_id for attempts in todo.values() for attempt in attempts)
         return _wave(todo, requests, plan, settings, images, target, classifier_folder, thresholds)
 
@@ -150,6 +154,15 @@ def left_to_try(
     made = {edit_id: outcome for edit_id, outcome in survived.items() if edit_id not in again}
     per_image = None if chosen.edits_per_image == "all" else chosen.edits_per_image
     return still_to_try(requests, made, per_image, limit, chosen.drop_prompt_below)
+
+
+def next_edits(
+    settings: Config, requests: list[Request], target: Table, thresholds: dict[str, float], limit: Limit
+) -> list[str]:
+    """The ids of what is tried next of each image."""
+    todo = left_to_try(settings, requests, target, thresholds, limit)
+    per_image = None if settings.edit.edits_per_image == "all" else settings.edit.edits_per_image
+    return [edit_id for attempts in todo.values() for edit_id in next_of(attempts, per_image)]
 
 
 def outcomes(

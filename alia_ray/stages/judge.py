@@ -4,7 +4,7 @@ An edit has the label and the group that its image has now: where the source cor
 the same ("red_bird", "red bird"), so did the edit's id.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -28,30 +28,34 @@ _OF_IMAGE = ["label", "group"]
 def judge(
     settings: Config,
     images: Table,
-    wanted: list[str],
+    todo: Mapping[Table, list[str]],
+    wanted: Collection[str],
     target: Table,
     classifier_folder: str,
     thresholds: dict[str, float],
     cluster: Cluster,
 ) -> None:
-    """Score the wanted edits that an older edits table of the run folder has and `target` lacks."""
+    """Score edits of older edits tables into `target`.
+
+    todo: of `left_to_judge`; wanted: the ids of all edits that are needed of the run.
+    """
     described = images.read(["image_id", *_OF_IMAGE])
     target.correct(_corrections(target, described))
-    for older, todo in left_to_judge(target, wanted).items():
+    for older, ids in todo.items():
         made_with.take_over(target, older)
         run_pass(
             Pass(
                 stage="judge",
                 source=older.parts(),
                 columns=EDITS.names,
-                prepare=_prepare(ray.put(pa.array(todo, pa.string())), ray.put(described)),
+                prepare=_prepare(ray.put(pa.array(ids, pa.string())), ray.put(described)),
                 worker=_Judge,
                 worker_args=(settings.judge, classifier_folder, thresholds),
                 target=target,
                 key="edit_id",
                 wanted=wanted,
                 batch_size=settings.edit.batch_size,
-                todo=len(todo),
+                todo=len(ids),
                 run=settings.run,
             ),
             place("edit", settings.edit, cluster, judge_needs(settings, cluster)),
@@ -59,7 +63,7 @@ def judge(
 
 
 def left_to_judge(target: Table, wanted: Iterable[str]) -> dict[Table, list[str]]:
-    """Which of the wanted edits each older edits table holds pictures of that `target` has no row of."""
+    """Which of some edits each older edits table holds pictures of that `target` has no row of."""
     found, missing = {}, set(wanted) - target.ids()
     for older in target.folder.tables("edits"):
         if older == target or not missing:

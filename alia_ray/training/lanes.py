@@ -140,8 +140,10 @@ def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]
                             untold.add((tracker, reason))
                             say(f"train: {tracker} has not got all of {each.name} ({reason}); training goes on")
         failed = {out: reason for lane in lanes for out, reason in lane.result().items()}
-    if failed:
-        raise StageError(_failures([(each.name, failed[each.out]) for each in trainings if each.out in failed]))
+        if failed:
+            raise StageError(
+                _failures([(each.name, failed[each.out]) for each in trainings if each.out in failed])
+            )
 
 
 def _failures(failed: Sequence[tuple[str, str]]) -> str:
@@ -150,7 +152,7 @@ def _failures(failed: Sequence[tuple[str, str]]) -> str:
     for name, reason in failed:
         names.setdefault(reason, []).append(name)
     told = "; ".join(f"{' and '.join(of_one)}: {reason}" for reason, of_one in names.items())
-    return f"train {told}; run it again to try what failed again"
+    return f"train {told}; run it again once that is mended, what is trained stays"
 
 
 def _epochs_done(training: Training, history: dict[str, Any] | None) -> int:

@@ -177,3 +177,21 @@ def test_images_take_along_what_is_to_be_tried_of_them():
         {"image_id": "i0", "attempts": ["z"], "survived": [None]},
         {"image_id": "i2", "attempts": ["x", "y"], "survived": [True, None]},
     ]
+
+
+def attempts_of(outcomes: str) -> list[Attempt]:
+    """An image's attempts: + survived, - did not, ? is to be made."""
+    return [Attempt(str(place), {"+": True, "-": False, "?": None}[sign]) for place, sign in enumerate(outcomes)]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "per_image", "following"),
+    [("??", 1, "0"), ("?+", 1, "0"), ("+??", 2, "1"), ("???", 2, "01"), ("?+?", None, "02"), ("+", 1, "")],
+)
+def test_next_are_as_many_attempts_as_an_image_may_lack_survivors(outcomes, per_image, following):
+    assert next_of(attempts_of(outcomes), per_image) == list(following)
+
+
+def test_an_image_is_left_at_the_first_attempt_that_is_made_elsewhere():
+    todo = {"a": attempts_of("???"), "b": attempts_of("+?"), "c": attempts_of("??")}
+    assert up_to(todo, {"1"}) == {"a": attempts_of("?"), "c": attempts_of("?")}

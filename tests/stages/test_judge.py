@@ -14,7 +14,7 @@ from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages import judge as stage
 from alia_ray.stages.edit import edits_table
 from alia_ray.stages.ingest import images_table
-from alia_ray.stages.judge import judge
+from alia_ray.stages.judge import judge, left_to_judge
 from alia_ray.store.tables import EDITS, IMAGES
 
 CLUSTER = Cluster(cpus=2, gpus=0)
@@ -33,7 +33,16 @@ def test_edits_have_the_label_and_group_that_their_image_has_now(without_ray, tm
     images.commit(pa.Table.from_pylist([now], schema=IMAGES))
     made = edits_table(settings, "another base") if table == "older" else target
     made.commit(pa.Table.from_pylist([edit | {"label": "red_bird", "group": "sea"}], schema=EDITS))
-    judge(settings, images, ["e"], target, str(tmp_path / "base"), dict.fromkeys(classes, 0.5), CLUSTER)
+    judge(
+        settings,
+        images,
+        left_to_judge(target, ["e"]),
+        ["e"],
+        target,
+        str(tmp_path / "base"),
+        dict.fromkeys(classes, 0.5),
+        CLUSTER,
+    )
     assert target.read(["label", "group", "image"]).to_pylist() == [
         {"label": "red bird", "group": "land", "image": picture}
     ]
@@ -65,7 +74,7 @@ def test_an_edit_that_failed_once_and_was_made_later_is_scored_once_as_it_was_ma
     for name in "12":
         row = made if name == made_in else failed
         pq.write_table(pa.Table.from_pylist([row], schema=EDITS), f"{older.path}/part-{name}.parquet")
-    judge(settings, images, ["e"], target, "base", {}, CLUSTER)
+    judge(settings, images, left_to_judge(target, ["e"]), ["e"], target, "base", {}, CLUSTER)
     assert target.stored(["edit_id", "image", "error"]).to_pylist() == [
         {"edit_id": "e", "image": b"png", "error": None}
     ]

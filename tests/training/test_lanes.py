@@ -353,6 +353,14 @@ def test_the_person_reads_how_trainings_come_on_and_what_became_of_each(tmp_path
     assert last.startswith("train: 3 epochs in ")
 
 
+def test_a_training_that_failed_is_not_called_nothing_to_do(tmp_path, capsys):
+    lane: Future = Future()
+    lane.set_result({str(tmp_path / "alia"): "the loss is not finite"})
+    with pytest.raises(StageError, match="the loss is not finite; run it again once that is mended"):
+        lanes._follow([training(tmp_path / "alia")], [lane])
+    assert capsys.readouterr().err == "train: 0/3  starting 1 training\n"
+
+
 def test_what_cannot_be_trained_is_refused_before_anything_starts():
     def training(train: int, val: int, **change: object) -> Training:
         settings = SETTINGS.model_copy(update=change)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from a_run import hidden_test_split, small
+from in_process import passes_here
 from PIL import Image
 
 from alia_ray.cluster.joining import available
@@ -144,7 +145,8 @@ def test_looking_for_one_survivor_of_each_image_ends_with_the_edits_that_all_wou
     fresh = shutil.copytree(finished, tmp_path / "fresh", ignore=shutil.ignore_patterns("edits"))
     drawn = f"select.num_extra={limit}"
     quick = State(small(fresh, drawn, "edit.edits_per_image=1", "edit.keep_rejected=false", "edit.batch_size=5"))
-    STAGES["edit"](quick, available("auto"))
+    with passes_here():
+        STAGES["edit"](quick, available("auto"))
     every = State(small(finished, drawn))
     of_all = {row["edit_id"]: row for row in every.edits.read().to_pylist()}
     rows = quick.edits.read().to_pylist()

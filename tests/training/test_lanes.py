@@ -180,7 +180,6 @@ def test_a_finished_training_leaves_its_curves_and_no_checkpoints(whole):
 @pytest.mark.slow
 def test_lost_workers_and_a_lost_driver_change_nothing(whole, splits, tmp_path, monkeypatch):
     """Worker 1 is killed in epoch 2 and no other may take its place; then in epoch 3, when one may."""
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon Ray Train sees a change
     log = tmp_path / "epochs.log"
     with monkeypatch.context() as first:
         lose_a_worker(rank=1, epoch=2, log=log, monkeypatch=first)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from a_run import in_this_ray
-from in_process import passes_here
+from in_process import passes_here, trainings_here
 from typer.testing import CliRunner
 
 from alia_ray.cli import app
@@ -90,7 +90,7 @@ def invoke(folder: Path, command: str) -> tuple[int, str]:
 def undisturbed(ray_cluster, tmp_path_factory) -> Path:
     """A run that nobody killed, with captions."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    with in_this_ray(), passes_here():
+    with in_this_ray(), passes_here(), trainings_here():
         for command in ("run", f"caption {ASKING}"):
             assert invoke(folder, command)[0] == 0
     return folder
@@ -180,7 +180,7 @@ def test_what_a_kill_leaves_is_refused_until_it_is_whole_and_then_is_as_if_nobod
     for lost in case.lacks.replace("ALIA", alia).split():
         shutil.rmtree(folder / lost)
     kill(folder, case.command, case.part.replace("ALIA", alia))
-    with in_this_ray(), passes_here():
+    with in_this_ray(), passes_here(), trainings_here():
         for command in case.refused:
             code, said = invoke(folder, command)
             sentence, *more = said.splitlines()

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from a_run import hidden_test_split, small
-from in_process import passes_here
+from in_process import passes_here, trainings_here
 from PIL import Image
 
 from alia_ray.cluster.joining import available
@@ -106,7 +106,8 @@ def test_other_settings_and_a_crash_in_the_same_folder_change_nothing_of_a_page(
     own = State(first).results
     before = {name: own.read_bytes(name) for name in ("config.yaml", "metrics.json", "report.html")}
     assert before == {name: (folder / name).read_bytes() for name in before}
-    run_all(small(folder, quick, "judge.filters=[semantic, too_similar]"), available("auto"))
+    with trainings_here():
+        run_all(small(folder, quick, "judge.filters=[semantic, too_similar]"), available("auto"))
     assert (folder / "metrics.json").read_bytes() != before["metrics.json"]
 
     def crash(*_: object) -> None:

@@ -366,7 +366,11 @@ def test_a_run_tells_the_person_its_stages_and_nothing_else(ray_cluster, tmp_pat
 def test_a_stopped_run_says_so_in_a_line(tmp_path, signal_number, code, said):
     command = [sys.executable, "-m", "alia_ray", *of_a_small_run(tmp_path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    lines = [process.stderr.readline()]  # the first stage has begun
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("ingest: "):  # the first stage has begun
+            break
     process.send_signal(signal_number)
     lines += process.stderr.readlines()
     assert process.wait(timeout=120) == code

@@ -52,7 +52,7 @@ CHEAP = [
 TOO_MANY = re.compile(
     r"error: ingest: \d+ of \d+ rows failed, more than run.max_error_rate=0.05 allows: .*raise run.max_error_rate"
 )
-SAID = re.compile("(ingest|caption|discover|train|edit|evaluate|report|run)[ :]")
+SAID = re.compile("(cluster|ingest|caption|discover|train|edit|evaluate|report|run)[ :]")
 """How each line of a run begins."""
 GIVEN = "discover.prompts=['a photo of a {} bird in a forest']"
 

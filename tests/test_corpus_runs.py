@@ -19,6 +19,7 @@ import pytest
 import yaml
 from a_run import in_this_ray
 from corpus.layouts import LAYOUTS, SAMPLES, as_imagefolder, as_saved_to_disk, problem
+from in_process import trainings_here
 from typer.testing import CliRunner
 
 from alia_ray.cli import app
@@ -65,8 +66,8 @@ def write(folder: Path, source: dict[str, object]) -> str:
 
 
 def run(config: str, overrides: Sequence[str]) -> tuple[int, list[str]]:
-    """The exit code of `alia-ray run` with the tests' Ray, and what the person reads."""
-    with in_this_ray():
+    """The exit code of `alia-ray run` with the tests' Ray, but for trainings, and what the person reads."""
+    with in_this_ray(), trainings_here():
         done = CliRunner().invoke(app, ["run", config, *as_options(overrides)])
     assert done.stdout == ""
     return done.exit_code, done.stderr.splitlines()

@@ -54,15 +54,15 @@ def head(tmp_path_factory) -> Iterator[str]:
     options = [f"--{name}={port}" for name, port in ports.items()]
     options += ["--num-cpus=3", f"--temp-dir={tmp_path_factory.mktemp('ray')}"]
     ray = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options]
-    process = subprocess.Popen(ray, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    address = f"http://127.0.0.1:{ports['dashboard-port']}"
+    environment = {**os.environ, "RAY_API_SERVER_ADDRESS": address}  # or Ray Train waits for another Ray's
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(ray, env=environment, **quiet, start_new_session=True)
     try:
-        yield f"http://127.0.0.1:{ports['dashboard-port']}"
+        yield address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)  # at SIGTERM its processes wait for each other, for half a minute
+        process.wait()
 
 
 def submitted(address: str, command: str) -> tuple[JobSubmissionClient, str]:

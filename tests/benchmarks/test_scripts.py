@@ -45,16 +45,8 @@ def test_a_benchmark_prints_and_writes_its_figures(
 def test_a_benchmark_is_a_command(tmp_path):
     """The others are run here, where their libraries are imported already."""
     out = tmp_path / "figures.json"
-    command = [
-        sys.executable,
-        BENCHMARKS / "judge_throughput.py",
-        "--batches",
-        "2",
-        "--repeats",
-        "1",
-        "--out",
-        out,
-    ]
+    options = ["--batches", "2", "--repeats", "1", "--out", out]
+    command = [sys.executable, BENCHMARKS / "judge_throughput.py", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout

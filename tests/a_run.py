@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from alia_ray.cluster import joining
 from alia_ray.cluster.joining import available
-from alia_ray.config import Config, load_config
+from alia_ray.cluster.placement import Cluster
+from alia_ray.config import Config, Run, load_config
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.pipeline import STAGES
 from alia_ray.state import State
+from alia_ray.store import lease
 
 SMALL = [
     "source={kind: miniature, train: 32, val: 16, test: 16, bias: 1.0}",
@@ -54,3 +58,17 @@ def run_it(folder: Path) -> None:
             STAGES[name](state, cluster)
     for name in stages[stages.index("evaluate") :]:
         STAGES[name](state, cluster)
+
+
+@contextmanager
+def in_this_ray() -> Iterator[None]:
+    """Commands that are invoked here take the Ray that is here, and leave it."""
+
+    @contextmanager
+    def joined(run: Run) -> Iterator[Cluster]:
+        yield joining.available(run.accelerator)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joining, "joined", joined)
+        patch.setattr(lease, "SETTLE_S", 0.0)
+        yield

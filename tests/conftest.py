@@ -1,18 +1,13 @@
-"""What tests share: one small local Ray for the whole session, and passes that need none."""
+"""What tests share: an empty working directory, one small local Ray for the session, and passes that need none."""
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import chdir
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
 import pytest
-
-if TYPE_CHECKING:
-    from alia_ray.cluster.placement import Placement
-    from alia_ray.stages.streaming import Pass
 
 # Every Ray that a test starts asks for this token, wherever it listens; else Ray leaves one in the home folder.
 SECRETS = {
@@ -21,6 +16,25 @@ SECRETS = {
 }
 """What no run may keep."""
 os.environ |= {"RAY_AUTH_MODE": "token", **SECRETS}
+os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # else Ray Train sees that a training has ended 2 s later
+
+
+@pytest.fixture(scope="session")
+def nowhere(tmp_path_factory) -> Iterator[Path]:
+    """An empty folder to work in: what lies in the checkout, such as runs of its demo, is not what tests see."""
+    folder = tmp_path_factory.mktemp("nowhere")
+    with chdir(folder):
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(nowhere: Path) -> Iterator[None]:
+    """A test that writes to the working directory fails: it names a folder of its own, or moves to one."""
+    yield
+    left = list(nowhere.iterdir())
+    for path in left:  # or the tests after it would fail too
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert not left
 
 
 @pytest.fixture(scope="session")
@@ -54,36 +68,13 @@ def secrets_of_the_environment() -> list[str]:
     return list(SECRETS.values())
 
 
-class InProcess:
-    """The counts of a pass whose worker runs in this process, as Ray Data gives them."""
-
-    def __init__(self, job: "Pass", placement: "Placement", counter: object) -> None:
-        self.job = job
-
-    def iter_rows(self) -> Iterator[dict[str, object]]:
-        """Do block after block, as they are asked for."""
-        from ray import cloudpickle
-
-        from alia_ray.stages import streaming
-
-        job = self.job
-        rows = job.prepare(pq.read_table(job.source, columns=job.columns))
-        arguments = streaming.worker_of(job)
-        cloudpickle.dumps(arguments)  # which is how Ray sends them to a worker
-        worker = streaming.Recorded(*arguments)
-        for start in range(0, rows.num_rows, job.batch_size):
-            made = worker(rows.slice(start, job.batch_size))
-            yield from streaming._commit(made, job.stage, job.target, job.key).to_pylist()
-
-
 @pytest.fixture
-def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passes run here: for what a stage decides and in which order it commits, in a tenth of the time."""
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Passes run here, and there is no Ray."""
     import ray
+    from in_process import passes_here
 
-    from alia_ray.stages import streaming
-
-    monkeypatch.setattr(streaming, "_commits", InProcess)
-    monkeypatch.setattr(streaming, "counting", lambda show: nullcontext())
     monkeypatch.setattr(ray, "put", lambda value: value)
     monkeypatch.setattr(ray, "get", lambda value: value)
+    with passes_here():
+        yield

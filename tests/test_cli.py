@@ -13,6 +13,8 @@ import pyarrow as pa
 import pytest
 import typer
 import yaml
+from a_run import in_this_ray
+from in_process import passes_here
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -328,26 +330,20 @@ def test_the_version_is_said():
 NOISE = ("Traceback", "pid=", "WARNING", "Warning", "core_worker", "***", "[repeated")
 
 
-def started(tmp_path, *overrides: str) -> subprocess.Popen:
-    """`alia-ray run` of a small world up to its trainings, in a process of its own."""
-    sets = [f"run.folder={tmp_path / 'run'}", *overrides]
-    command = [
-        sys.executable,
-        "-m",
-        "alia_ray",
-        "run",
-        str(DEMO),
-        *(word for item in sets for word in ("--set", item)),
-    ]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def of_a_small_run(tmp_path) -> list[str]:
+    """The words of `alia-ray run` of a small world."""
+    sets = [f"run.folder={tmp_path / 'run'}", *SMALL]
+    return ["run", str(DEMO), *(word for item in sets for word in ("--set", item))]
 
 
 @pytest.mark.slow
-def test_a_run_tells_the_person_its_stages_and_nothing_else(tmp_path):
-    process = started(tmp_path, *SMALL)
-    printed, said = process.communicate(timeout=500)
-    assert process.returncode == 0, said
-    assert printed == ""
+def test_a_run_tells_the_person_its_stages_and_nothing_else(ray_cluster, tmp_path):
+    """What a Ray of its own might say beside is looked for in test_corpus_runs.py."""
+    with in_this_ray(), passes_here():
+        done = runner.invoke(app, of_a_small_run(tmp_path))
+    said = done.stderr
+    assert done.exit_code == 0, said
+    assert done.stdout == ""
     assert not any(word in said for word in NOISE), said
     assert len([line for line in said.splitlines() if "  starting" not in line]) < 30
     for line in ("ingest: 0/48  starting", "ingest: 48 rows in", "train original, seed 0: 24 images, 2 epochs in"):
@@ -371,8 +367,13 @@ def test_a_run_tells_the_person_its_stages_and_nothing_else(tmp_path):
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
 def test_a_stopped_run_says_so_in_a_line(tmp_path, signal_number, code, said):
-    process = started(tmp_path, *SMALL)
-    lines = [process.stderr.readline()]  # the first stage has begun
+    command = [sys.executable, "-m", "alia_ray", *of_a_small_run(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("ingest: "):  # the first stage has begun
+            break
     process.send_signal(signal_number)
     lines += process.stderr.readlines()
     assert process.wait(timeout=120) == code

@@ -13,11 +13,16 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import datasets
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from a_run import in_this_ray
 from corpus.layouts import LAYOUTS, SAMPLES, as_imagefolder, as_saved_to_disk, problem
+from in_process import passes_here, trainings_here
+from typer.testing import CliRunner
 
+from alia_ray.cli import app
 from alia_ray.config import load_config
 from alia_ray.config.arms import ARMS
 from alia_ray.edits.shapes import frame_of
@@ -31,6 +36,8 @@ DIFFERENT = (as_imagefolder, as_saved_to_disk)
 CHOSEN = LAYOUTS if os.environ.get("ALIA_RAY_CORPUS") == "all" else DIFFERENT
 CAPTIONED = as_imagefolder
 """The layout whose pictures are captioned, and whose prompts a language model makes of that."""
+BY_ITSELF = as_imagefolder
+"""The layout that is run as a person does: in a process with a Ray of its own."""
 REFUSED = as_saved_to_disk
 """The layout that is run with too low a limit for errors first."""
 SIZE = 48  # of edits, in the demo
@@ -46,7 +53,7 @@ CHEAP = [
 TOO_MANY = re.compile(
     r"error: ingest: \d+ of \d+ rows failed, more than run.max_error_rate=0.05 allows: .*raise run.max_error_rate"
 )
-SAID = re.compile("(ingest|caption|discover|train|edit|evaluate|report|run)[ :]")
+SAID = re.compile("(cluster|ingest|caption|discover|train|edit|evaluate|report|run)[ :]")
 """How each line of a run begins."""
 GIVEN = "discover.prompts=['a photo of a {} bird in a forest']"
 
@@ -58,14 +65,25 @@ def write(folder: Path, source: dict[str, object]) -> str:
     return str(folder / "run.yaml")
 
 
-def run(config: str, overrides: Sequence[str], cache: Path) -> tuple[int, list[str]]:
-    """The exit code of `alia-ray run`, and what the person reads."""
-    sets = [word for each in overrides for word in ("--set", each)]
-    command = [sys.executable, "-m", "alia_ray", "run", config, *sets]
-    quiet = {**os.environ, "HF_DATASETS_CACHE": str(cache), "RAY_AUTH_MODE": "disabled"}
+def run(config: str, overrides: Sequence[str]) -> tuple[int, list[str]]:
+    """The exit code of `alia-ray run` with the tests' Ray, but for trainings, and what the person reads."""
+    with in_this_ray(), trainings_here():
+        done = CliRunner().invoke(app, ["run", config, *as_options(overrides)])
+    assert done.stdout == ""
+    return done.exit_code, done.stderr.splitlines()
+
+
+def run_by_itself(config: str, overrides: Sequence[str]) -> tuple[int, list[str]]:
+    """The same in a process with a Ray of its own, whose noise would be read too."""
+    command = [sys.executable, "-m", "alia_ray", "run", config, *as_options(overrides)]
+    quiet = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, timeout=500)
     assert done.stdout == ""
     return done.returncode, done.stderr.splitlines()
+
+
+def as_options(overrides: Sequence[str]) -> list[str]:
+    return [word for each in overrides for word in ("--set", each)]
 
 
 def read(state: State, table: str) -> list[dict]:
@@ -144,18 +162,22 @@ def figures(state: State, seconds: float) -> str:
 
 
 @pytest.mark.parametrize("layout", CHOSEN, ids=lambda layout: layout.__name__)
-def test_a_run_over_bad_and_odd_files_ends_with_a_report_and_loses_none_of_them(layout, tmp_path):
+def test_a_run_over_bad_and_odd_files_ends_with_a_report_and_loses_none_of_them(
+    ray_cluster, layout, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     source, origins = layout(tmp_path / "source")
-    config, cache = write(tmp_path, source), tmp_path / "cache"
+    config = write(tmp_path, source)
     chosen = [*CHEAP, "discover.max_domains=1" if layout is CAPTIONED else GIVEN]
     if layout is REFUSED:  # it goes on when it is told to
-        code, said = run(config, chosen, cache)
+        code, said = run(config, chosen)
         assert code == 1, said
         [error] = [line for line in said if line.startswith("error: ")]
         assert TOO_MANY.fullmatch(error)
     chosen.append("run.max_error_rate=0.5")
     started = time.perf_counter()
-    code, said = run(config, chosen, cache)
+    with passes_here():  # but for the run by itself, and for what workers have read before that was refused
+        code, said = (run_by_itself if layout is BY_ITSELF else run)(config, chosen)
     seconds = time.perf_counter() - started
     assert code == 0, said
     assert all(SAID.match(line) for line in said), said

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from a_run import in_this_ray
 from ray.job_submission import JobStatus, JobSubmissionClient
+from typer.testing import CliRunner
 
+from alia_ray.cli import app
 from alia_ray.miniature.recipes import DEMO
 
 pytestmark = pytest.mark.slow
@@ -50,15 +54,15 @@ def head(tmp_path_factory) -> Iterator[str]:
     options = [f"--{name}={port}" for name, port in ports.items()]
     options += ["--num-cpus=3", f"--temp-dir={tmp_path_factory.mktemp('ray')}"]
     ray = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options]
-    process = subprocess.Popen(ray, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    address = f"http://127.0.0.1:{ports['dashboard-port']}"
+    environment = {**os.environ, "RAY_API_SERVER_ADDRESS": address}  # or Ray Train waits for another Ray's
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(ray, env=environment, **quiet, start_new_session=True)
     try:
-        yield f"http://127.0.0.1:{ports['dashboard-port']}"
+        yield address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)  # at SIGTERM its processes wait for each other, for half a minute
+        process.wait()
 
 
 def submitted(address: str, command: str) -> tuple[JobSubmissionClient, str]:
@@ -83,8 +87,12 @@ def finished(client: JobSubmissionClient, job: str) -> JobStatus:
 
 def command(script: str, folder: Path, *overrides: str) -> str:
     """The entry point of a small job over the run folder `folder`."""
-    options = " ".join(f'--set "{item}"' for item in [f"run.folder={folder}", *SMALL, *overrides])
-    return f"{sys.executable} {ROOT / 'jobs' / script} {DEMO} {options}"
+    return f"{sys.executable} {ROOT / 'jobs' / script} {shlex.join(arguments(folder, *overrides))}"
+
+
+def arguments(folder: Path, *overrides: str) -> list[str]:
+    items = [f"run.folder={folder}", *SMALL, *overrides]
+    return [str(DEMO), *(word for item in items for word in ("--set", item))]
 
 
 def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -129,12 +137,13 @@ def test_seeds_of_one_draw_share_images_and_edits_and_have_judges_of_their_own(e
     assert len(list((experiment / "images").iterdir())) == 1
 
 
-def test_an_experiment_run_again_repeats_nothing_but_what_was_lost(head, experiment):
+def test_an_experiment_run_again_repeats_nothing_but_what_was_lost(ray_cluster, experiment):
     before = contents(experiment)
     lost = next(path for path in sorted(before) if path.name == "metrics.json")
     lost.unlink()
-    client, job = submitted(head, command("experiment.py", experiment))
-    assert finished(client, job) == JobStatus.SUCCEEDED, client.get_job_logs(job)[-4000:]
+    with in_this_ray():
+        done = CliRunner().invoke(app, ["experiment", *arguments(experiment)])
+    assert done.exit_code == 0, done.stderr
     after = contents(experiment)
     assert json.loads(before[lost][1]) == json.loads(after[lost][1])
     made_again = {path for path in before if before[path] != after[path]}

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from a_run import in_this_ray
+from in_process import passes_here, trainings_here
 from typer.testing import CliRunner
 
 from alia_ray.cli import app
-from alia_ray.cluster import joining
-from alia_ray.cluster.placement import Cluster
-from alia_ray.config import Run, load_config
+from alia_ray.config import load_config
 from alia_ray.config.arms import ARMS
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.results import errors_of
 from alia_ray.stages.caption import captions_table
 from alia_ray.state import State
-from alia_ray.store import lease
 
 pytestmark = pytest.mark.slow
 ASKING = "--set discover.prompts=null"  # prompts that are given need no captions
@@ -88,25 +86,11 @@ def invoke(folder: Path, command: str) -> tuple[int, str]:
     return done.exit_code, done.stderr
 
 
-@contextmanager
-def in_this_ray() -> Iterator[None]:
-    """Commands that are invoked here take the Ray that is here, and leave it."""
-
-    @contextmanager
-    def joined(run: Run) -> Iterator[Cluster]:
-        yield joining.available(run.accelerator)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(joining, "joined", joined)
-        patch.setattr(lease, "SETTLE_S", 0.0)
-        yield
-
-
 @pytest.fixture(scope="module")
 def undisturbed(ray_cluster, tmp_path_factory) -> Path:
     """A run that nobody killed, with captions."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    with in_this_ray():
+    with in_this_ray(), passes_here(), trainings_here():
         for command in ("run", f"caption {ASKING}"):
             assert invoke(folder, command)[0] == 0
     return folder
@@ -196,7 +180,7 @@ def test_what_a_kill_leaves_is_refused_until_it_is_whole_and_then_is_as_if_nobod
     for lost in case.lacks.replace("ALIA", alia).split():
         shutil.rmtree(folder / lost)
     kill(folder, case.command, case.part.replace("ALIA", alia))
-    with in_this_ray():
+    with in_this_ray(), passes_here(), trainings_here():
         for command in case.refused:
             code, said = invoke(folder, command)
             sentence, *more = said.splitlines()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from in_process import passes_here, trainings_here
 from PIL import Image
 
 from alia_ray.cluster.joining import available
@@ -70,7 +71,8 @@ def settings_of(folder: Path) -> Config:
 def finished(ray_cluster, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("own")
     write_photos(folder / "photos")
-    run_all(settings_of(folder), available("auto"))
+    with passes_here(), trainings_here():
+        run_all(settings_of(folder), available("auto"))
     return folder
 
 

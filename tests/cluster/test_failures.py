@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ray.exceptions import OutOfMemoryError, RaySystemError
@@ -33,7 +34,7 @@ from alia_ray.stages import streaming
 from alia_ray.store.run_folder import RunFolder
 
 class Greedy:
-    def __init__(self): self.taken = [] if sys.argv[2] == "later" else take()
+    def __init__(self, when): self.taken = [] if when == "later" else take()
     def __call__(self, rows):
         self.taken = take()
         return rows
@@ -57,34 +58,37 @@ source = folder.table("captions", "a")
 rows = pa.table({"image_id": ["a", "b"]})
 source.create()
 with folder.fs.open_output_stream(source.path + "/part-0.parquet") as file: pq.write_table(rows, file)
-target = folder.table("captions", "b")
 run = Run(folder=sys.argv[1])
-job = streaming.Pass(stage="caption", source=source.files(), columns=["image_id"], prepare=lambda rows: rows,
-                     worker=Greedy, worker_args=(), target=target, key="image_id",
-                     wanted=["a", "b"], batch_size=2, todo=2, run=run)
-try:
-    streaming.run_pass(job, Placement(1, 1.0, 0.0))
-except Exception as error:
-    print(type(error).__name__, error)
+for when in sys.argv[2:]:
+    target = folder.table("captions", when.replace(" ", "-"))
+    job = streaming.Pass(stage="caption", source=source.files(), columns=["image_id"], prepare=lambda rows: rows,
+                         worker=Greedy, worker_args=(when,), target=target, key="image_id",
+                         wanted=["a", "b"], batch_size=2, todo=2, run=run)
+    try:
+        streaming.run_pass(job, Placement(1, 1.0, 0.0))
+    except Exception as error:
+        print(when, type(error).__name__, error)
 """
 
 
+def said(program: str, folder: Path, *when: str) -> subprocess.CompletedProcess[str]:
+    """What passes say whose workers die at once or later, in a Ray of their own."""
+    command = [sys.executable, "-c", program, str(folder), *when]
+    return subprocess.run(command, capture_output=True, text=True, timeout=500)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["at once", "later"])
-def test_a_pool_whose_workers_are_killed_for_memory_again_and_again_ends(tmp_path, when):
-    result = subprocess.run(
-        [sys.executable, "-c", POOL, str(tmp_path), when], capture_output=True, text=True, timeout=300
-    )
-    assert "StageError caption: a node ran out of memory" in result.stdout, result.stderr[-3000:]
+def test_a_pool_whose_workers_are_killed_for_memory_again_and_again_ends(tmp_path):
+    result = said(POOL, tmp_path, "at once", "later")
+    for when in ("at once", "later"):
+        assert f"{when} StageError caption: a node ran out of memory" in result.stdout, result.stderr[-3000:]
 
 
 @pytest.mark.slow
 def test_a_row_that_kills_every_worker_is_named_once_others_are_made(tmp_path):
     dying = POOL.replace("self.taken = take()\n        return rows", "import os; os.kill(os.getpid(), 9)")
     dying = dying.replace('"memory_usage_threshold": threshold', '"memory_usage_threshold": 1.0')
-    result = subprocess.run(
-        [sys.executable, "-c", dying, str(tmp_path), "later"], capture_output=True, text=True, timeout=300
-    )
-    assert "StageError caption: a worker failed" in result.stdout, result.stderr[-3000:]
+    result = said(dying, tmp_path, "later")
+    assert "later StageError caption: a worker failed" in result.stdout, result.stderr[-3000:]
     assert "2 rows are left, and if workers die again, one of these kills them" in result.stderr
     assert "take it out of the source: 'a', 'b'" in result.stderr

@@ -60,7 +60,7 @@ def main(folder: str) -> None:
     os.environ[devices.LOGICAL_GPUS] = "1"
     logical = joined("gpu")
     found["logical"] = [[node.cpus, node.gpus] for node in logical.nodes]
-    too_much = load_config(DEMO, TOO_MUCH)
+    too_much = load_config(DEMO, [f"run.folder={folder}/run", *TOO_MUCH])
     found["too_much"] = sentence(lambda: check_fits(too_much, logical, list_images(too_much.source)))
     print(json.dumps(found))
 

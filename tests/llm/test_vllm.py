@@ -1,5 +1,6 @@
 """Discovery through a real vLLM with the miniature's language model."""
 
+import json
 import os
 import shutil
 import signal
@@ -29,6 +30,19 @@ pytestmark = pytest.mark.slow
 DISCOVER = Discover(prefix=miniature.PREFIX, captions="all", max_tokens=48)
 
 
+SURROUNDINGS = {
+    **{"VLLM_API_KEY": "x", "VLLM_PORT": "tcp://10.0.0.1:80", "RANK": "3", "WORLD_SIZE": "8"},
+    **dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9"),
+}
+"""What no server of ours takes notice of."""
+OPTIONS = {
+    "max_num_seqs": 4,
+    "enable_prefix_caching": False,
+    "chat_template": (WEIGHTS / "llm" / "chat_template.jinja").read_text(),
+    "override_generation_config": {"top_p": 0.9},
+}
+
+
 @dataclass(frozen=True)
 class Server:
     """A real vLLM with the miniature's language model, and the process that owns it."""
@@ -36,25 +50,32 @@ class Server:
     owner: subprocess.Popen
     endpoint: Endpoint
     group: int  # of its processes
+    log: Path
+    phases: list[str]  # what it was busy with while it started
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     program = textwrap.dedent("""
-        import sys
+        import json, sys
         from alia_ray.config import Llm, Model
         from alia_ray.llm.server import launch, wait_until_healthy
-        llm = Llm(model=Model(name="miniature:llm"), max_model_len=256, startup_timeout_s=400)
-        server = launch(llm, 0)
-        wait_until_healthy(server, llm)
-        print(server.endpoint.socket, server.group, flush=True)
+        options = json.loads(sys.argv[1])
+        llm = Llm(model=Model(name="miniature:llm"), max_model_len=256, startup_timeout_s=400, options=options)
+        server, phases = launch(llm, 0), []
+        wait_until_healthy(server, llm, phases.append)
+        print(json.dumps([server.endpoint.socket, server.group, str(server.log), phases]), flush=True)
         sys.stdin.read()
     """)
     owner = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, json.dumps(OPTIONS)],
+        env=os.environ | SURROUNDINGS,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    socket, group = owner.stdout.readline().split()
-    yield Server(owner, Endpoint("http://vllm/v1", socket), int(group))
+    socket, group, log, phases = json.loads(owner.stdout.readline())
+    yield Server(owner, Endpoint("http://vllm/v1", socket), group, Path(log), phases)
     owner.kill()
 
 
@@ -139,29 +160,12 @@ def test_an_option_that_vllm_does_not_take_is_named(tmp_path, options, said):
         pass
 
 
-def test_a_server_of_ours_takes_options_and_no_notice_of_its_surroundings(monkeypatch, tmp_path):
-    surroundings = {"VLLM_API_KEY": "x", "VLLM_PORT": "tcp://10.0.0.1:80", "RANK": "3", "WORLD_SIZE": "8"}
-    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
-    for name, value in (surroundings | proxies).items():
-        monkeypatch.setenv(name, value)
-    llm = Llm(
-        model=Model(name="miniature:llm"),
-        max_model_len=256,
-        startup_timeout_s=400,
-        options={
-            "max_num_seqs": 4,
-            "enable_prefix_caching": False,
-            "chat_template": (WEIGHTS / "llm" / "chat_template.jinja").read_text(),
-            "override_generation_config": {"top_p": 0.9},
-        },
-    )
-    phases: list[str] = []
-    with serving(llm, 0, RunFolder(str(tmp_path)), phases.append) as endpoint:
-        found = discover_domains(captions_of(["lake"], 6), ["tarrel"], DISCOVER, llm, endpoint, seed=0)
+def test_a_server_of_ours_takes_options_and_no_notice_of_its_surroundings(server, miniature_llm):
+    captions = captions_of(["lake"], 6)
+    found = discover_domains(captions, ["tarrel"], DISCOVER, miniature_llm, server.endpoint, seed=0)
     assert [row["prompt"] for row in found.domains] == [f"{miniature.PREFIX} {BACKGROUNDS['lake']}"]
-    assert "loads the weights" in phases
-    [log] = (tmp_path / "logs").iterdir()
-    assert "'max_num_seqs': 4" in log.read_text()
+    assert "loads the weights" in server.phases
+    assert "'max_num_seqs': 4" in server.log.read_text()
 
 
 def test_a_killed_owner_leaves_no_vllm_process(server):

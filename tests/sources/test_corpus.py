@@ -1,24 +1,23 @@
-"""The corpus through `ingest`, laid out in every way that a source can be: each file is an image or an error."""
+"""The corpus through `ingest`, laid out in every way that a source can be: each file is an image or an error.
+
+Workers of a cluster read it in test_corpus_runs.py.
+"""
 
 import datasets
 import pytest
-from corpus.layouts import LAYOUTS, SAMPLES, as_imagefolder, as_saved_to_disk, problem
+from corpus.layouts import LAYOUTS, SAMPLES, problem
 
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import parse_config
 from alia_ray.stages.ingest import ingest
-
-ON_RAY = (as_imagefolder, as_saved_to_disk)
-"""Read by workers of a cluster: files, and a library. The others differ in what is read, not in who reads it."""
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_every_file_is_an_image_of_the_right_pixels_or_an_error_with_its_reason(
-    layout, request, tmp_path, monkeypatch
+    without_ray, layout, tmp_path, monkeypatch
 ):
-    request.getfixturevalue("ray_cluster" if layout in ON_RAY else "without_ray")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     source, origins = layout(tmp_path / "source")
     settings = parse_config({"run": {"folder": str(tmp_path / "run"), "max_error_rate": 1}, "source": source})

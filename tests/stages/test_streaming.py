@@ -119,7 +119,7 @@ def test_workers_of_ray_leave_one_record_of_what_they_made_rows_with(whole):
     assert record["torch"].startswith("torch ")
 
 
-def test_a_failed_row_is_an_error_that_is_said_and_tried_again_only_when_asked(ray_cluster, tmp_path, capsys):
+def test_a_failed_row_is_an_error_that_is_said_and_tried_again_only_when_asked(without_ray, tmp_path, capsys):
     target = run(tmp_path, bad_digit="7")
     [line] = [line for line in capsys.readouterr().err.splitlines() if " failed: " in line]
     assert line.startswith("caption: 15 of 150 rows failed: 15 × no good (such as 'id0007'); `alia-ray errors ")
@@ -136,7 +136,7 @@ def test_a_failed_row_is_an_error_that_is_said_and_tried_again_only_when_asked(r
     assert errors.ids() == set()
 
 
-def test_too_many_errors_fail_the_stage_and_keep_what_was_made(ray_cluster, tmp_path):
+def test_too_many_errors_fail_the_stage_and_keep_what_was_made(without_ray, tmp_path):
     with pytest.raises(StageError, match="max_error_rate"):
         run(tmp_path, bad_digit="7", limit=0.05)
     assert table_of(tmp_path).ids()
@@ -149,7 +149,7 @@ def test_a_worker_that_cannot_work_fails_the_stage_with_its_reason(ray_cluster, 
         run(tmp_path, worker=Broken)
 
 
-def test_a_pass_computes_only_what_is_missing(whole, tmp_path):
+def test_a_pass_computes_only_what_is_missing(whole, without_ray, tmp_path):
     target = table_of(shutil.copytree(whole, tmp_path / "copy"))
     lost = pq.read_table(target.files()[0]).column("image_id").to_pylist()
     kept = {path: os.stat(path).st_mtime_ns for path in target.files()[1:]}

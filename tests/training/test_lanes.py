@@ -14,6 +14,7 @@ import pytest
 import ray.train
 import safetensors.torch
 import torch
+from in_process import trainings_here
 from PIL import Image
 
 from alia_ray.cluster.placement import Cluster, Node
@@ -180,7 +181,6 @@ def test_a_finished_training_leaves_its_curves_and_no_checkpoints(whole):
 @pytest.mark.slow
 def test_lost_workers_and_a_lost_driver_change_nothing(whole, splits, tmp_path, monkeypatch):
     """Worker 1 is killed in epoch 2 and no other may take its place; then in epoch 3, when one may."""
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon Ray Train sees a change
     log = tmp_path / "epochs.log"
     with monkeypatch.context() as first:
         lose_a_worker(rank=1, epoch=2, log=log, monkeypatch=first)
@@ -260,7 +260,8 @@ def test_trainings_that_fail_are_told_and_hold_up_no_other_of_their_lane(ray_clu
 @pytest.mark.slow
 def test_a_training_starts_from_the_classifier_that_weights_names(ray_cluster, splits, tmp_path):
     known = {"architecture": "shufflenet_v2_x0_5", "weights": "miniature:classifier"}
-    fit(tmp_path, splits, "known", **known, epochs=1, learning_rate=1e-9, workers=1)
+    with trainings_here():
+        fit(tmp_path, splits, "known", **known, epochs=1, learning_rate=1e-9, workers=1)
     shipped, trained = weights_of(Path(resolve("miniature:classifier"))), weights_of(tmp_path / "known")
     kernels = [name for name, value in shipped.items() if value.ndim == 4]
     assert kernels

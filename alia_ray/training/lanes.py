@@ -140,10 +140,8 @@ def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]
                             untold.add((tracker, reason))
                             say(f"train: {tracker} has not got all of {each.name} ({reason}); training goes on")
         failed = {out: reason for lane in lanes for out, reason in lane.result().items()}
-        if failed:
-            raise StageError(
-                _failures([(each.name, failed[each.out]) for each in trainings if each.out in failed])
-            )
+        if reasons := [(each.name, failed[each.out]) for each in trainings if each.out in failed]:
+            raise StageError(_failures(reasons))
 
 
 def _failures(failed: Sequence[tuple[str, str]]) -> str:

@@ -11,7 +11,9 @@ from alia_ray.edits.attempts import (
     in_order,
     needed,
     next_batch,
+    next_of,
     still_to_try,
+    up_to,
     with_attempts,
 )
 from alia_ray.edits.verdicts import Limit, select

@@ -12,6 +12,7 @@ from alia_ray import recipes
 from alia_ray.config import Config, ConfigError, load_config
 from alia_ray.config.keys import keys
 from alia_ray.config.reference import EDITOR, SCHEMA, as_markdown, as_text, found, help_of, schema, schema_text
+from alia_ray.miniature.recipes import DEMO
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -31,9 +32,8 @@ def test_the_schema_that_ships_is_what_the_command_writes():
     jsonschema.Draft202012Validator.check_schema(json.loads(shipped))
 
 
-@pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_holds_by_the_schema_that_it_names(name):
-    path = Path(str(files(recipes).joinpath(f"{name}.yaml")))
+@pytest.mark.parametrize("path", [DEMO, *(Path(str(files(recipes) / f"{name}.yaml")) for name in recipes.names())])
+def test_every_recipe_holds_by_the_schema_that_it_names(path):
     first, *_ = path.read_text(encoding="utf-8").splitlines()
     assert (path.parent / first.removeprefix(f"{EDITOR} $schema=")).resolve() == SCHEMA.resolve()
     jsonschema.Draft202012Validator(schema()).validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -116,9 +116,7 @@ def test_a_report_says_added_of_what_its_arm_adds_and_not_of_what_another_filter
 
     def added(*arms: str) -> list[str]:
         train = found.settings.train.model_copy(update={"arms": ["original", *arms]})
-        return _report_inputs(
-            State(found.settings.model_copy(update={"train": train})), {"about": {}}, ()
-        ).selected
+        return _report_inputs(State(found.settings.model_copy(update={"train": train})), ()).selected
 
     assert added("alia") == found.selected()
     assert added("alia_unfiltered") == found.selected(ARMS["alia_unfiltered"]) != found.selected()

@@ -220,7 +220,7 @@ def test_edits_that_were_scored_for_one_half_name_judge_and_are_not_made_again(f
     ):
         pipeline.run_train(forget(other), CLUSTER)
     with pytest.raises(
-        StageError, match=r"edit: 6 edits are there that were scored otherwise; run `alia-ray judge` fi"
+        StageError, match=r"edit: 3 edits are there that were scored otherwise; run `alia-ray judge` fi"
     ):
         pipeline.run_edit(forget(other), CLUSTER)
     commit_edits(other)

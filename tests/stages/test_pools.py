@@ -36,7 +36,9 @@ def judgements(settings: Config) -> None:
     made = [{"edit_id": "e", "image_id": "i", "image": b"", "image_bytes": 1}]
     editing.edits_table(settings, "another").commit(pa.Table.from_pylist(made, schema=EDITS))
     target = editing.edits_table(settings, "base")
-    judge.judge(settings, images_table(settings), ["e"], target, "base", {}, NODE)
+    judge.judge(
+        settings, images_table(settings), judge.left_to_judge(target, ["e"]), ["e"], target, "base", {}, NODE
+    )
 
 
 class Placed(Exception):

@@ -10,7 +10,8 @@ from typing import Any
 from alia_ray.checks import checkpoints
 from alia_ray.checks.model_files import Files, inspect
 from alia_ray.config import Config, Model
-from alia_ray.models.naming import architecture_of, is_random, miniatures, place_of
+from alia_ray.models.naming import architecture_of, is_made_up, is_random, is_simulated, miniatures, place_of
+from alia_ray.models.simulated import simulation_of
 
 RANDOM = {
     "caption.model.name": {"blip-large"},
@@ -43,7 +44,7 @@ def wrong_things(settings: Config, stages: Collection[str]) -> Iterator[str]:
 def _sentences(asked: _Asked) -> list[str]:
     key, model = asked.key, asked.model
     unknown = list(unknown_names(key, model))
-    if unknown or is_random(model.name):
+    if unknown or is_made_up(model.name):
         return unknown
     found = inspect(place_of(model.name), model.revision, asked.main, asked.check)
     return [f"{key}: {model.name} {said}" for said in found]
@@ -64,7 +65,7 @@ def _editing(settings: Config, stages: Collection[str]) -> Iterator[_Asked]:
         return
     edit, main = settings.edit, "model_index.json"
     yield _Asked("edit.model.name", edit.model, main, partial(checkpoints.pipeline, method=edit.method))
-    if edit.method == "controlnet" and not is_random(edit.model.name):  # which bring their own
+    if edit.method == "controlnet" and not is_made_up(edit.model.name):  # which bring their own
         fits = partial(_controlnet, edited=edit.model)
         yield _Asked("edit.controlnet.name", edit.controlnet, "config.json", fits)
     if settings.needs_text_to_image:
@@ -103,6 +104,11 @@ def unknown_names(key: str, model: Model) -> Iterator[str]:
         part = name.removeprefix("miniature:")
         if part not in miniatures():
             yield f"{key}: there is no miniature model {part!r}; there are {', '.join(miniatures())}"
+    elif is_simulated(name):
+        try:
+            simulation_of(name)
+        except ValueError as error:
+            yield f"{key}: {error}"
     elif is_random(name):
         yield from _unknown_random(key, name)
     elif name.startswith((".", "/", "~")) and not Path(name).expanduser().exists():

@@ -14,7 +14,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from alia_ray.config import Caption, ConfigError, Model
-from alia_ray.models.naming import folder_on_disk, is_random
+from alia_ray.models.naming import folder_on_disk, is_made_up
 
 CLIP_TOKENS = 77
 BLIP_TOKENS = 512
@@ -39,7 +39,7 @@ class Window:
 
 def of_editor(model: Model) -> list[Window]:
     """The windows of a diffusion model: one, of SDXL two; none of random weights, which read nothing."""
-    if is_random(model.name):
+    if is_made_up(model.name):
         return []
     folders = [folder_on_disk(model, f"{part}/tokenizer_config.json") for part in ("tokenizer", "tokenizer_2")]
     found = [_of_tokenizer(folder, _window_of(folder)) for folder in folders if folder]
@@ -48,7 +48,7 @@ def of_editor(model: Model) -> list[Window]:
 
 def of_judge(model: Model) -> list[Window]:
     """The window of a CLIP that open_clip loads."""
-    if is_random(model.name):
+    if is_made_up(model.name):
         return []
     folder = folder_on_disk(model, "open_clip_config.json")
     if folder is None:
@@ -64,7 +64,7 @@ def of_judge(model: Model) -> list[Window]:
 
 def of_captioner(caption: Caption) -> list[Window]:
     """What a BLIP reads before the words that it writes itself."""
-    if is_random(caption.model.name):
+    if is_made_up(caption.model.name):
         return []
     folder = folder_on_disk(caption.model, "config.json")
     if folder is None:

@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 SCHEMES = ("file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss", "hf")
 """What pyarrow.fs.FileSystem.from_uri opens."""
-_NAMES = ("miniature:", "random:", "hf-hub:")  # of models; no folder is meant
+_NAMES = ("miniature:", "random:", "simulated:", "hf-hub:")  # of models; no folder is meant
 _SECRETS = re.compile(
     r"secret|passw|^pwd$|token|credential|signature|(access|account|api|subscription)[_-]?key|^key$|^sig$|^sas$",
     re.IGNORECASE,

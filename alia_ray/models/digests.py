@@ -6,7 +6,7 @@ from collections.abc import Collection
 import pyarrow.fs as pafs
 
 from alia_ray.config import Model
-from alia_ray.models.naming import is_on_hub, is_random, place_of
+from alia_ray.models.naming import is_on_hub, is_random, is_simulated, place_of
 from alia_ray.models.revisions import cached_commit
 from alia_ray.store.run_folder import filesystem
 from alia_ray.store.tables import content_id
@@ -17,7 +17,9 @@ _END = 2**20  # bytes at each end of a large file; the first ones of safetensors
 
 
 def model_version(model: Model) -> str:
-    """What a model's name leaves open: "commit 8a6b1c0d2e3f", "files 0f1e2d3c4b5a", or "random weights"."""
+    """What a name leaves open: "commit 8a6b1c0d2e3f", "files 0f1e2d3c4b5a", "random weights" or "simulated"."""
+    if is_simulated(model.name):
+        return "simulated"
     if is_random(model.name):
         return "random weights"
     if not is_on_hub(model.name):

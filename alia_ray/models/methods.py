@@ -3,7 +3,7 @@
 from typing import Any
 
 from alia_ray.config import Edit, Model, Section, plain
-from alia_ray.models.naming import is_random
+from alia_ray.models.naming import is_made_up
 
 _OF_ALL = ("steps", "scheduler", "guidance_scale", "size", "format")
 _OF_METHOD = {
@@ -30,6 +30,8 @@ def methods_that_read(name: str) -> list[str]:
 
 def models_of(section: Section) -> dict[str, Model]:
     """The models that are loaded for a section, by their keys."""
-    is_steered = isinstance(section, Edit) and section.method == "controlnet" and not is_random(section.model.name)
+    is_steered = (
+        isinstance(section, Edit) and section.method == "controlnet" and not is_made_up(section.model.name)
+    )
     models = {key: value for key, value in section if isinstance(value, Model)}
     return {key: model for key, model in models.items() if key != "controlnet" or is_steered}

@@ -1,7 +1,7 @@
 """What a model's name stands for, and where the model lies; apart from loading it, so that checks need no torch.
 
-A name is a hub id, a local folder, `miniature:NAME` (small weights that ship with the package) or
-`random:ARCHITECTURE` (the real architecture and size with seeded random weights).
+A name is a hub id, a local folder, `miniature:NAME` (small weights that ship with the package),
+`random:ARCHITECTURE` (the real architecture and size with seeded random weights), or `simulated:` (no model).
 """
 
 from pathlib import Path
@@ -23,6 +23,16 @@ def is_random(name: str) -> bool:
     return name.startswith("random:")
 
 
+def is_simulated(name: str) -> bool:
+    """Whether a name asks for a model that does no work."""
+    return name.startswith("simulated:")
+
+
+def is_made_up(name: str) -> bool:
+    """Whether a name stands for no checkpoint: of random weights, or of no model at all."""
+    return is_random(name) or is_simulated(name)
+
+
 def architecture_of(name: str) -> str:
     """The architecture of a `random:` name."""
     return name.removeprefix("random:")
@@ -37,7 +47,7 @@ def place_of(name: str) -> str:
 
 def is_on_hub(name: str) -> bool:
     """Whether a name is a hub id."""
-    return not isinstance(name, Place) and not name.startswith(("miniature:", "random:"))
+    return not isinstance(name, Place) and not name.startswith(("miniature:", "random:", "simulated:"))
 
 
 def miniatures() -> list[str]:

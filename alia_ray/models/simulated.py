@@ -1,9 +1,9 @@
 """Models that do no work, for trying a cluster, its plan and a large run without weights or a GPU.
 
 `simulated:` as a model's name, or `simulated:latency=2,acceptance=0.5,failures=0.01`. A batch takes `latency`
-seconds, whatever the device; of what a judge sees a share `acceptance` passes its semantic filter; of the rows a share
-`failures` fails. Which ones follows from pixels, prompts and seeds alone, so the rows of a run do not depend on its
-workers. Nothing that a simulated model says means anything, and the report says that a run was simulated.
+seconds, whatever the device; of what a judge sees a share `acceptance` passes its semantic filter; of the rows a
+share `failures` fails. Which ones follows from pixels, prompts and seeds alone, so a run has the same rows whatever
+its workers. Nothing that a simulated model says means anything, and the report says that a run was simulated.
 """
 
 import hashlib
@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 
     from alia_ray.images import Shape
 
-PREFIX = "simulated:"
-PLACES = ("by the sea", "in a wood", "in the snow", "on a street", "in a meadow", "on a rock", "at night", "indoors")
+PLACES = (
+    "by the sea",
+    "in a wood",
+    "in the snow",
+    "on a street",
+    "in a meadow",
+    "on a rock",
+    "at night",
+    "indoors",
+)
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,10 @@ class Simulation:
         return _share("fails", *parts) < self.failures
 
 
-def is_simulated(name: str) -> bool:
-    """Whether a model's name asks for a simulated one."""
-    return name.startswith(PREFIX)
-
-
 def simulation_of(name: str) -> Simulation:
-    """What a name such as `simulated:latency=2,failures=0.01` asks for. Raises ValueError, which says how it is written."""
+    """What a name such as `simulated:latency=2` asks for. Raises ValueError, which shows how it is written."""
     known = [field.name for field in fields(Simulation)]
-    given = [part.partition("=") for part in name.removeprefix(PREFIX).split(",") if part]
+    given = [part.partition("=") for part in name.removeprefix("simulated:").split(",") if part]
     try:
         if {key for key, _, _ in given} <= set(known):
             return Simulation(**{key: float(value) for key, _, value in given})

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alia_ray.config import Model
-from alia_ray.models.naming import MAIN_FILES, folder_on_disk, is_random
+from alia_ray.models.naming import MAIN_FILES, folder_on_disk, is_random, is_simulated
 
 _RANDOM = {
     "random:sd15": 1_066_235_307,  # UNet, VAE and text encoder
@@ -34,6 +34,8 @@ LARGE_CLASSIFIER = 100_000_000
 
 def parameters(model: Model) -> int | None:
     """The number of weights that are loaded for a model; None where its checkpoint is not on this machine."""
+    if is_simulated(model.name):
+        return 0
     if is_random(model.name):
         return _RANDOM.get(model.name)
     folder = next(filter(None, (folder_on_disk(model, file) for file in MAIN_FILES)), None)

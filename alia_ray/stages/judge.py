@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from alia_ray.cluster.devices import worker_device
 from alia_ray.cluster.memory import judge_needs
 from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, Judge
 from alia_ray.images import decode_rgb, to_array
 from alia_ray.stages import made_with
 from alia_ray.stages.edit import with_verdicts
+from alia_ray.stages.scoring import scorer_of
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import EDITS
@@ -102,10 +102,8 @@ def _corrections(target: Table, described: pa.Table) -> dict[str, dict[str, Any]
 
 class _Judge:
     def __init__(self, judge: Judge, classifier_folder: str, thresholds: dict[str, float]) -> None:
-        from alia_ray.stages.scoring import Scorer
-
         self.judge, self.thresholds = judge, thresholds
-        self.scorer = Scorer(judge, classifier_folder, worker_device())
+        self.scorer = scorer_of(judge, classifier_folder)
 
     def __call__(self, edits: pa.Table) -> pa.Table:
         import torch

@@ -2,8 +2,8 @@
 
 `simulated:` as a model's name, or `simulated:latency=2,acceptance=0.5,failures=0.01`. A batch takes `latency`
 seconds, whatever the device; of what a judge sees a share `acceptance` passes its semantic filter; of the rows a
-share `failures` fails. Which ones follows from pixels, prompts and seeds alone, so a run has the same rows whatever
-its workers. Nothing that a simulated model says means anything, and the report says that a run was simulated.
+share `failures` fails. Which ones follows from pixels, prompts and seeds alone, so workers change no row. Nothing
+that a simulated model says means anything, and the report says that a run was simulated.
 """
 
 import hashlib

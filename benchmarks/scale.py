@@ -1,0 +1,166 @@
+"""What a run of N images costs beside its models: the driver's memory, the time of each stage, files.
+
+    python benchmarks/scale.py --images 10000 --out scale.json
+
+Small JPEGs in a Parquet dataset go through ingest, caption, discover, edit, select, export and report; captioner,
+language model, editor and judge are simulated without any latency, and half of the edits survive. The base
+classifier's thresholds are given: training is measured by train_throughput.py. Each size runs in a process of its
+own, and once more with everything done. The driver's memory for each image is the slope between half of the images
+and all of them, since a process takes much before the first one.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from measuring import write
+from PIL import Image
+
+from alia_ray.cluster.joining import joined
+from alia_ray.config import Config, parse_config
+from alia_ray.config.arms import ARMS, BASE
+from alia_ray.export.plan import plan_export, write_export
+from alia_ray.images import encode
+from alia_ray.llm.simulated import PLACES
+from alia_ray.pipeline import run_caption, run_discovery, run_edit, run_ingest
+from alia_ray.reporting import run_report
+from alia_ray.state import State
+from alia_ray.training.evaluation import THRESHOLDS
+
+PIXELS = 16  # of a side
+ROWS_A_SHARD = 10_000
+TABLES = ("images", "captions", "edits", "errors")
+GB = 2**30
+
+
+def main() -> None:
+    """Measure half of the images and all of them; print the figures and write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--prompts", type=int, default=8, help=f"at most {len(PLACES)}")
+    parser.add_argument("--out", type=Path, help="where the figures go as JSON")
+    parser.add_argument("--once", type=Path, help="a folder to run this many images in, in this process")
+    options = parser.parse_args()
+    if options.once:
+        print(json.dumps(measured(options.once, options.images, options.prompts)))
+        return
+    half, whole = (in_a_process(images, options.prompts) for images in (options.images // 2, options.images))
+    more = options.images - options.images // 2
+    figures = {
+        **whole,
+        "driver_rss_bytes_per_image": (whole["driver_peak_rss_gb"] - half["driver_peak_rss_gb"]) * GB / more,
+        "ratios": {name: whole["seconds"][name] / half["seconds"][name] for name in whole["seconds"]},
+    }
+    print(as_text(figures))
+    write(options.out, figures)
+
+
+def in_a_process(images: int, prompts: int) -> dict[str, Any]:
+    """The figures of so many images: a run, and another one that finds everything done."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--once", folder, "--images", str(images), "--prompts", str(prompts)]
+        first, again = (
+            json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            for _ in range(2)
+        )
+    peak = max(first["driver_peak_rss_gb"], again["driver_peak_rss_gb"])
+    return {**first, "driver_peak_rss_gb": peak, "resume_seconds": sum(again["seconds"].values())}
+
+
+def measured(folder: Path, images: int, prompts: int) -> dict[str, Any]:
+    """The figures of a run in `folder`, in this process."""
+    if not (folder / "source").exists():
+        paint(folder / "source", images)
+    state = State(settings_of(folder, prompts))
+    with joined(state.settings.run) as cluster:
+        steps: dict[str, Callable[[], object]] = {
+            "ingest": lambda: run_ingest(state, cluster),
+            "caption": lambda: run_caption(state, cluster),
+            "discover": lambda: run_discovery(state, cluster),
+            "edit": lambda: run_edit(with_thresholds(state), cluster),
+            "select": lambda: state.selected(ARMS["alia"]),
+            "export": lambda: write_export(
+                plan_export(state, str(folder / "export"), "parquet", "alia", False), cluster
+            ),
+            "report": lambda: run_report(state),
+        }
+        seconds = {name: time_of(step) for name, step in steps.items()}
+    files = {name: len(list((folder / "run" / name).rglob("*.parquet"))) for name in TABLES}
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"images": images, "driver_peak_rss_gb": rss / GB, "seconds": seconds, "files": files}
+
+
+def time_of(step: Callable[[], object]) -> float:
+    """Seconds that a step takes."""
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+def paint(folder: Path, images: int) -> None:
+    """A Parquet dataset of that many JPEGs of noise in two classes: one in ten is for validation, one for test."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for start in range(0, images, ROWS_A_SHARD):
+        places = range(start, min(start + ROWS_A_SHARD, images))
+        pixels = random.integers(0, 255, (len(places), PIXELS, PIXELS, 3), dtype=np.uint8)
+        rows = {
+            "image": [encode(Image.fromarray(each), "jpeg") for each in pixels],
+            "label": [f"class {place % 2}" for place in places],
+            "split": [("val", "test")[place % 10] if place % 10 < 2 else "train" for place in places],
+        }
+        pq.write_table(pa.table(rows), folder / f"{start:09d}.parquet", row_group_size=1000)
+
+
+def settings_of(folder: Path, prompts: int) -> Config:
+    """A configuration whose models are simulated."""
+    return parse_config(
+        {
+            "run": {"folder": str(folder / "run")},
+            "source": {"kind": "parquet", "path": str(folder / "source")},
+            "caption": {"model": {"name": "simulated:"}, "batch_size": 64},
+            "llm": {"model": {"name": "simulated:"}},
+            "discover": {"max_domains": prompts},
+            "edit": {"model": {"name": "simulated:"}, "size": PIXELS, "format": "jpeg", "batch_size": 64},
+            "judge": {"model": {"name": "simulated:acceptance=0.5"}, "filters": ["semantic"]},
+            "train": {"arms": ["original", "alia"]},
+        }
+    )
+
+
+def with_thresholds(state: State) -> State:
+    """The state, whose base classifier has told its thresholds."""
+    state.arm_folder(BASE).write_json(dict.fromkeys(state.classes, 0.5), THRESHOLDS)
+    return state
+
+
+def as_text(figures: dict[str, Any]) -> str:
+    """The figures as a table."""
+    rows = [
+        f"| {name} | {seconds:.1f} | {figures['ratios'][name]:.2f} |"
+        for name, seconds in figures["seconds"].items()
+    ]
+    return "\n".join(
+        [
+            f"{figures['images']} images: the driver took {figures['driver_peak_rss_gb']:.2f} GB at its peak, "
+            f"{figures['driver_rss_bytes_per_image']:.0f} bytes for each image more",
+            f"everything done, run again: {figures['resume_seconds']:.1f} s",
+            f"files: {figures['files']}",
+            "| stage | seconds | of half as many images |\n|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

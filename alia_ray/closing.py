@@ -51,6 +51,8 @@ def _next(state: State, arm: dict[str, Any] | None) -> str:
     """What most people want next, by what came out."""
     if state.settings.source.trial:
         return "leave the limit of source out, and run the whole"
+    if state.settings.trial:
+        return "name real models, in a run folder of their own"
     ends = ((arm or {}).get("difference") or {}).get("interval", {}).get("accuracy")
     if ends is not None and ends[1] < 0:
         return (

@@ -69,8 +69,8 @@ def begin(settings: Config, state: State, cluster: Cluster) -> None:
 
 def say_trial(settings: Config) -> None:
     """Say so where only a part of the images is taken."""
-    if settings.source.trial:
-        say(settings.source.trial)
+    if settings.trial:
+        say(settings.trial)
 
 
 def run_ingest(state: State, cluster: Cluster) -> None:

@@ -40,8 +40,8 @@ def run_report(
     state.results.write_json(metrics, METRICS)
     state.results.write_bytes(inputs.config_yaml.encode(), results.CONFIG)
     state.results.write_bytes(build_report(state.folder, inputs, of).encode(), results.PAGE)
-    if state.settings.source.trial:
-        say(f"report: {state.settings.source.trial}")
+    if state.settings.trial:
+        say(f"report: {state.settings.trial}")
     say(f"report: {results.publish(state, is_less=bool(missing) and not replaces)}")
     tell_trackers(state, metrics, inputs.experiment)
 
@@ -134,7 +134,7 @@ def _report_inputs(state: State, missing: Sequence[str]) -> ReportInputs:
         prefix=settings.discover.prefix,
         made_with=lines_of(state),
         missing=list(missing),
-        trial=settings.source.trial,
+        trial=settings.trial,
         seed=settings.run.seed,
         about=metrics["about"],
         config_yaml=as_yaml(state.whole or settings),

@@ -179,7 +179,7 @@ def about(state: State, stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "date": last["ended"],
         "command": last["command"],
         "devices": devices_of(state),
-        "trial": state.settings.source.trial,
+        "trial": state.settings.trial,
     }
 
 

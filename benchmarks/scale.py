@@ -128,10 +128,10 @@ def settings_of(folder: Path, prompts: int) -> Config:
         {
             "run": {"folder": str(folder / "run")},
             "source": {"kind": "parquet", "path": str(folder / "source")},
-            "caption": {"model": {"name": "simulated:"}, "batch_size": 64},
-            "llm": {"model": {"name": "simulated:"}},
+            "caption": {"model": {"name": "simulated"}, "batch_size": 64},
+            "llm": {"model": {"name": "simulated"}},
             "discover": {"max_domains": prompts},
-            "edit": {"model": {"name": "simulated:"}, "size": PIXELS, "format": "jpeg", "batch_size": 64},
+            "edit": {"model": {"name": "simulated"}, "size": PIXELS, "format": "jpeg", "batch_size": 64},
             "judge": {"model": {"name": "simulated:acceptance=0.5"}, "filters": ["semantic"]},
             "train": {"arms": ["original", "alia"]},
         }

@@ -1,4 +1,4 @@
-"""A run on a part of its images says so wherever its results show."""
+"""A run on a part of its images, or of simulated models, says so wherever its results show."""
 
 import json
 
@@ -75,3 +75,10 @@ def test_the_comparison_of_a_trial_begins_with_it():
     result = {"seeds": [0], "arms": {}, "fresh_draws": False, "test_images": 9, "equal_steps": False}
     told = caption({**result, "num_extra": "all", "trial": f"{SAID}: its numbers"})
     assert told.startswith(f"This is {SAID}")
+
+
+def test_a_run_of_simulated_models_is_called_that(tmp_path, capsys):
+    run_report(state_of(tmp_path, "source.limit=60", "edit.model.name=simulated", "judge.model.name=simulated"))
+    said = f"{SAID}: its numbers are not those of the whole; a trial of simulated models (edit.model, judge.model)"
+    assert said in capsys.readouterr().err
+    assert f"This is {said}" in (tmp_path / "report.html").read_text()

@@ -59,7 +59,7 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
     lines = [
         f"cluster   {cluster.cpus:g} logical CPUs, {cluster.gpus:g} GPUs",
         f"images    {splits.total()}: {', '.join(f'{splits[name]} {name}' for name in SPLITS if name in splits)}",
-        *([f"trial     {settings.source.trial}"] if settings.source.trial else []),
+        *([f"trial     {settings.trial}"] if settings.trial else []),
         f"caption   {splits['train'] if not prompts else 0} images, {captioners}",
         f"discover  {'your prompts' if prompts else f'at most {domains} prompts from {settings.llm.model.name}'}",
         f"edit      {most}{attempts} edits of {settings.edit.size}² pixels with {settings.edit.method}, "

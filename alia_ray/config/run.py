@@ -209,6 +209,14 @@ class Config(Section):
         return self.has_other_filters or compares or self.select.edits_per_image == "all"
 
     @property
+    def trial(self) -> str | None:
+        """What is to be said wherever results show that come of a part of the images or of simulated models."""
+        named = ("caption", "llm", "edit", "judge")
+        simulated = [f"{name}.model" for name in named if getattr(self, name).model.is_simulated]
+        of_models = [f"a trial of simulated models ({', '.join(simulated)}): its results mean nothing"]
+        return "; ".join([*filter(None, [self.source.trial]), *(of_models if simulated else [])]) or None
+
+    @property
     def needs_text_to_image(self) -> bool:
         """Whether an arm adds images of the baseline `text_to_image`."""
         return any(ARMS[name].edits == "text_to_image" for name in self.named_arms)

@@ -32,19 +32,24 @@ Gpus = Annotated[float, AfterValidator(_one_card_or_whole_ones)]
 class Model(Section):
     """A model to load.
 
-    `name` is a hub id, a local folder, `miniature:NAME` (small weights that ship with this package), or
-    `random:ARCHITECTURE` (the real architecture and size with seeded random weights).
+    `name` is a hub id, a local folder, `miniature:NAME` (small weights that ship with this package),
+    `random:ARCHITECTURE` (the real architecture and size with seeded random weights), or `simulated` (no model).
     `revision` of a hub id: none means that of the hub's branch main, or what this machine has of it.
     `dtype` "auto" is float16 on a GPU and float32 on a CPU.
     """
 
-    name: Name = Field(description="a hub id, a local folder, miniature:NAME, or random:ARCHITECTURE")
+    name: Name = Field(description="a hub id, a local folder, miniature:NAME, random:ARCHITECTURE, or simulated")
     revision: Revision = Field(
         None, description="branch, tag or commit of a hub id; none: that of main, or what is cached"
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="auto: float16 on a GPU, float32 on a CPU"
     )
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether it does no work."""
+        return self.name.partition(":")[0] == "simulated"
 
 
 class Pool(Section):

@@ -75,7 +75,7 @@ def write_comparison(settings: Config, states: list[State], arms: list[Arm]) -> 
         "equal_steps": settings.train.equal_steps,
         "num_extra": settings.select.num_extra,
         "test_images": outcomes[0].predictions.num_rows,
-        **({"trial": settings.source.trial} if settings.source.trial else {}),
+        **({"trial": settings.trial} if settings.trial else {}),
         "arms": compared,
     }
     folder, text = states[0].results, as_markdown(result)

@@ -41,8 +41,8 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
         "described": _described(splits),
         "finished": False,
     }
-    if state.settings.source.trial:
-        about["trial"] = state.settings.source.trial
+    if state.settings.trial:
+        about["trial"] = state.settings.trial
     export = Export(_folder(out, state.settings.run.address), format, parts, about)
     _check_free(export)
     return export

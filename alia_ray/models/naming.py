@@ -1,7 +1,7 @@
 """What a model's name stands for, and where the model lies; apart from loading it, so that checks need no torch.
 
 A name is a hub id, a local folder, `miniature:NAME` (small weights that ship with the package),
-`random:ARCHITECTURE` (the real architecture and size with seeded random weights), or `simulated:` (no model).
+`random:ARCHITECTURE` (the real architecture and size with seeded random weights), or `simulated` (no model).
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ def is_random(name: str) -> bool:
 
 def is_simulated(name: str) -> bool:
     """Whether a name asks for a model that does no work."""
-    return name.startswith("simulated:")
+    return name.partition(":")[0] == "simulated"
 
 
 def is_made_up(name: str) -> bool:
@@ -47,7 +47,7 @@ def place_of(name: str) -> str:
 
 def is_on_hub(name: str) -> bool:
     """Whether a name is a hub id."""
-    return not isinstance(name, Place) and not name.startswith(("miniature:", "random:", "simulated:"))
+    return not (isinstance(name, Place) or is_made_up(name) or name.startswith("miniature:"))
 
 
 def miniatures() -> list[str]:

@@ -1,6 +1,6 @@
 """Models that do no work, for trying a cluster, its plan and a large run without weights or a GPU.
 
-`simulated:` as a model's name, or `simulated:latency=2,acceptance=0.5,failures=0.01`. A batch takes `latency`
+`simulated` as a model's name, or `simulated:latency=2,acceptance=0.5,failures=0.01`. A batch takes `latency`
 seconds, whatever the device; of what a judge sees a share `acceptance` passes its semantic filter; of the rows a
 share `failures` fails. Which ones follows from pixels, prompts and seeds alone, so workers change no row. Nothing
 that a simulated model says means anything, and the report says that a run was simulated.
@@ -54,7 +54,7 @@ class Simulation:
 def simulation_of(name: str) -> Simulation:
     """What a name such as `simulated:latency=2` asks for. Raises ValueError, which shows how it is written."""
     known = [field.name for field in fields(Simulation)]
-    given = [part.partition("=") for part in name.removeprefix("simulated:").split(",") if part]
+    given = [part.partition("=") for part in name.partition(":")[2].split(",") if part]
     try:
         if {key for key, _, _ in given} <= set(known):
             return Simulation(**{key: float(value) for key, _, value in given})

@@ -6,14 +6,12 @@ import pyarrow as pa
 import ray
 
 from alia_ray import config
-from alia_ray.cluster.devices import worker_device
 from alia_ray.cluster.memory import caption_needs
 from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Caption, Config
 from alia_ray.images import decode_rgb
-from alia_ray.models.naming import is_simulated
-from alia_ray.models.simulated import SimulatedCaptioner
 from alia_ray.plain_text import plain_line
+from alia_ray.stages.loading import captioner_of
 from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
@@ -53,12 +51,7 @@ def caption(settings: Config, images: Table, wanted: Sequence[str], cluster: Clu
 
 class _Captions:
     def __init__(self, settings: Caption) -> None:
-        if is_simulated(settings.model.name):
-            self.captioner = SimulatedCaptioner(settings.model.name)
-            return
-        from alia_ray.models.captioner import Captioner
-
-        self.captioner = Captioner(settings.model, worker_device(), settings.prefix, settings.max_new_tokens)
+        self.captioner = captioner_of(settings)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         pictures = map(decode_rgb, rows.column("image").to_pylist())

@@ -16,7 +16,6 @@ from alia_ray.errors import StageError
 from alia_ray.llm.connection import Endpoint
 from alia_ray.llm.discover import READING, Discovery, discover_domains, given_domains
 from alia_ray.llm.simulated import simulated_llm
-from alia_ray.models.naming import is_simulated
 from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, inform
 from alia_ray.store.run_folder import RunFolder
@@ -36,7 +35,7 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
         inform(f"discover: {as_given(config.llm.model.name)} at {config.llm.base_url} reads the captions")
         with Progress("discover", None, at_first=READING) as progress:
             return _ask(captions, class_names, config, Endpoint(config.llm.base_url), progress.waits_for)
-    if is_simulated(config.llm.model.name):
+    if config.llm.model.is_simulated:
         with (
             simulated_llm(config.llm.model.name) as endpoint,
             Progress("discover", None, at_first=READING) as told,

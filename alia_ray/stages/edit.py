@@ -19,7 +19,6 @@ import ray
 from PIL import Image
 
 from alia_ray import config
-from alia_ray.cluster.devices import worker_device
 from alia_ray.cluster.memory import edit_needs
 from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, Edit, Judge
@@ -41,9 +40,7 @@ from alia_ray.edits.shapes import bucket_of, frame_of
 from alia_ray.edits.shapes import buckets as buckets_of
 from alia_ray.edits.verdicts import Limit, judged
 from alia_ray.images import Shape, decode_rgb, encode, from_array, squeeze, to_array
-from alia_ray.models.naming import is_simulated
-from alia_ray.models.simulated import SimulatedEditor
-from alia_ray.stages.scoring import scorer_of
+from alia_ray.stages.loading import editor_of, scorer_of
 from alia_ray.stages.streaming import (
     COMPLETES,
     SAID,
@@ -59,8 +56,6 @@ from alia_ray.store.run_folder import RunFolder, Table
 
 if TYPE_CHECKING:
     import torch
-
-    from alia_ray.models.editor import Editor
 
 IMAGES_PER_PLACE = 4  # images in a worker's hands for each place of a batch: enough that rejected ones refill it
 LOSSLESS = ("png",)  # of edit.format
@@ -258,7 +253,7 @@ class EditAndJudge:
         self, edit: Edit, judge: Judge, plan: Plan, classifier_folder: str, thresholds: dict[str, float]
     ) -> None:
         self.edit, self.judge, self.plan, self.thresholds = edit, judge, plan, thresholds
-        self.editor = _editor(edit)
+        self.editor = editor_of(edit)
         self.scorer = scorer_of(judge, classifier_folder)
         self.node = socket.gethostname()
         self.threads = ThreadPoolExecutor(max(2, int(edit.cpus_per_worker)))
@@ -336,15 +331,6 @@ class EditAndJudge:
         if verdict != "kept" and (verdict in ("error", "unsafe") or not self.edit.keep_rejected):
             return None
         return self.threads.submit(lambda: encoded or encode(picture, self.edit.format))
-
-
-def _editor(edit: Edit) -> "Editor | SimulatedEditor":
-    """The editor of a worker, on its device."""
-    if is_simulated(edit.model.name):
-        return SimulatedEditor(edit.model.name)
-    from alia_ray.models.editor import Editor
-
-    return Editor(edit, worker_device())
 
 
 def stretch(image: "torch.Tensor", frame: Shape) -> "torch.Tensor":

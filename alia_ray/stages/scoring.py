@@ -6,17 +6,7 @@ from typing import Any
 
 import torch
 
-from alia_ray.cluster.devices import worker_device
 from alia_ray.config import Judge
-from alia_ray.models.naming import is_simulated
-from alia_ray.models.simulated import SimulatedJudge
-
-
-def scorer_of(judge: Judge, classifier_folder: str) -> "Scorer | SimulatedJudge":
-    """The judges of a worker, on its device."""
-    if is_simulated(judge.model.name):
-        return SimulatedJudge(judge)
-    return Scorer(judge, classifier_folder, worker_device())
 
 
 class Scorer:

@@ -12,7 +12,7 @@ from alia_ray.config import Config, load_config
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
-from alia_ray.stages import caption, judge
+from alia_ray.stages import caption, judge, loading
 from alia_ray.stages import edit as editing
 from alia_ray.stages.ingest import images_table
 from alia_ray.store.tables import DOMAINS, EDITS, IMAGES
@@ -70,9 +70,9 @@ def test_a_pool_has_no_more_workers_than_the_memory_holds(
 @pytest.mark.parametrize(
     ("module", "start"),
     [
-        (caption, lambda settings: caption._Captions(settings.caption)),
-        (editing, lambda settings: editing.EditAndJudge(settings.edit, settings.judge, None, "base", {})),
-        (judge, lambda settings: judge._Judge(settings.judge, "base", {})),
+        (loading, lambda settings: caption._Captions(settings.caption)),
+        (loading, lambda settings: editing.EditAndJudge(settings.edit, settings.judge, None, "base", {})),
+        (loading, lambda settings: judge._Judge(settings.judge, "base", {})),
         (learner, lambda settings: learner.new_learner(settings.train, 2, b"")),
         (evaluation, lambda settings: evaluation._predict("base", [], 1)),
     ],

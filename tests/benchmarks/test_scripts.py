@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from in_process import passes_here
 
 pytestmark = pytest.mark.slow
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -40,6 +41,20 @@ def test_a_benchmark_prints_and_writes_its_figures(
     runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
     assert capsys.readouterr().out
     assert json.loads(out.read_text())["ratios"]
+
+
+def test_the_cost_of_a_run_is_measured_in_a_folder_and_again_with_everything_done(
+    ray_cluster, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["scale.py", "--once", str(tmp_path), "--images", "60", "--prompts", "2"])
+    with passes_here():
+        for _ in range(2):
+            runpy.run_path(str(BENCHMARKS / "scale.py"), run_name="__main__")
+    first, again = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["files"] == again["files"]
+    assert first["files"].keys() == {"images", "captions", "edits", "errors"}
+    assert all(seconds > 0 for seconds in first["seconds"].values())
+    assert first["driver_peak_rss_gb"] <= again["driver_peak_rss_gb"]  # of this process
 
 
 def test_a_benchmark_is_a_command(tmp_path):

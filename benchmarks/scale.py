@@ -39,6 +39,7 @@ from alia_ray.training.evaluation import THRESHOLDS
 
 PIXELS = 16  # of a side
 ROWS_A_SHARD = 10_000
+FIGURES = "figures.json"
 TABLES = ("images", "captions", "edits", "errors")
 GB = 2**30
 
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--once", type=Path, help="a folder to run this many images in, in this process")
     options = parser.parse_args()
     if options.once:
-        print(json.dumps(measured(options.once, options.images, options.prompts)))
+        write(options.once / FIGURES, measured(options.once, options.images, options.prompts))
         return
     half, whole = (in_a_process(images, options.prompts) for images in (options.images // 2, options.images))
     more = options.images - options.images // 2
@@ -69,12 +70,15 @@ def in_a_process(images: int, prompts: int) -> dict[str, Any]:
     """The figures of so many images: a run, and another one that finds everything done."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--once", folder, "--images", str(images), "--prompts", str(prompts)]
-        first, again = (
-            json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-            for _ in range(2)
-        )
+        first, again = (read_after(command, Path(folder) / FIGURES) for _ in range(2))
     peak = max(first["driver_peak_rss_gb"], again["driver_peak_rss_gb"])
     return {**first, "driver_peak_rss_gb": peak, "resume_seconds": sum(again["seconds"].values())}
+
+
+def read_after(command: list[str], path: Path) -> dict[str, Any]:
+    """The figures in a file that a command writes."""
+    subprocess.run(command, check=True)
+    return json.loads(path.read_text())
 
 
 def measured(folder: Path, images: int, prompts: int) -> dict[str, Any]:

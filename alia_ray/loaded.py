@@ -179,7 +179,7 @@ class LoadedRun:
     ) -> list[str]:
         """The ids of the edits that an arm adds to the training images; of other filters as in `edits`."""
         with self._state() as state:
-            return state.selected(_arm(state, arm, filters, rule))
+            return state.selected(_arm(state, arm, filters, rule), needs_pictures=False)
 
     def errors(self) -> pa.Table:
         """stage, key, reason and kind of every row that failed in any stage."""

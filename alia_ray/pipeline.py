@@ -19,19 +19,17 @@ from alia_ray.closing import closing_lines
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, Model
 from alia_ray.config.arms import BASE, Arm
-from alia_ray.edits.attempts import TRIES
+from alia_ray.editing import check_judged, run_edit, run_judge
 from alia_ray.errors import StageError
 from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, inform, number_of, say
 from alia_ray.report.made_with import tell_of_changes
-from alia_ray.reporting import about_edits, run_report
-from alia_ray.results import accounting, made_before
+from alia_ray.reporting import run_report
+from alia_ray.results import accounting
 from alia_ray.stages import made_with
 from alia_ray.stages.caption import caption, captions_table
 from alia_ray.stages.discover import run_discover
-from alia_ray.stages.edit import edit
 from alia_ray.stages.ingest import ingest
-from alia_ray.stages.judge import judge, left_to_judge
 from alia_ray.state import State
 from alia_ray.store.patience import still_unseen
 from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder
@@ -156,69 +154,6 @@ def _knows_thresholds(state: State) -> bool:
     return read_thresholds(state.arm_folder(BASE), state.classes) is not None
 
 
-def run_judge(state: State, cluster: Cluster) -> None:
-    """edits that are scored otherwise -> those that are needed, scored as configured; edits nothing"""
-    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
-    if not _to_judge(state):
-        return
-    errors, earlier = state.edits.errors("judge"), {"before": made_before(state, "judge")}
-    scored: set[str] = set()
-    with accounting(
-        *(state, "judge", lambda: earlier | _each(scored & state.edits.ids())),
-        lambda: len(errors.ids() & _needed_edits(state)),
-    ):
-        for edits in state.edit_sets:
-            while todo := state.to_judge(edits):  # of an image the next one, where this one does not survive
-                needed = state.needed_ids(edits)
-                scored.update(*todo.values())
-                judge(state.settings, state.images, todo, needed, state.edits, base, thresholds, cluster)
-
-
-def _to_judge(state: State) -> int:
-    """How many edits are tried next that are there, and were scored otherwise."""
-    return sum(len(ids) for edits in state.edit_sets for ids in state.to_judge(edits).values())
-
-
-def run_edit(state: State, cluster: Cluster) -> None:
-    """images × prompts -> edits, judged"""
-    if number := _to_judge(state):
-        raise StageError(f"edit: {number} edits are there that were scored otherwise; run `alia-ray judge` first")
-    _edit(state, cluster)
-    while _to_judge(state):  # what was made did not survive, and what is next was made for others
-        run_judge(state, cluster)
-        _edit(state, cluster)
-    found = about_edits(state)
-    if found is None:
-        return
-    inform(f"edit: {found['kept']} of {number_of(found['attempts'], 'edits')} survived the filters")
-    for prompt, tried in found["prompts"].items():
-        if tried["attempts"] >= TRIES and tried["share"] < _HOPELESS:
-            say(
-                f"edit: {tried['kept']} of {tried['attempts']} edits survived under {prompt!r}; look at them in "
-                "the report, and consider edit.drop_prompt_below, or discover.prompts without it"
-            )
-
-
-def _edit(state: State, cluster: Cluster) -> None:
-    """Make what is missing, and of what older tables hold nothing."""
-    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
-    errors = state.edits.errors("edit")
-    with accounting(state, "edit", lambda: _made_edits(state), lambda: len(errors.ids() & _needed_edits(state))):
-        for edits in state.edit_sets:
-            settings, prompts, limit = state.edit_settings(edits), state.prompts_of(edits), state.limit_of(edits)
-            others = left_to_judge(state.edits, state.wanted_ids(edits)).values()
-            elsewhere = set().union(*others)
-            edit(settings, state.images, prompts, state.edits, base, thresholds, limit, cluster, elsewhere)
-
-
-def _needed_edits(state: State) -> set[str]:
-    return set().union(*(state.needed_ids(edits) for edits in state.edit_sets))
-
-
-def _made_edits(state: State) -> dict[str, int]:
-    return _each(_needed_edits(state) & state.edits.ids())
-
-
 def run_train(state: State, cluster: Cluster) -> None:
     """images and selected edits -> one classifier for each arm"""
     for arm in state.arms:
@@ -236,7 +171,6 @@ def run_evaluate(state: State, cluster: Cluster) -> None:
     evaluate_all([(state, arm) for arm in state.arms], cluster)
 
 
-_HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word
 _EVALUATIONS_AT_ONCE = 4  # each is cheap, and spread over the cluster's tasks itself
 
 STAGES: dict[str, Callable[[State, Cluster], None]] = {
@@ -265,6 +199,8 @@ def check_can_begin(state: State, stage: str) -> None:
         state.thresholds()
         for edits in state.edit_sets:
             state.prompts_of(edits)
+        if stage == "edit":
+            check_judged(state)
     elif stage == "train":
         for arm in state.arms:
             state.training_examples(arm)

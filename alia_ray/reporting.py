@@ -136,6 +136,7 @@ def _report_inputs(state: State, missing: Sequence[str]) -> ReportInputs:
         missing=list(missing),
         trial=settings.trial,
         seed=settings.run.seed,
+        keeps_rejected=state.edit_settings("discovered").edit.keep_rejected,
         about=metrics["about"],
         config_yaml=as_yaml(state.whole or settings),
     )

@@ -8,7 +8,7 @@ What was written last lies in RUN itself as well, where people look for it.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -82,15 +82,20 @@ def _short(value: Any) -> str:
 
 @contextmanager
 def accounting(
-    state: State, stage: str, done: Callable[[], dict[str, int]], failed: Callable[[], int] = lambda: 0
+    state: State,
+    stage: str,
+    done: Callable[[], dict[str, int]],
+    failed: Callable[[], int] = lambda: 0,
+    there: Callable[[], Collection[str]] | None = None,
 ) -> Iterator[None]:
     """Keep what a stage has made for this configuration, and in which time.
 
     done: what there is of it, by any names, with the number of rows that each stands for; failed: how many rows
-    could not be made. The time of a try that made nothing does not count, so a run that finds everything, and one
-    that fails over and over, change no number. Raises StageError where the disk is full, which names no stage.
+    could not be made; there: the names of all that is there, where some of it may turn out to be needed later.
+    The time of a try that made nothing does not count, so a run that finds everything, and one that fails over and
+    over, change no number. Raises StageError where the disk is full, which names no stage.
     """
-    before, started = done(), time.perf_counter()
+    before, started = set(there() if there else done()), time.perf_counter()
     try:
         yield
     except FullDiskError as error:
@@ -105,14 +110,14 @@ def accounting(
 def _account(
     state: State,
     stage: str,
-    before: dict[str, int],
+    before: set[str],
     after: dict[str, int],
     errors: int,
     seconds: float,
     is_over: bool,
 ) -> None:
     stats = _stats(state, stage)
-    rows, made = sum(after.values()), sum(after[name] for name in after.keys() - before.keys())
+    rows, made = sum(after.values()), sum(after[name] for name in after.keys() - before)
     is_first = is_over and stats["ended"] is None
     if made or is_first:
         stats["made"] += made

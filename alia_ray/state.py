@@ -6,7 +6,7 @@ command that makes it.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -140,7 +140,7 @@ class State:
             )
         return captions
 
-    def _check_failed(self, stage: str, table: Table, key: str, wanted: Sequence[str]) -> None:
+    def _check_failed(self, stage: str, table: Table, key: str, wanted: Collection[str]) -> None:
         """Raise StageError where so many rows of a stage failed that it was refused."""
         if failed := too_many_failed(stage, table, key, wanted, self.settings.run.max_error_rate):
             raise StageError(failed)
@@ -264,14 +264,14 @@ class State:
         verdicts = judged(rows, self.thresholds(), self.settings.judge)
         return rows.append_column("verdict", pa.array(verdicts, pa.string()))
 
-    def selected(self, arm: Arm = ARMS["alia"]) -> list[str]:
+    def selected(self, arm: Arm = ARMS["alia"], needs_pictures: bool = True) -> list[str]:
         """The ids of the edits that an arm adds to the training set; none where none survived its filter.
 
         Raises StageError when there are no edits to select from.
         """
-        return self._chosen(arm).column("edit_id").to_pylist()
+        return self._chosen(arm, needs_pictures).column("edit_id").to_pylist()
 
-    def _chosen(self, arm: Arm) -> pa.Table:
+    def _chosen(self, arm: Arm, needs_pictures: bool = True) -> pa.Table:
         """`edit_id` and `label` of what an arm adds, sorted by id."""
         rows = self.scored(arm.edits)
         if not rows.num_rows:
@@ -283,7 +283,7 @@ class State:
         chosen = select(rows, verdicts, self._per_image(arm), self._limit(arm), self.settings.seed)
         is_chosen = pc.is_in(rows.column("edit_id"), value_set=pa.array(chosen, pa.string()))
         rows = rows.filter(is_chosen)
-        if rows.column("image_bytes").null_count:
+        if needs_pictures and rows.column("image_bytes").null_count:
             raise StageError(
                 f"some edits of the arm {arm.name} were rejected by other filters, and their pictures not kept; "
                 "run `alia-ray edit` again"
@@ -301,7 +301,7 @@ class State:
                 f"{stage} has not come to its end: there is more to try of {len(todo)} of "
                 f"{len(self.ids_of('train'))} training images; run `alia-ray {stage}` first"
             )
-        self._check_failed("edit", self.edits, "edit_id", [request.edit_id for request in requests])
+        self._check_failed("edit", self.edits, "edit_id", self.needed_ids(edits))
         self._edited.add(edits)
 
     @cached_property

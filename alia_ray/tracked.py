@@ -118,6 +118,8 @@ def _grid(state: State) -> Image.Image | None:
     if edits is None:
         return None
     edits = edits.filter(pc.is_valid(edits.column("image_bytes")))
+    if not state.edit_settings("discovered").edit.keep_rejected:
+        edits = edits.filter(pc.equal(edits.column("verdict"), "kept"))  # others may have kept more
     sources = shuffled(edits.column("image_id").unique().to_pylist(), state.settings.run.seed, "trackers")
     rows = {source: [] for source in sources[:_SOURCES]}
     for edit in edits.select(["edit_id", "image_id", "label", "prompt", "verdict"]).to_pylist():

@@ -34,6 +34,7 @@ class ReportInputs:
     )  # table -> a line for each way its rows were made
     trial: str | None = None  # that only a part of the images was taken, a sentence
     seed: int = 0  # of the samples shown
+    keeps_rejected: bool = True  # whether the pictures of rejected edits are this configuration's
     missing: list[str] = field(default_factory=list)  # what the run folder lacks, a sentence each
     about: dict[str, Any] = field(default_factory=dict)  # where the page comes from, as `results.about` says it
     config_yaml: str = ""

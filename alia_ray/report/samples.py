@@ -41,7 +41,8 @@ def draw(
     of_images = [row["image_id"] for row in (*captioned, *shown)] + [row["id"] for row in (*mended, *broken)]
     encoded = read_images(inputs.images, of_images)
     if inputs.edits is not None:
-        encoded |= read_images(inputs.edits, (edit["edit_id"] for edit in shown))
+        kept = (edit["edit_id"] for edit in shown if inputs.keeps_rejected or edit["verdict"] == "kept")
+        encoded |= read_images(inputs.edits, kept)
     return {
         "captioned": captioned,
         "sources": sources,

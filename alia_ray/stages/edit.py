@@ -113,7 +113,7 @@ def edit(
     def next_wave() -> Pass:
         todo = up_to(left_to_try(settings, requests, target, thresholds, limit, again), elsewhere)
         again.difference_update(attempt.edit_id for attempts in todo.values() for attempt in attempts)
-        return _wave(todo, requests, plan, settings, images, target, classifier_folder, thresholds)
+        return _wave(todo, requests, plan, settings, images, target, classifier_folder, thresholds, limit)
 
     wave = next_wave()
     with progress_of(wave, placement) as progress:
@@ -170,16 +170,25 @@ def outcomes(
 ) -> dict[str, bool]:
     """edit_id -> whether it survives the filters, of the requested edits that are made.
 
-    One that survives without a picture was rejected by other filters, and is not made. What else the table holds,
-    such as edits of another strength, has no say: a filter may compare edits with each other.
+    One without a picture that should have one, which other settings have not kept, is not made. What else the
+    table holds, such as edits of another strength, has no say: a filter may compare edits with each other.
     """
     names = [name for name in target.schema.names if name not in ("image", "parameters", "prompt", "verdict")]
     rows, wanted = target.read(names), pa.array([request.edit_id for request in requests], pa.string())
     rows = rows.filter(pc.is_in(rows.column("edit_id"), value_set=wanted))
-    survives = [verdict == "kept" for verdict in judged(rows, thresholds, settings.judge)]
+    verdicts = judged(rows, thresholds, settings.judge)
     columns = (rows.column(name).to_pylist() for name in ("edit_id", "image_bytes"))
-    made = zip(*columns, survives, strict=True)
-    return {edit_id: kept for edit_id, size, kept in made if size is not None or not kept}
+    made = zip(*columns, verdicts, strict=True)
+    return {
+        edit_id: verdict == "kept"
+        for edit_id, size, verdict in made
+        if size is not None or not has_picture(verdict, settings.edit)
+    }
+
+
+def has_picture(verdict: str, edit: Edit) -> bool:
+    """Whether an edit of a verdict is kept as a picture."""
+    return verdict == "kept" or (edit.keep_rejected and verdict not in ("error", "unsafe"))
 
 
 def _failed(target: Table) -> set[str]:
@@ -196,9 +205,9 @@ def _wave(
     target: Table,
     classifier_folder: str,
     thresholds: dict[str, float],
+    limit: Limit,
 ) -> Pass:
     """One pass over the images that have something to try."""
-    target.discard(_without_picture(target) & {attempt.edit_id for tries in todo.values() for attempt in tries})
     makes_all = settings.edit.edits_per_image == "all"
     missing = sum(attempt.survived is None for attempts in todo.values() for attempt in attempts)
     return Pass(
@@ -210,7 +219,7 @@ def _wave(
         worker_args=(settings.edit, settings.judge, plan, classifier_folder, thresholds),
         target=target,
         key="edit_id",
-        wanted=[request.edit_id for request in requests],
+        wanted=needed_edits(settings, requests, target, thresholds, limit),
         batch_size=(1 if makes_all else IMAGES_PER_PLACE) * settings.edit.batch_size,
         todo=len(todo),
         run=settings.run,
@@ -218,12 +227,6 @@ def _wave(
         makes_one_each=False,
         makes=missing if makes_all or not todo else None,
     )
-
-
-def _without_picture(target: Table) -> set[str]:
-    rows = target.read(["edit_id", "image_bytes", "error"])
-    is_empty = pc.and_(pc.is_null(rows.column("image_bytes")), pc.is_null(rows.column("error")))
-    return set(rows.filter(is_empty).column("edit_id").to_pylist())
 
 
 def _missing(todo: ray.ObjectRef, size: int) -> Callable[[pa.Table], pa.Table]:
@@ -328,7 +331,7 @@ class EditAndJudge:
 
     def _picture(self, picture: Image.Image, encoded: bytes | None, verdict: str) -> Future[bytes] | None:
         """An edit that is to be kept as a picture, being encoded beside the device's work."""
-        if verdict != "kept" and (verdict in ("error", "unsafe") or not self.edit.keep_rejected):
+        if not has_picture(verdict, self.edit):
             return None
         return self.threads.submit(lambda: encoded or encode(picture, self.edit.format))
 

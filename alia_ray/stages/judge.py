@@ -40,7 +40,6 @@ def judge(
     todo: of `left_to_judge`; wanted: the ids of all edits that are needed of the run.
     """
     described = images.read(["image_id", *_OF_IMAGE])
-    target.correct(_corrections(target, described))
     for older, ids in todo.items():
         made_with.take_over(target, older)
         run_pass(
@@ -60,6 +59,11 @@ def judge(
             ),
             place("edit", settings.edit, cluster, judge_needs(settings, cluster)),
         )
+
+
+def describe_anew(target: Table, images: Table) -> None:
+    """Give edits the labels and groups that their images have now."""
+    target.correct(_corrections(target, images.read(["image_id", *_OF_IMAGE])))
 
 
 def left_to_judge(target: Table, wanted: Iterable[str]) -> dict[Table, list[str]]:

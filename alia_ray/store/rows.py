@@ -1,7 +1,8 @@
 """The rows of a table by id, for any process that is told its path: each id once, and as it was made.
 
-An id may lie in two files: an edit that failed and was made later, or what a killed process left. The row without
-an error counts; of several such that in the first file.
+An id may lie in two files: an edit that failed and was made later, one that was made again for its picture, or
+what a killed process left. The row without an error counts; of several such one with a picture, that in the first
+file.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import pyarrow.fs as pafs
 from alia_ray.store import parquet
 from alia_ray.store.damage import reading
 from alia_ray.store.patience import patiently
-from alia_ray.store.run_folder import FILE, filesystem, first_of_each, parts_in
+from alia_ray.store.run_folder import FILE, PICTURE_SIZE, filesystem, first_of_each, parts_in
 
 ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
 
@@ -28,10 +29,13 @@ def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
 
 def _homes(fs: pafs.FileSystem, path: str, key: str, ids: Sequence[str]) -> pa.Table:
     stored = parquet.dataset(path if fs.get_file_info(path).is_file else parts_in(fs, path) or path, fs)
-    is_made = pc.field("error").is_null() if "error" in stored.schema.names else None
-    rows = stored.to_table(columns=[key, FILE], filter=is_made)
+    names = stored.schema.names
+    is_made = pc.field("error").is_null() if "error" in names else None
+    sizes = [PICTURE_SIZE] if PICTURE_SIZE in names else []
+    rows = stored.to_table(columns=[key, *sizes, FILE], filter=is_made)
     rows = rows.filter(pc.is_in(rows.column(key), value_set=pa.array(ids, pa.string())))
-    return first_of_each(rows.sort_by([(key, "ascending"), (FILE, "ascending")]), key)
+    order = [(name, "ascending", "at_end") for name in rows.column_names]
+    return first_of_each(rows.sort_by(order), key).select([key, FILE])
 
 
 def stream(table: str, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Table]:

@@ -37,6 +37,7 @@ METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"  # of a classifier 
 CLASSIFIER, TENSORS = "classifier.json", "model.safetensors"  # what a classifier is, and its weights
 LOGS = "logs"
 FILE = "__filename"  # pyarrow's name for the file that a row was read from
+PICTURE_SIZE = "image_bytes"  # the column of the edits that says whether there is a picture, without reading it
 _READS = 3  # of a table whose files another process is putting in the place of others at this moment
 
 
@@ -251,17 +252,33 @@ class Table:
             self._rewrite(path, corrected)
 
     def drop_repeated(self) -> None:
-        """Leave of each id the row that `read` gives; an edit made after it failed has two, as after a kill."""
-        order = [*self._order(), FILE]
-        rows = self.stored(order).sort_by([(name, "ascending", "at_start") for name in order])
-        home = first_of_each(rows, order[0])
-        place = pc.index_in(rows.column(order[0]), value_set=home.column(order[0]).combine_chunks())
+        """Leave of each id the row that `read` gives; an edit made after it failed has two, as after a kill.
+
+        One that was made again for its picture keeps what was said of it before, since results have told that.
+        """
+        order = self._order()
+        key, names = order[0][0], [*(name for name, *_ in order), FILE]
+        rows = self.stored(names).sort_by([*order, (FILE, "ascending", "at_start")])
+        home = first_of_each(rows, key)
+        place = pc.index_in(rows.column(key), value_set=home.column(key).combine_chunks())
         is_stray = pc.not_equal(rows.column(FILE), home.column(FILE).take(place))
         strays: dict[str, set[str]] = {}
         for row in rows.filter(is_stray).to_pylist():
-            strays.setdefault(row[FILE], set()).add(row[order[0]])
+            strays.setdefault(row[FILE], set()).add(row[key])
+        if strays and PICTURE_SIZE in names:
+            self._keep_what_was_said(set().union(*strays.values()))
         for path, repeated in strays.items():
             self._rewrite(path, lambda rows, repeated=repeated: self._without(rows, repeated))
+
+    def _keep_what_was_said(self, ids: set[str]) -> None:
+        """Give rows with a picture the other values of the row of the same id that has none and is no error."""
+        said = [name for name in self.schema.names if name not in ("image", PICTURE_SIZE)]
+        rows = self.stored([*said, PICTURE_SIZE])
+        key = pa.array(sorted(ids), pa.string())
+        rows = rows.filter(pc.is_in(rows.column(tables.KEYS[self.name]), value_set=key))
+        is_bare = pc.and_(pc.is_null(rows.column(PICTURE_SIZE)), pc.is_null(rows.column("error")))
+        bare = rows.filter(is_bare).select(said).to_pylist()
+        self.correct({row[tables.KEYS[self.name]]: row for row in bare})
 
     def parts(self) -> list[str]:
         """Its files for one who reads them as they are: none repeats a row of another, and all have their keys.
@@ -309,16 +326,17 @@ class Table:
     def read(self, columns: list[str] | None = None) -> pa.Table:
         """Its rows, each id once, ordered by id, so that a reader never depends on who wrote what when.
 
-        Where an id failed once and was made later, the row without an error counts.
+        Where an id failed once and was made later, the row without an error counts; where it was made again for
+        its picture, that with one.
         """
         order, wanted = self._order(), columns or self.schema.names
-        rows = self.stored(list(dict.fromkeys([*order, *wanted])))
-        rows = rows.sort_by([(name, "ascending", "at_start") for name in order])
-        return first_of_each(rows, order[0]).select(wanted)
+        rows = self.stored(list(dict.fromkeys([*(name for name, *_ in order), *wanted])))
+        return first_of_each(rows.sort_by(order), order[0][0]).select(wanted)
 
-    def _order(self) -> list[str]:
-        """By which columns rows are read: of an id, one without an error comes first."""
-        return [name for name in (tables.KEYS[self.name], "error") if name in self.schema.names]
+    def _order(self) -> list[tuple[str, str, str]]:
+        """In which order rows are read: of an id one without an error comes first, of those one with a picture."""
+        nulls = {tables.KEYS[self.name]: "at_start", "error": "at_start", PICTURE_SIZE: "at_end"}
+        return [(name, "ascending", place) for name, place in nulls.items() if name in self.schema.names]
 
     def stored(self, columns: list[str] | None = None) -> pa.Table:
         """Every row that is committed, in no order; an id may be there twice. Damaged files are put aside."""

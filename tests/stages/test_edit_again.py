@@ -25,7 +25,7 @@ SNOW, SEA = "a photo of a {} bird in the snow", "a photo of a {} bird by the sea
 
 @pytest.fixture
 def editing(without_ray, tmp_path: Path) -> tuple[Table, Callable[..., None]]:
-    """The edits table of eight images, and what edits them under some prompts, with changes of `run` or `edit`."""
+    """The edits table of eight images, and what edits them under some prompts, with changes of sections."""
     source = "source={kind: miniature, train: 8, val: 8, test: 8}"
     changed = [source, "edit.steps=2", "edit.edits_per_image=all", "judge.filters=[]"]
     config = load_config(DEMO, [f"run.folder={tmp_path}/run", *changed])
@@ -35,8 +35,9 @@ def editing(without_ray, tmp_path: Path) -> tuple[Table, Callable[..., None]]:
     save_classifier(str(tmp_path / "base"), network, classes, "shufflenet_v2_x0_5", Pixels(image_size=48))
     target = edits_table(config, "base")
 
-    def run(*prompts: str, section: str = "run", **changes: object) -> None:
-        settings = config.model_copy(update={section: getattr(config, section).model_copy(update=changes)})
+    def run(*prompts: str, **changes: dict[str, object]) -> None:
+        sections = {name: getattr(config, name).model_copy(update=values) for name, values in changes.items()}
+        settings = config.model_copy(update=sections)
         rows = domain_rows(list(prompts), [], config.discover.prefix, 0)
         domains = pa.Table.from_pylist(rows, schema=DOMAINS)
         edit(settings, images, domains, target, str(tmp_path / "base"), dict.fromkeys(classes, 0.5), None, CLUSTER)
@@ -53,17 +54,56 @@ def test_edits_that_failed_are_refused_again_and_made_once_when_asked(editing, m
                 run(SNOW)
     with pytest.raises(StageError, match="8 of 8 rows failed"):
         run(SNOW)  # an edit that came out as nothing would again
-    run(SNOW, retry_errors=True)
+    run(SNOW, run={"retry_errors": True})
     assert target.stored(["error"]).column(0).to_pylist() == [None] * 8
     assert target.errors("edit").ids() == set()
     run(SNOW)
+
+
+def test_a_looser_filter_takes_no_row_from_a_stricter_one(editing):
+    """Of an image whose second prompt was accepted the first is made again; the second, and what is said, stay."""
+    target, run = editing
+    strict = {"filters": ["too_similar"]}
+    run(SNOW, SEA, edit={"edits_per_image": 1, "keep_rejected": False}, judge=strict)
+    before = {row["edit_id"]: row for row in target.read().to_pylist()}
+    rejected = [key for key, row in before.items() if row["image"] is None]
+    run(SNOW, SEA, edit={"edits_per_image": 1}, judge={"filters": []})
+    after = {row["edit_id"]: row for row in target.read().to_pylist()}
+    assert rejected
+    assert after.keys() == before.keys()
+    for key, row in before.items():
+        assert {**after[key], "image": None, "image_bytes": None} == {**row, "image": None, "image_bytes": None}
+    assert any(after[key]["image"] is not None for key in rejected)
+
+
+def test_pictures_that_were_not_kept_are_made_where_they_are_asked_for(editing):
+    target, run = editing
+    strict = {"filters": ["too_similar"]}
+    run(SNOW, edit={"keep_rejected": False}, judge=strict)
+    bare = target.read(["image"]).column(0).null_count
+    run(SNOW, edit={"keep_rejected": True}, judge=strict)
+    assert 0 < bare < 8
+    assert target.stored(["image"]).num_rows == 8
+    assert target.read(["image"]).column(0).null_count == 0
+
+
+def test_failures_of_edits_that_are_not_needed_do_not_count(editing, monkeypatch):
+    target, run = editing
+    run(SNOW, SEA, edit={"edits_per_image": 1})
+    needed = target.ids()
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "_error", lambda image: "the edit is one flat colour")
+        with pytest.raises(StageError, match="rows failed"):
+            run(SNOW, SEA)
+    assert target.ids() > needed
+    run(SNOW, SEA, edit={"edits_per_image": 1})
 
 
 def test_of_what_other_settings_made_only_what_is_needed_was_there_from_before(editing, capsys):
     target, run = editing
     run(SNOW)
     assert capsys.readouterr().err.splitlines()[-1].startswith("edit: 8 edits in ")
-    run(SNOW, SEA, section="edit", edits_per_image=1)
+    run(SNOW, SEA, edit={"edits_per_image": 1})
     made = len(target.ids()) - 8  # of the images whose first prompt is the sea, and which needed no snow
     assert 0 < made < 8
     said = capsys.readouterr().err.splitlines()[-1]

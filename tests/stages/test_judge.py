@@ -14,7 +14,7 @@ from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages import judge as stage
 from alia_ray.stages.edit import edits_table
 from alia_ray.stages.ingest import images_table
-from alia_ray.stages.judge import judge, left_to_judge
+from alia_ray.stages.judge import describe_anew, judge, left_to_judge
 from alia_ray.store.tables import EDITS, IMAGES
 
 CLUSTER = Cluster(cpus=2, gpus=0)
@@ -33,16 +33,9 @@ def test_edits_have_the_label_and_group_that_their_image_has_now(without_ray, tm
     images.commit(pa.Table.from_pylist([now], schema=IMAGES))
     made = edits_table(settings, "another base") if table == "older" else target
     made.commit(pa.Table.from_pylist([edit | {"label": "red_bird", "group": "sea"}], schema=EDITS))
-    judge(
-        settings,
-        images,
-        left_to_judge(target, ["e"]),
-        ["e"],
-        target,
-        str(tmp_path / "base"),
-        dict.fromkeys(classes, 0.5),
-        CLUSTER,
-    )
+    describe_anew(target, images)
+    todo, thresholds = left_to_judge(target, ["e"]), dict.fromkeys(classes, 0.5)
+    judge(settings, images, todo, ["e"], target, str(tmp_path / "base"), thresholds, CLUSTER)
     assert target.read(["label", "group", "image"]).to_pylist() == [
         {"label": "red bird", "group": "land", "image": picture}
     ]

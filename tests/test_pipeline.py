@@ -14,8 +14,10 @@ from in_process import passes_here, trainings_here
 from PIL import Image
 
 from alia_ray.cluster.joining import available
-from alia_ray.config.arms import BASE
+from alia_ray.config import as_yaml
+from alia_ray.config.arms import ARMS, BASE
 from alia_ray.errors import StageError
+from alia_ray.loaded import load
 from alia_ray.pipeline import STAGES, run_all
 from alia_ray.report.missing import missing_things
 from alia_ray.reporting import run_report
@@ -146,6 +148,29 @@ def test_of_what_other_runs_left_just_what_is_needed_is_judged(finished, tmp_pat
     kept = made.num_rows - of_seed(6, "shared").results.read_json("stages", "edit.json")["made"]
     assert 0 < stats["made"] == stats["rows"] == kept < made.num_rows
     assert of_seed(5, "shared").results.read_json("stages", "judge.json") is None
+
+
+def test_an_arm_that_is_added_later_gets_the_pictures_that_it_draws_from(finished, tmp_path, without_ray):
+    folder = shutil.copytree(finished, tmp_path / "later", ignore=shutil.ignore_patterns("edits"))
+    first = State(small(folder, "edit.edits_per_image=1", "edit.keep_rejected=false"))
+    STAGES["edit"](first, available("cpu"))
+    before = first.edits.read()
+    bare = before.column("image_bytes").null_count
+    first.results.write_bytes(as_yaml(first.settings).encode(), "config.yaml")
+    assert len(load(first.results.path).selected("alia", filters=[])) == 32  # which needs no picture
+    added = State(small(folder, "edit.keep_rejected=false", "train.arms=[original, alia, alia_unfiltered]"))
+    STAGES["edit"](added, available("cpu"))
+    assert bare
+    assert added.edits.read(["image"]).column(0).null_count == 0
+    assert len(added.selected(ARMS["alia_unfiltered"])) == 32
+    made = added.results.read_json("stages", "edit.json")["made"]
+    assert made == bare + added.edits.read().num_rows - before.num_rows
+    again = State(first.settings)  # whose rows are as they were, but for the pictures
+    assert (
+        again.scored("discovered", "edit_seconds")
+        .drop_columns("image_bytes")
+        .equals(first.scored("discovered", "edit_seconds").drop_columns("image_bytes"))
+    )
 
 
 def test_pool_and_batch_sizes_do_not_change_the_edits(finished, tmp_path):

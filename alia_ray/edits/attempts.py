@@ -88,18 +88,20 @@ def still_to_try(
     per_image: int | None,
     limit: Limit = None,
     drop_below: float | None = None,
+    of_pilot: Mapping[str, bool] | None = None,
 ) -> dict[str, list[Attempt]]:
     """image_id -> what the next wave tries of it, in order; empty when nothing is missing.
 
     requests: all of a run, as `in_order` gives them. survived: edit_id -> whether it survived, of those made.
     per_image: how many survivors an image needs; None: every attempt is made, whatever the limit.
     drop_below: first every prompt is tried on TRIES images; those of which a smaller share survives are given up.
+    of_pilot: the outcomes of those tries, where they depend on which other edits there are; none: as `survived`.
 
     What a wave tries depends on the outcomes of the earlier ones alone, so a run that was killed, or had other
     workers, goes through the same waves.
     """
     found: dict[str, list[Attempt]] = {}
-    for part, each in _within_reach(requests, survived, per_image, limit, drop_below):
+    for part, each in _within_reach(requests, survived, per_image, limit, drop_below, of_pilot):
         if each is None:  # the survivors of a pilot are not counted against what an image needs
             part = [request for request in part if request.edit_id not in survived]
         found |= _attempts(part, survived, each)
@@ -139,6 +141,7 @@ def needed(
     per_image: int | None,
     limit: Limit = None,
     drop_below: float | None = None,
+    of_pilot: Mapping[str, bool] | None = None,
 ) -> set[str]:
     """The attempts of a run from its first wave to its last, as far as the outcomes are known.
 
@@ -146,7 +149,7 @@ def needed(
     not among them: what a run took and gave depends on its configuration alone.
     """
     found: set[str] = set()
-    for part, each in _within_reach(requests, survived, per_image, limit, drop_below):
+    for part, each in _within_reach(requests, survived, per_image, limit, drop_below, of_pilot):
         for attempts in _of_images(part, survived).values():
             found |= {attempt.edit_id for attempt in _until_survivors(attempts, each)}
     return found
@@ -158,14 +161,15 @@ def _within_reach(
     per_image: int | None,
     limit: Limit,
     drop_below: float | None,
+    of_pilot: Mapping[str, bool] | None,
 ) -> Iterator[tuple[Sequence[Request], int | None]]:
     """The requests that are gone through, each part with how many survivors an image needs of it; None: all."""
     if drop_below is not None:
-        pilot = _pilot(requests)
-        yield pilot, None
-        if any(request.edit_id not in survived for request in pilot):
+        tries = pilot(requests)
+        yield tries, None
+        if any(request.edit_id not in survived for request in tries):
             return
-        dropped = given_up(requests, survived, drop_below)
+        dropped = given_up(requests, survived if of_pilot is None else of_pilot, drop_below)
         requests = [request for request in requests if request.edit_id not in dropped]
     if per_image is None or limit is None:
         yield requests, per_image
@@ -179,9 +183,9 @@ def _within_reach(
 
 def given_up(requests: Sequence[Request], survived: Mapping[str, bool], below: float) -> set[str]:
     """The attempts under prompts of whose first TRIES a share below `below` survived, but for those tries."""
-    pilot = _pilot(requests)
-    hopeless = {name for name, share in acceptance(pilot, survived).items() if share < below}
-    tried = {request.edit_id for request in pilot}
+    tries = pilot(requests)
+    hopeless = {name for name, share in acceptance(tries, survived).items() if share < below}
+    tried = {request.edit_id for request in tries}
     return {r.edit_id for r in requests if r.domain_id in hopeless and r.edit_id not in tried}
 
 
@@ -194,7 +198,7 @@ def acceptance(requests: Sequence[Request], survived: Mapping[str, bool]) -> dic
     return {domain: sum(outcomes) / len(outcomes) for domain, outcomes in made.items()}
 
 
-def _pilot(requests: Sequence[Request]) -> list[Request]:
+def pilot(requests: Sequence[Request]) -> list[Request]:
     """The first TRIES attempts of each prompt."""
     of_domain: dict[str, list[Request]] = {}
     for request in requests:

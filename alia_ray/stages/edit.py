@@ -31,6 +31,7 @@ from alia_ray.edits.attempts import (
     needed,
     next_batch,
     next_of,
+    pilot,
     still_to_try,
     up_to,
     with_attempts,
@@ -106,9 +107,9 @@ def edit(
     image that comes to one of them is left. Raises StageError.
     """
     plan, requests = _plan(settings, domains), wanted_requests(settings, images, domains)
-    again = _failed(target) if settings.run.retry_errors else set()
-    placement = place("edit", settings.edit, cluster, edit_needs(settings, cluster))
     there = made(target, "edit_id")
+    again = target.ids() - there if settings.run.retry_errors else set()
+    placement = place("edit", settings.edit, cluster, edit_needs(settings, cluster))
 
     def next_wave() -> Pass:
         todo = up_to(left_to_try(settings, requests, target, thresholds, limit, again), elsewhere)
@@ -138,7 +139,8 @@ def needed_edits(
     if per_image == "all" and drop_below is None:
         return {request.edit_id for request in requests}
     survived = outcomes(settings, requests, target, thresholds)
-    return needed(requests, survived, None if per_image == "all" else per_image, limit, drop_below)
+    of_pilot = _of_pilot(settings, requests, target, thresholds)
+    return needed(requests, survived, None if per_image == "all" else per_image, limit, drop_below, of_pilot)
 
 
 def left_to_try(
@@ -153,7 +155,17 @@ def left_to_try(
     chosen, survived = settings.edit, outcomes(settings, requests, target, thresholds)
     made = {edit_id: outcome for edit_id, outcome in survived.items() if edit_id not in again}
     per_image = None if chosen.edits_per_image == "all" else chosen.edits_per_image
-    return still_to_try(requests, made, per_image, limit, chosen.drop_prompt_below)
+    of_pilot = _of_pilot(settings, requests, target, thresholds)
+    return still_to_try(requests, made, per_image, limit, chosen.drop_prompt_below, of_pilot)
+
+
+def _of_pilot(
+    settings: Config, requests: list[Request], target: Table, thresholds: dict[str, float]
+) -> dict[str, bool] | None:
+    """The outcomes of the tries by which prompts are given up, compared with each other alone."""
+    if settings.edit.drop_prompt_below is None:
+        return None
+    return outcomes(settings, pilot(requests), target, thresholds)
 
 
 def next_edits(
@@ -189,11 +201,6 @@ def outcomes(
 def has_picture(verdict: str, edit: Edit) -> bool:
     """Whether an edit of a verdict is kept as a picture."""
     return verdict == "kept" or (edit.keep_rejected and verdict not in ("error", "unsafe"))
-
-
-def _failed(target: Table) -> set[str]:
-    rows = target.read(["edit_id", "error"])
-    return set(rows.filter(pc.is_valid(rows.column("error"))).column("edit_id").to_pylist())
 
 
 def _wave(

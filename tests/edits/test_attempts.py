@@ -12,6 +12,7 @@ from alia_ray.edits.attempts import (
     needed,
     next_batch,
     next_of,
+    pilot,
     still_to_try,
     up_to,
     with_attempts,
@@ -179,6 +180,17 @@ def test_images_take_along_what_is_to_be_tried_of_them():
         {"image_id": "i0", "attempts": ["z"], "survived": [None]},
         {"image_id": "i2", "attempts": ["x", "y"], "survived": [True, None]},
     ]
+
+
+def test_a_prompt_is_given_up_by_the_outcomes_of_its_tries_alone():
+    table = requests(images=60, prompts=2)
+    ordered, truth = in_order(table, seed=0), outcomes(table, 1.0)
+    of_pilot = {request.edit_id: request.domain_id == "d0" for request in pilot(ordered)}
+    for ask in (still_to_try, needed):
+        found = ask(ordered, {key: truth[key] for key in of_pilot}, None, None, 0.5, of_pilot)
+        tried = {each.edit_id for tries in found.values() for each in tries} if ask is still_to_try else found
+        beyond = tried - of_pilot.keys()
+        assert {key.split("-")[1] for key in beyond} == {"0"}
 
 
 def attempts_of(outcomes: str) -> list[Attempt]:

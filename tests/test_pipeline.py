@@ -155,6 +155,7 @@ def test_an_arm_that_is_added_later_gets_the_pictures_that_it_draws_from(finishe
     first = State(small(folder, "edit.edits_per_image=1", "edit.keep_rejected=false"))
     STAGES["edit"](first, available("cpu"))
     before = first.edits.read()
+    said = first.scored("discovered", "edit_seconds").drop_columns("image_bytes")
     bare = before.column("image_bytes").null_count
     first.results.write_bytes(as_yaml(first.settings).encode(), "config.yaml")
     assert len(load(first.results.path).selected("alia", filters=[])) == 32  # which needs no picture
@@ -165,12 +166,8 @@ def test_an_arm_that_is_added_later_gets_the_pictures_that_it_draws_from(finishe
     assert len(added.selected(ARMS["alia_unfiltered"])) == 32
     made = added.results.read_json("stages", "edit.json")["made"]
     assert made == bare + added.edits.read().num_rows - before.num_rows
-    again = State(first.settings)  # whose rows are as they were, but for the pictures
-    assert (
-        again.scored("discovered", "edit_seconds")
-        .drop_columns("image_bytes")
-        .equals(first.scored("discovered", "edit_seconds").drop_columns("image_bytes"))
-    )
+    now = State(first.settings).scored("discovered", "edit_seconds").drop_columns("image_bytes")
+    assert now.equals(said)
 
 
 def test_pool_and_batch_sizes_do_not_change_the_edits(finished, tmp_path):

@@ -104,7 +104,7 @@ def test_the_closing_line_of_a_run_on_an_object_store_has_its_scheme(monkeypatch
         monkeypatch.setattr(reporting, name, lambda *_: "")
     monkeypatch.setattr(reporting, "numbers", lambda *_: {})
     monkeypatch.setattr(reporting, "_report_inputs", lambda *_: SimpleNamespace(experiment=None, config_yaml=""))
-    folder, whole = RunFolder("mock://bucket/run"), SimpleNamespace(source=SimpleNamespace(trial=None))
+    folder, whole = RunFolder("mock://bucket/run"), SimpleNamespace(trial=None)
     results = RunFolder("mock://bucket/run/results/1")
     reporting.run_report(SimpleNamespace(folder=folder, results=results, settings=whole))
     assert capsys.readouterr().err == "report: mock://bucket/run/report.html\n"

@@ -28,10 +28,11 @@ def run_judge(state: State, cluster: Cluster) -> None:
         return
     errors, earlier = state.edits.errors("judge"), {"before": made_before(state, "judge")}
     scored: set[str] = set()
-    with accounting(
-        *(state, "judge", lambda: earlier | dict.fromkeys(scored & state.edits.ids(), 1)),
-        lambda: len(errors.ids() & _needed_edits(state)),
-    ):
+
+    def done() -> dict[str, int]:
+        return earlier | dict.fromkeys(scored & state.edits.ids(), 1)
+
+    with accounting(state, "judge", done, lambda: len(errors.ids() & _needed_edits(state))):
         for edits in state.edit_sets:
             while todo := state.to_judge(edits):  # of an image the next one, where this one does not survive
                 needed = state.needed_ids(edits)
@@ -79,11 +80,14 @@ def _edit(state: State, cluster: Cluster) -> None:
     """Make what is missing, and of what older tables hold nothing."""
     thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
     errors = state.edits.errors("edit")
-    with accounting(
-        *(state, "edit", lambda: dict.fromkeys(_needed_edits(state) & _made_edits(state), 1)),
-        lambda: len(errors.ids() & _needed_edits(state)),
-        lambda: _made_edits(state),
-    ):
+
+    def done() -> dict[str, int]:
+        return dict.fromkeys(_needed_edits(state) & _made_edits(state), 1)
+
+    def failed() -> int:
+        return len(errors.ids() & _needed_edits(state))
+
+    with accounting(state, "edit", done, failed, there=lambda: _made_edits(state)):
         for edits in state.edit_sets:
             settings, prompts, limit = state.edit_settings(edits), state.prompts_of(edits), state.limit_of(edits)
             others = left_to_judge(state.edits, state.wanted_ids(edits)).values()

@@ -29,7 +29,8 @@ from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset, world
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.classifier import build_classifier, save_classifier
-from alia_ray.stages.edit import IMAGES_PER_PLACE, EditAndJudge, by_bucket
+from alia_ray.stages.edit import IMAGES_PER_PLACE
+from alia_ray.stages.trying import EditAndJudge, by_bucket
 from alia_ray.store.tables import DOMAINS
 
 MIX = {(4, 3): 0.4, (3, 2): 0.25, (5, 4): 0.05, (3, 4): 0.1, (2, 3): 0.1, (1, 1): 0.1}

@@ -37,8 +37,9 @@ from alia_ray.miniature import world
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.loading import pick_device
 from alia_ray.pipeline import run_discovery, run_edit, run_ingest, run_train_base
-from alia_ray.stages.edit import EditAndJudge, wanted_requests
+from alia_ray.stages.edit import wanted_requests
 from alia_ray.stages.streaming import ROWS_PER_BLOCK
+from alia_ray.stages.trying import EditAndJudge
 from alia_ray.state import State
 
 

@@ -16,9 +16,9 @@ from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config, Judge
 from alia_ray.images import decode_rgb, to_array
 from alia_ray.stages import made_with
-from alia_ray.stages.edit import with_verdicts
 from alia_ray.stages.loading import scorer_of
 from alia_ray.stages.streaming import Pass, keep_ids, run_pass
+from alia_ray.stages.trying import with_verdicts
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import EDITS
 

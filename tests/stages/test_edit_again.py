@@ -12,7 +12,7 @@ from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import build_classifier, save_classifier
-from alia_ray.stages import edit as stage
+from alia_ray.stages import trying as stage
 from alia_ray.stages.edit import edit, edits_table
 from alia_ray.stages.ingest import ingest
 from alia_ray.store.run_folder import Table

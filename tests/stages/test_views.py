@@ -17,7 +17,8 @@ from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.classifier import build_classifier, pixels_for_training, save_classifier
-from alia_ray.stages.edit import EditAndJudge, _missing, by_bucket
+from alia_ray.stages.edit import _missing
+from alia_ray.stages.trying import EditAndJudge, by_bucket
 from alia_ray.store.tables import DOMAINS
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from alia_ray.miniature import dataset, shapes
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import Classifier, build_classifier, save_classifier
 from alia_ray.models.clip import ClipJudge
-from alia_ray.stages.edit import EditAndJudge
+from alia_ray.stages.trying import EditAndJudge
 from alia_ray.store.tables import DOMAINS
 
 pytestmark = pytest.mark.slow

@@ -1,20 +1,20 @@
 """The stages `judge` and `edit`: of the edits that a configuration needs.
 
-Those that are there are scored anew where that has changed, the others made. Both go through an image's attempts
-in their order, so they take turns.
+Both go through an image's attempts in their order. `judge` scores those anew that are there from before, as far as
+it comes without making one, and holds no editor; `edit` does all that is left.
 """
 
-from dataclasses import replace
+from typing import Literal
 
 from alia_ray.cluster.placement import Cluster
-from alia_ray.config.arms import BASE
-from alia_ray.edits.attempts import TRIES
-from alia_ray.errors import StageError
+from alia_ray.config.arms import BASE, EditSet
+from alia_ray.edits.attempts import TRIES, as_far_as_stored
 from alia_ray.progress import inform, number_of, say
 from alia_ray.reporting import about_edits
 from alia_ray.results import accounting, made_before
-from alia_ray.stages.edit import edit, outcomes, wanted_requests
-from alia_ray.stages.judge import describe_anew, judge, left_to_judge
+from alia_ray.stages.edit import edit, left_to_try, outcomes, per_image
+from alia_ray.stages.stored import describe_anew, stored_edits
+from alia_ray.stages.streaming import made
 from alia_ray.state import State
 
 _HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word
@@ -22,36 +22,38 @@ _HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word
 
 def run_judge(state: State, cluster: Cluster) -> None:
     """edits that are scored otherwise -> those that are needed, scored as configured; edits nothing"""
-    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
     describe_anew(state.edits, state.images)
-    if not _to_judge(state):
+    stored = _stored(state)
+    todo = [edits for edits in state.edit_sets if _to_judge(state, edits, stored[edits])]
+    if not todo:
         return
-    errors, earlier = state.edits.errors("judge"), {"before": made_before(state, "judge")}
-    scored: set[str] = set()
+    errors, before, earlier = state.edits.errors("judge"), state.edits.ids(), made_before(state, "judge")
 
     def done() -> dict[str, int]:
-        return earlier | dict.fromkeys(scored & state.edits.ids(), 1)
+        return {"before": earlier} | dict.fromkeys(state.edits.ids() - before, 1)
 
     with accounting(state, "judge", done, lambda: len(errors.ids() & _needed_edits(state))):
-        for edits in state.edit_sets:
-            while todo := state.to_judge(edits):  # of an image the next one, where this one does not survive
-                needed = state.needed_ids(edits)
-                scored.update(*todo.values())
-                judge(state.settings, state.images, todo, needed, state.edits, base, thresholds, cluster)
-
-
-def _to_judge(state: State) -> int:
-    """How many edits are tried next that are there, and were scored otherwise."""
-    return sum(len(ids) for edits in state.edit_sets for ids in state.to_judge(edits).values())
+        for edits in todo:
+            _go_through(state, edits, stored[edits], cluster, "judge")
 
 
 def run_edit(state: State, cluster: Cluster) -> None:
     """images × prompts -> edits, judged"""
-    check_judged(state)
-    _edit(state, cluster)
-    while _to_judge(state):  # what was made did not survive, and what is next was made for others
-        run_judge(state, cluster)
-        _edit(_tried_again(state), cluster)
+    describe_anew(state.edits, state.images)
+    stored, errors = _stored(state), state.edits.errors("edit")
+
+    def done() -> dict[str, int]:
+        return dict.fromkeys(_needed_edits(state) & _made_edits(state), 1)
+
+    def failed() -> int:
+        return len(errors.ids() & _needed_edits(state))
+
+    def there() -> set[str]:
+        return _made_edits(state).union(*stored.values())
+
+    with accounting(state, "edit", done, failed, there):
+        for edits in state.edit_sets:
+            _go_through(state, edits, stored[edits], cluster, "edit")
     found = about_edits(state)
     if found is None:
         return
@@ -64,35 +66,27 @@ def run_edit(state: State, cluster: Cluster) -> None:
             )
 
 
-def check_judged(state: State) -> None:
-    """Raise StageError where `edit` would come at once to edits that were scored otherwise."""
-    if number := _to_judge(state):
-        raise StageError(f"edit: {number} edits are there that were scored otherwise; run `alia-ray judge` first")
+def _go_through(
+    state: State, edits: EditSet, stored: dict[str, str], cluster: Cluster, stage: Literal["judge", "edit"]
+) -> None:
+    settings, prompts, limit = state.edit_settings(edits), state.prompts_of(edits), state.limit_of(edits)
+    base, thresholds = state.arm_folder(BASE).uri(), state.thresholds()
+    edit(settings, state.images, prompts, state.edits, base, thresholds, limit, cluster, stored, stage)
 
 
-def _tried_again(state: State) -> State:
-    """The same, where what failed has been tried again already."""
-    run = state.settings.run.model_copy(update={"retry_errors": False})
-    return replace(state, settings=state.settings.model_copy(update={"run": run}))
+def _to_judge(state: State, edits: EditSet, stored: dict[str, str]) -> bool:
+    """Whether `judge` has anything to do of a set of edits; what others left beyond what is needed is no work."""
+    settings, requests = state.edit_settings(edits), state.requests_of(edits)
+    left = left_to_try(settings, requests, state.edits, state.thresholds(), state.limit_of(edits))
+    return bool(as_far_as_stored(left, stored, per_image(settings)))
 
 
-def _edit(state: State, cluster: Cluster) -> None:
-    """Make what is missing, and of what older tables hold nothing."""
-    thresholds, base = state.thresholds(), state.arm_folder(BASE).uri()
-    errors = state.edits.errors("edit")
-
-    def done() -> dict[str, int]:
-        return dict.fromkeys(_needed_edits(state) & _made_edits(state), 1)
-
-    def failed() -> int:
-        return len(errors.ids() & _needed_edits(state))
-
-    with accounting(state, "edit", done, failed, there=lambda: _made_edits(state)):
-        for edits in state.edit_sets:
-            settings, prompts, limit = state.edit_settings(edits), state.prompts_of(edits), state.limit_of(edits)
-            others = left_to_judge(state.edits, state.wanted_ids(edits)).values()
-            elsewhere = set().union(*others)
-            edit(settings, state.images, prompts, state.edits, base, thresholds, limit, cluster, elsewhere)
+def _stored(state: State) -> dict[EditSet, dict[str, str]]:
+    """Of each set of edits what is wanted, not there as it is asked for, and held by another edits table."""
+    there = _made_edits(state)
+    if state.settings.run.retry_errors:
+        there &= made(state.edits, "edit_id")
+    return {edits: stored_edits(state.edits, set(state.wanted_ids(edits)) - there) for edits in state.edit_sets}
 
 
 def _needed_edits(state: State) -> set[str]:
@@ -103,7 +97,6 @@ def _made_edits(state: State) -> set[str]:
     """The ids of the edits that are there as this configuration asks for them, needed or not."""
     found: set[str] = set()
     for edits in state.edit_sets:
-        settings = state.edit_settings(edits)
-        requests = wanted_requests(settings, state.images, state.prompts_of(edits))
+        settings, requests = state.edit_settings(edits), state.requests_of(edits)
         found |= outcomes(settings, requests, state.edits, state.thresholds()).keys()
     return found

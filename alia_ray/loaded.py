@@ -169,8 +169,7 @@ class LoadedRun:
             wanted, chosen = _known(columns, EDITS), _arm(state, arm, filters, rule)
             rows = state.scored(chosen.edits, *wanted)
             if not rows.num_rows:
-                command = "judge" if state.to_judge(chosen.edits) else "edit"
-                raise StageError(f"there are no edits for the arm {arm} yet; run `alia-ray {command}` first")
+                raise StageError(f"there are no edits for the arm {arm} yet; run `alia-ray edit` first")
             verdicts = judged(rows, state.thresholds(), state.judge_of(chosen))
             return rows.append_column("verdict", pa.array(verdicts, pa.string())).select(wanted)
 

@@ -19,7 +19,7 @@ from alia_ray.closing import closing_lines
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, Model
 from alia_ray.config.arms import BASE, Arm
-from alia_ray.editing import check_judged, run_edit, run_judge
+from alia_ray.editing import run_edit, run_judge
 from alia_ray.errors import StageError
 from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, inform, number_of, say
@@ -199,8 +199,6 @@ def check_can_begin(state: State, stage: str) -> None:
         state.thresholds()
         for edits in state.edit_sets:
             state.prompts_of(edits)
-        if stage == "edit":
-            check_judged(state)
     elif stage == "train":
         for arm in state.arms:
             state.training_examples(arm)

@@ -24,9 +24,8 @@ from alia_ray.edits.verdicts import Limit, judged, select
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.edit import edits_table, left_to_try, needed_edits, next_edits, wanted_requests
+from alia_ray.stages.edit import edits_table, left_to_try, needed_edits, wanted_requests
 from alia_ray.stages.ingest import images_table, names_labels, unfinished
-from alia_ray.stages.judge import left_to_judge
 from alia_ray.stages.streaming import left_to_do, too_many_failed
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder, Table
@@ -232,14 +231,10 @@ class State:
 
     def wanted_ids(self, edits: EditSet) -> list[str]:
         """The ids of every edit of a set, made or not."""
-        return [request.edit_id for request in self._wanted(edits)]
+        return [request.edit_id for request in self.requests_of(edits)]
 
-    def to_judge(self, edits: EditSet) -> dict[Table, list[str]]:
-        """What is tried next of a set of edits, of what older tables hold that was scored otherwise."""
-        settings, requests, limit = self.edit_settings(edits), self._wanted(edits), self.limit_of(edits)
-        return left_to_judge(self.edits, next_edits(settings, requests, self.edits, self.thresholds(), limit))
-
-    def _wanted(self, edits: EditSet) -> list[Request]:
+    def requests_of(self, edits: EditSet) -> list[Request]:
+        """Every edit of a set, made or not, in the order in which they are tried and drawn."""
         return wanted_requests(self.edit_settings(edits), self.images, self.prompts_of(edits))
 
     def scored(self, edits: EditSet, *columns: str) -> pa.Table:
@@ -255,7 +250,7 @@ class State:
 
     def needed_ids(self, edits: EditSet) -> set[str]:
         """The ids of the edits of a set that are tried until each image has its survivors, as far as is known."""
-        settings, requests = self.edit_settings(edits), self._wanted(edits)
+        settings, requests = self.edit_settings(edits), self.requests_of(edits)
         return needed_edits(settings, requests, self.edits, self.thresholds(), self.limit_of(edits))
 
     def wanted_edits(self, *columns: str) -> pa.Table:
@@ -275,8 +270,6 @@ class State:
         """`edit_id` and `label` of what an arm adds, sorted by id."""
         rows = self.scored(arm.edits)
         if not rows.num_rows:
-            if self.to_judge(arm.edits):
-                raise StageError(f"the edits of the arm {arm.name} are not judged yet; run `alia-ray judge` first")
             raise StageError(f"there are no edits for the arm {arm.name} yet; run `alia-ray edit` first")
         self._check_edited(arm.edits)
         verdicts = judged(rows, self.thresholds(), self.judge_of(arm))
@@ -294,12 +287,11 @@ class State:
         """Raise StageError where `edit` would still try something of a set of edits, or was refused."""
         if edits in self._edited:
             return
-        settings, requests = self.edit_settings(edits), self._wanted(edits)
+        settings, requests = self.edit_settings(edits), self.requests_of(edits)
         if todo := left_to_try(settings, requests, self.edits, self.thresholds(), self.limit_of(edits)):
-            stage = "judge" if self.to_judge(edits) else "edit"
             raise StageError(
-                f"{stage} has not come to its end: there is more to try of {len(todo)} of "
-                f"{len(self.ids_of('train'))} training images; run `alia-ray {stage}` first"
+                f"edit has not come to its end: there is more to try of {len(todo)} of "
+                f"{len(self.ids_of('train'))} training images; run `alia-ray edit` first"
             )
         self._check_failed("edit", self.edits, "edit_id", self.needed_ids(edits))
         self._edited.add(edits)

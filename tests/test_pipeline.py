@@ -146,7 +146,7 @@ def test_of_what_other_runs_left_just_what_is_needed_is_judged(finished, tmp_pat
     assert made.to_pylist() == alone.to_pylist()
     stats = of_seed(6, "shared").results.read_json("stages", "judge.json")
     kept = made.num_rows - of_seed(6, "shared").results.read_json("stages", "edit.json")["made"]
-    assert 0 < stats["made"] == stats["rows"] == kept < made.num_rows
+    assert 0 < stats["made"] == stats["rows"] <= kept < made.num_rows  # `edit` comes to the others
     assert of_seed(5, "shared").results.read_json("stages", "judge.json") is None
 
 

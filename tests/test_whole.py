@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from alia_ray import editing, pipeline, reporting
+from alia_ray import pipeline, reporting
 from alia_ray.cli import app
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import as_yaml, parse_config
@@ -211,20 +211,12 @@ def test_edits_of_which_too_many_failed_are_refused(found):
         pipeline.run_train(forget(found), CLUSTER)
 
 
-def test_edits_that_were_scored_for_one_half_name_judge_and_are_not_made_again(found, tmp_path):
+def test_edits_that_were_scored_for_one_half_are_not_trained_on(found, tmp_path):
     other = state(tmp_path, judge={"negatives": ["a photo of noise"]})
     assert other.edits != found.edits
     commit_edits(other, half=True)
-    with pytest.raises(
-        StageError, match=r"judge has not come to its end: .* 3 of 6 .*; run `alia-ray judge` first"
-    ):
+    with pytest.raises(StageError, match=r"edit has not come to its end: .* 3 of 6 .*; run `alia-ray edit` first"):
         pipeline.run_train(forget(other), CLUSTER)
-    with pytest.raises(
-        StageError, match=r"edit: 3 edits are there that were scored otherwise; run `alia-ray judge` fi"
-    ):
-        pipeline.run_edit(forget(other), CLUSTER)
-    with pytest.raises(StageError, match="run `alia-ray judge` first"):
-        pipeline.check_can_begin(forget(other), "edit")  # before Ray starts
     commit_edits(other)
     assert len(forget(other).selected()) == 6
 
@@ -235,16 +227,6 @@ def test_edits_have_the_groups_that_their_images_have_now_where_nothing_is_to_be
     pipeline.run_judge(forget(found), CLUSTER)
     rows = found.edits.read(["image_id", "group"]).to_pylist()
     assert {row["image_id"] for row in rows if row["group"] == "another"} == {image_id}
-
-
-def test_what_failed_is_tried_again_once_where_judging_and_editing_take_turns(found, monkeypatch):
-    retried, left = [], [0, 1, 0]
-    monkeypatch.setattr(editing, "edit", lambda settings, *_: retried.append(settings.run.retry_errors))
-    monkeypatch.setattr(editing, "_to_judge", lambda _: left.pop(0))
-    monkeypatch.setattr(editing, "run_judge", lambda *_: None)
-    run = found.settings.run.model_copy(update={"retry_errors": True})
-    editing.run_edit(State(found.settings.model_copy(update={"run": run})), CLUSTER)
-    assert retried == [True, False]
 
 
 @pytest.mark.parametrize("lost", ["images", "domains", "edits", "nothing"])

@@ -26,7 +26,8 @@ class Attempt:
     """One image under one prompt, to be made or made already."""
 
     edit_id: str
-    survived: bool | None = None  # None: not made yet
+    survived: bool | None = None  # None: not known yet
+    stored: str | None = None  # the file of another table that holds its picture
 
 
 @dataclass
@@ -108,26 +109,19 @@ def still_to_try(
     return found
 
 
-def next_of(attempts: Sequence[Attempt], per_image: int | None) -> list[str]:
-    """What is made next of an image's attempts: as many as it may still lack survivors; None: all."""
-    found: list[str] = []
-    survivors = 0
-    for attempt in attempts:
-        if per_image is not None and len(found) + survivors >= per_image:
-            break
-        if attempt.survived:
-            survivors += 1
-        else:
-            found.append(attempt.edit_id)
-    return found
+def as_far_as_stored(
+    todo: Mapping[str, list[Attempt]], stored: Collection[str], per_image: int | None
+) -> dict[str, list[Attempt]]:
+    """What can be tried without making an edit: of each image what lies before the first that is to be made.
 
+    stored: the edits whose pictures are there. per_image None: every attempt is needed, so none is waited for.
+    """
 
-def up_to(todo: Mapping[str, list[Attempt]], elsewhere: Collection[str]) -> dict[str, list[Attempt]]:
-    """What is to be tried of each image before the first attempt that is among `elsewhere`."""
-    cut = {
-        image_id: list(takewhile(lambda attempt: attempt.edit_id not in elsewhere, attempts))
-        for image_id, attempts in todo.items()
-    }
+    def is_there(attempt: Attempt) -> bool:
+        return attempt.survived is not None or attempt.edit_id in stored
+
+    keep = filter if per_image is None else takewhile
+    cut = {image_id: list(keep(is_there, attempts)) for image_id, attempts in todo.items()}
     return {
         image_id: attempts
         for image_id, attempts in cut.items()
@@ -276,18 +270,25 @@ def _tally(requests: list[Request], survived: Mapping[str, bool], per_image: int
 
 
 MISSING = pa.schema(
-    [("image_id", pa.string()), ("attempts", pa.list_(pa.string())), ("survived", pa.list_(pa.bool_()))]
+    [
+        ("image_id", pa.string()),
+        ("attempts", pa.list_(pa.string())),  # edit_ids, in the order in which they are tried
+        ("survived", pa.list_(pa.bool_())),  # of each whether it has survived already, or null
+        ("stored", pa.list_(pa.string())),  # and which file of another table holds its picture, or null
+    ]
 )
-"""`still_to_try` as a table: its edit_ids in order, and of each whether it has survived already (or null)."""
+"""`still_to_try` as a table."""
 
 
-def as_table(todo: Mapping[str, list[Attempt]]) -> pa.Table:
-    """What is to be tried, as a table of schema MISSING."""
+def as_table(todo: Mapping[str, list[Attempt]], stored: Mapping[str, str] | None = None) -> pa.Table:
+    """What is to be tried, as a table of schema MISSING. stored: edit_id -> file, of pictures that are there."""
+    files = stored or {}
     rows = [
         {
             "image_id": image_id,
             "attempts": [attempt.edit_id for attempt in attempts],
             "survived": [attempt.survived for attempt in attempts],
+            "stored": [files.get(attempt.edit_id) for attempt in attempts],
         }
         for image_id, attempts in todo.items()
     ]
@@ -295,10 +296,10 @@ def as_table(todo: Mapping[str, list[Attempt]]) -> pa.Table:
 
 
 def with_attempts(images: pa.Table, todo: pa.Table) -> pa.Table:
-    """The images that have something to try, with the columns `attempts` and `survived` of `todo`."""
+    """The images that have something to try, with the other columns of `todo`, which is of schema MISSING."""
     place = pc.index_in(images.column("image_id"), value_set=todo.column("image_id"))
     is_wanted = pc.is_valid(place)
-    rows = todo.take(place.filter(is_wanted)).select(["attempts", "survived"])
+    rows = todo.take(place.filter(is_wanted)).drop_columns("image_id")
     images = images.filter(is_wanted)
     for name in rows.column_names:
         images = images.append_column(name, rows.column(name))

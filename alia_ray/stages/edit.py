@@ -5,31 +5,31 @@ only an encoded picture and its scores leave it. So it knows at once whether an 
 (`attempts.py`), and fills its batches with those that do. Every attempt is a row, a failed one too.
 """
 
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
 from alia_ray import config
-from alia_ray.cluster.memory import edit_needs
+from alia_ray.cluster.memory import edit_needs, judge_needs
 from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Config
 from alia_ray.edits.attempts import (
     Attempt,
     Request,
+    as_far_as_stored,
     as_table,
     in_order,
     needed,
-    next_of,
     pilot,
     still_to_try,
-    up_to,
     with_attempts,
 )
 from alia_ray.edits.requests import OF_IMAGES, Plan, plan_edits, requests_of
 from alia_ray.edits.verdicts import Limit, judged
+from alia_ray.stages.stored import take_over_records
 from alia_ray.stages.streaming import (
     Pass,
     check_error_rate,
@@ -38,11 +38,8 @@ from alia_ray.stages.streaming import (
     stream,
     tell_errors,
 )
-from alia_ray.stages.trying import EditAndJudge, by_bucket, has_picture
+from alia_ray.stages.trying import EditAndJudge, JudgeStored, by_bucket, has_picture, rules_of
 from alia_ray.store.run_folder import RunFolder, Table
-
-if TYPE_CHECKING:
-    pass
 
 IMAGES_PER_PLACE = 4  # images in a worker's hands for each place of a batch: enough that rejected ones refill it
 
@@ -79,23 +76,31 @@ def edit(
     thresholds: dict[str, float],
     limit: Limit,
     cluster: Cluster,
-    elsewhere: Collection[str] = (),
+    stored: Mapping[str, str] | None = None,
+    stage: Literal["judge", "edit"] = "edit",
 ) -> None:
     """Edit and judge what the edits table lacks: every attempt, or as many as bring each image its survivors.
 
     settings.edit.edits_per_image says how many those are, and is not None. limit: how many edits are added to
-    training, beyond which none is looked for. elsewhere: edits that are made and only to be judged, so that an
-    image that comes to one of them is left. Raises StageError.
+    training, beyond which none is looked for. stored: edit_id -> file, of pictures that other edits tables hold
+    (`stored.stored_edits`), which are judged as they are. stage: `judge` makes none, so of each image it comes as
+    far as they are stored. Raises StageError.
     """
-    plan, requests = _plan(settings, domains), wanted_requests(settings, images, domains)
+    plan, requests, stored = _plan(settings, domains), wanted_requests(settings, images, domains), stored or {}
     there = made(target, "edit_id")
     again = target.ids() - there if settings.run.retry_errors else set()
-    placement = place("edit", settings.edit, cluster, edit_needs(settings, cluster))
+    needs = edit_needs if stage == "edit" else judge_needs
+    placement = place("edit", settings.edit, cluster, needs(settings, cluster))
 
     def next_wave() -> Pass:
-        todo = up_to(left_to_try(settings, requests, target, thresholds, limit, again), elsewhere)
-        again.difference_update(attempt.edit_id for attempts in todo.values() for attempt in attempts)
-        return _wave(todo, requests, plan, settings, images, target, classifier_folder, thresholds, limit)
+        todo = left_to_try(settings, requests, target, thresholds, limit, again)
+        if stage == "judge":
+            todo = as_far_as_stored(todo, stored, per_image(settings))
+        tried = [attempt.edit_id for attempts in todo.values() for attempt in attempts]
+        again.difference_update(tried)
+        take_over_records(target, {stored[edit_id] for edit_id in tried if edit_id in stored})
+        of_table = (requests, plan, settings, images, target, classifier_folder, thresholds, limit)
+        return _wave(stage, todo, stored, *of_table)
 
     wave = next_wave()
     with progress_of(wave, placement) as progress:
@@ -116,12 +121,12 @@ def needed_edits(
 
     What was tried beyond that, for another seed or by a stricter filter, is not among them.
     """
-    per_image, drop_below = settings.edit.edits_per_image, settings.edit.drop_prompt_below
-    if per_image == "all" and drop_below is None:
+    each, drop_below = per_image(settings), settings.edit.drop_prompt_below
+    if each is None and drop_below is None:
         return {request.edit_id for request in requests}
     survived = outcomes(settings, requests, target, thresholds)
     of_pilot = _of_pilot(settings, requests, target, thresholds)
-    return needed(requests, survived, None if per_image == "all" else per_image, limit, drop_below, of_pilot)
+    return needed(requests, survived, each, limit, drop_below, of_pilot)
 
 
 def left_to_try(
@@ -135,9 +140,13 @@ def left_to_try(
     """image_id -> what is still to be tried of it, as `still_to_try` says; `again`: edits to make once more."""
     chosen, survived = settings.edit, outcomes(settings, requests, target, thresholds)
     made = {edit_id: outcome for edit_id, outcome in survived.items() if edit_id not in again}
-    per_image = None if chosen.edits_per_image == "all" else chosen.edits_per_image
     of_pilot = _of_pilot(settings, requests, target, thresholds)
-    return still_to_try(requests, made, per_image, limit, chosen.drop_prompt_below, of_pilot)
+    return still_to_try(requests, made, per_image(settings), limit, chosen.drop_prompt_below, of_pilot)
+
+
+def per_image(settings: Config) -> int | None:
+    """How many survivors an image needs; None: every attempt is made."""
+    return None if settings.edit.edits_per_image == "all" else settings.edit.edits_per_image
 
 
 def _of_pilot(
@@ -147,15 +156,6 @@ def _of_pilot(
     if settings.edit.drop_prompt_below is None:
         return None
     return outcomes(settings, pilot(requests), target, thresholds)
-
-
-def next_edits(
-    settings: Config, requests: list[Request], target: Table, thresholds: dict[str, float], limit: Limit
-) -> list[str]:
-    """The ids of what is tried next of each image."""
-    todo = left_to_try(settings, requests, target, thresholds, limit)
-    per_image = None if settings.edit.edits_per_image == "all" else settings.edit.edits_per_image
-    return [edit_id for attempts in todo.values() for edit_id in next_of(attempts, per_image)]
 
 
 def outcomes(
@@ -175,12 +175,14 @@ def outcomes(
     return {
         edit_id: verdict == "kept"
         for edit_id, size, verdict in made
-        if size is not None or not has_picture(verdict, settings.edit)
+        if size is not None or not has_picture(verdict, settings.edit.keep_rejected)
     }
 
 
 def _wave(
+    stage: Literal["judge", "edit"],
     todo: dict[str, list[Attempt]],
+    stored: Mapping[str, str],
     requests: list[Request],
     plan: Plan,
     settings: Config,
@@ -190,16 +192,20 @@ def _wave(
     thresholds: dict[str, float],
     limit: Limit,
 ) -> Pass:
-    """One pass over the images that have something to try."""
-    makes_all = settings.edit.edits_per_image == "all"
+    """One pass over the images that have something to try; `judge` reads no picture of theirs."""
+    makes_all, others = per_image(settings) is None, (plan, classifier_folder, thresholds, target.uri)
+    if stage == "edit":
+        worker, columns, args = EditAndJudge, [*OF_IMAGES, "image"], (settings.edit, settings.judge, *others)
+    else:
+        worker, columns, args = JudgeStored, list(OF_IMAGES), (settings.judge, rules_of(settings.edit), *others)
     missing = sum(attempt.survived is None for attempts in todo.values() for attempt in attempts)
     return Pass(
-        stage="edit",
+        stage=stage,
         source=images.parts(),
-        columns=[*OF_IMAGES, "image"],
-        prepare=_missing(ray.put(as_table(todo)), settings.edit.size),
-        worker=EditAndJudge,
-        worker_args=(settings.edit, settings.judge, plan, classifier_folder, thresholds),
+        columns=columns,
+        prepare=_missing(ray.put(as_table(todo, stored)), settings.edit.size),
+        worker=worker,
+        worker_args=args,
         target=target,
         key="edit_id",
         wanted=needed_edits(settings, requests, target, thresholds, limit),

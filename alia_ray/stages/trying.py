@@ -1,11 +1,15 @@
-"""The worker of `edit`: takes images with what is to be tried of each, and gives a row for every attempt."""
+"""The workers of `edit` and `judge`: they take images with what is to be tried of each, and try it in its order.
+
+An attempt whose picture another edits table holds is scored as it is there; the others are made.
+"""
 
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +18,7 @@ from PIL import Image
 
 from alia_ray.config import Edit, Judge
 from alia_ray.edits.attempts import Attempt, Pending, next_batch
-from alia_ray.edits.requests import Plan, requests_of
+from alia_ray.edits.requests import OF_IMAGES, Plan, requests_of
 from alia_ray.edits.shapes import bucket_of, frame_of
 from alia_ray.edits.shapes import buckets as buckets_of
 from alia_ray.edits.verdicts import judged
@@ -22,6 +26,8 @@ from alia_ray.images import Shape, decode_rgb, encode, from_array, squeeze, to_a
 from alia_ray.stages.loading import editor_of, scorer_of
 from alia_ray.stages.streaming import COMPLETES, SAID
 from alia_ray.store import tables
+from alia_ray.store.rows import stream
+from alia_ray.store.run_folder import FILE
 
 if TYPE_CHECKING:
     import torch
@@ -29,97 +35,206 @@ if TYPE_CHECKING:
 LOSSLESS = ("png",)  # of edit.format
 FLAT_STD = 0.004  # an edit in whose channels pixels deviate by less than one step of 255 shows nothing
 
-Stored = tuple[Image.Image, bytes | None]
-"""An edit as the table gives it back, and its bytes where it took encoding to know that."""
+Row = dict[str, Any]
+Outcomes = dict[str, tuple[Row, "Shown"]]
+"""edit_id -> what its row says of how it was made, with "error", and the picture."""
+Make = Callable[[list[tuple[int, Row]]], Outcomes]
+"""Makes edits of images, told by their places among those at hand, as requests ask for them."""
+
+_PLACES = pa.schema([("edit_id", pa.string()), (FILE, pa.string())])
+_AS_IT_WAS_MADE = ["image", "edit_seconds", "node"]  # of a stored edit; request and judge say the rest
 
 
-class EditAndJudge:
-    """Takes images with what is to be tried of each, and returns a row for every attempt that it made."""
+class Shown(NamedTuple):
+    """An edit as the table gives it back, and its bytes where they are known."""
+
+    picture: Image.Image
+    encoded: bytes | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What of `edit` says how edits are tried and kept, whoever makes them."""
+
+    per_image: int | Literal["all"]  # survivors that end it
+    at_once: int
+    size: int
+    format: str
+    keeps_rejected: bool
+    threads: int
+
+
+def rules_of(edit: Edit) -> Rules:
+    """The same of a section."""
+    threads = max(2, int(edit.cpus_per_worker))
+    per_image = edit.edits_per_image
+    return Rules(per_image, edit.batch_size, edit.size, edit.format, edit.keep_rejected, threads)
+
+
+class JudgeStored:
+    """Takes images with what is to be tried of each, all of it stored: scores that, and makes nothing.
+
+    Returns a row for every attempt that it scored.
+    """
 
     tell: Callable[[int], None] = staticmethod(lambda made: None)  # hears of each batch of attempts
+    said: str | None = None  # a sentence for the person
 
     def __init__(
-        self, edit: Edit, judge: Judge, plan: Plan, classifier_folder: str, thresholds: dict[str, float]
+        self,
+        judge: Judge,
+        rules: Rules,
+        plan: Plan,
+        classifier_folder: str,
+        thresholds: dict[str, float],
+        table: str = "",
     ) -> None:
-        self.edit, self.judge, self.plan, self.thresholds = edit, judge, plan, thresholds
-        self.editor = editor_of(edit)
+        """table: the URI of an edits table, on whose file system the stored pictures are, if there are any."""
+        self.judge, self.rules, self.plan, self.thresholds = judge, rules, plan, thresholds
+        self.table = table
         self.scorer = scorer_of(judge, classifier_folder)
         self.node = socket.gethostname()
-        self.threads = ThreadPoolExecutor(max(2, int(edit.cpus_per_worker)))
+        self.threads = ThreadPoolExecutor(rules.threads)
 
     def __call__(self, images: pa.Table) -> pa.Table:
         started = time.perf_counter()
         made: list[pa.Table] = []
         pictures: list[Future[bytes] | None] = []
-        for bucket, alike in by_bucket(images, self.edit.size).items():
-            for rows, stored in self._edited(alike, bucket):
-                pictures += [
-                    self._picture(*each, verdict)
-                    for each, verdict in zip(stored, rows["verdict"].to_pylist(), strict=True)
-                ]
+        for bucket, alike in by_bucket(images, self.rules.size).items():
+            for rows, shown in self._tried(alike, bucket):
+                verdicts = rows["verdict"].to_pylist()
+                pictures += [self._picture(*each) for each in zip(shown, verdicts, strict=True)]
                 made.append(rows)
         finished = _finished(made, pictures, started)
-        return finished.append_column(SAID, pa.array([self.editor.said] * finished.num_rows, pa.string()))
+        return finished.append_column(SAID, pa.array([self.said] * finished.num_rows, pa.string()))
 
-    def _edited(self, images: pa.Table, bucket: Shape) -> Iterator[tuple[pa.Table, list[Stored]]]:
-        """Batches of attempts at images of one bucket: what `_attempt` gives, until each has its survivors."""
-        asked = requests_of(images.drop_columns("image"), self.plan).drop_columns("source_image")
+    def _tried(self, images: pa.Table, bucket: Shape) -> Iterator[tuple[pa.Table, list[Shown]]]:
+        """Batches of attempts at images of one bucket, until each has its survivors.
+
+        Each as rows of the edits table without pictures, and the pictures.
+        """
+        asked = requests_of(images.select(list(OF_IMAGES)), self.plan).drop_columns("source_image")
         requests = {row["edit_id"]: row for row in asked.to_pylist()}
-        shapes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
-        frames = [frame_of(shape, self.edit.size) for shape in shapes]
-        sources = self._encoded(images["image"].to_pylist(), bucket)
-        pending = _pending(images, self.edit.edits_per_image)
-        while batch := next_batch(pending, self.edit.batch_size):
-            places = [image.place for image, _ in batch]
+        make = self._maker(images, bucket)
+        pending = _pending(images, self.rules.per_image)
+        while batch := next_batch(pending, self.rules.at_once):
             wanted = [requests[attempt.edit_id] for _, attempt in batch]
-            rows, stored = self._attempt(wanted, sources[places], bucket, [frames[place] for place in places])
+            stored = self._stored([attempt for _, attempt in batch if attempt.stored])
+            missing = [
+                (image.place, request)
+                for (image, _), request in zip(batch, wanted, strict=True)
+                if request["edit_id"] not in stored
+            ]
+            rows, shown = self._scored(wanted, stored | (make(missing) if missing else {}))
             for (image, _), verdict in zip(batch, rows["verdict"].to_pylist(), strict=True):
                 image.settle(verdict == "kept")
             self.tell(len(batch))
-            yield rows, stored
+            yield rows, shown
 
-    def _encoded(self, images: list[bytes], bucket: Shape) -> "torch.Tensor":
+    def _maker(self, images: pa.Table, bucket: Shape) -> Make:
+        """What makes the edits of some images of a bucket that are not stored."""
+
+        def make(missing: list[tuple[int, Row]]) -> Outcomes:
+            raise AssertionError(f"{len(missing)} edits are to be judged that are not there")
+
+        return make
+
+    def _stored(self, attempts: list[Attempt]) -> Outcomes:
+        """The edits that are there, as they were made."""
+        places = {"edit_id": [a.edit_id for a in attempts], FILE: [a.stored for a in attempts]}
+        found: Outcomes = {}
+        for rows in stream(self.table, pa.table(places, schema=_PLACES), _AS_IT_WAS_MADE):
+            pictures = self.threads.map(decode_rgb, rows["image"].to_pylist())
+            for row, picture in zip(rows.to_pylist(), pictures, strict=True):
+                shown = Shown(picture, row.pop("image"))
+                found[row["edit_id"]] = ({"error": None, **row}, shown)
+        return found
+
+    def _scored(self, requests: list[Row], outcomes: Outcomes) -> tuple[pa.Table, list[Shown]]:
+        """One batch, judged: rows of the edits table without pictures, and the pictures."""
+        import torch
+
+        made = [outcomes[request["edit_id"]] for request in requests]
+        seen = [torch.from_numpy(to_array(shown.picture)) for _, shown in made]
+        scores = self.scorer.score(seen, [request["label"] for request in requests])
+        rows = [
+            {**how, **request, **score, "error": how["error"] or score["error"]}
+            for request, score, (how, _) in zip(requests, scores, made, strict=True)
+        ]
+        return with_verdicts(rows, self.thresholds, self.judge), [shown for _, shown in made]
+
+    def _picture(self, shown: Shown, verdict: str) -> Future[bytes] | None:
+        """An edit that is to be kept as a picture, being encoded beside the device's work."""
+        if not has_picture(verdict, self.rules.keeps_rejected):
+            return None
+        return self.threads.submit(lambda: shown.encoded or encode(shown.picture, self.rules.format))
+
+
+class EditAndJudge(JudgeStored):
+    """The same, and makes what is not stored."""
+
+    def __init__(
+        self,
+        edit: Edit,
+        judge: Judge,
+        plan: Plan,
+        classifier_folder: str,
+        thresholds: dict[str, float],
+        table: str = "",
+    ) -> None:
+        self.editor = editor_of(edit)
+        super().__init__(judge, rules_of(edit), plan, classifier_folder, thresholds, table)
+
+    @property
+    def said(self) -> str | None:
+        """What the editor has to say to the person."""
+        return self.editor.said
+
+    def _maker(self, images: pa.Table, bucket: Shape) -> Make:
+        shapes = zip(images["width"].to_pylist(), images["height"].to_pylist(), strict=True)
+        frames = [frame_of(shape, self.rules.size) for shape in shapes]
+        lacking = [place for place, stored in enumerate(images["stored"].to_pylist()) if None in stored]
+        encoded = images["image"].take(lacking).to_pylist()
+        sources = self._sources(encoded, bucket) if lacking else None
+        at = {place: number for number, place in enumerate(lacking)}
+
+        def make(missing: list[tuple[int, Row]]) -> Outcomes:
+            places, requests = zip(*missing, strict=True)
+            numbers = [at[place] for place in places]
+            return self._edited(list(requests), sources[numbers], bucket, [frames[place] for place in places])
+
+        return make
+
+    def _sources(self, images: list[bytes], bucket: Shape) -> "torch.Tensor":
         """The sources as the editor takes them: whole frames in the shape of the bucket, in their order."""
         import torch
 
         def pixels(image: bytes) -> np.ndarray:
             return to_array(squeeze(decode_rgb(image), bucket))
 
-        parts = torch.from_numpy(np.stack(list(self.threads.map(pixels, images)))).split(self.edit.batch_size)
+        parts = torch.from_numpy(np.stack(list(self.threads.map(pixels, images)))).split(self.rules.at_once)
         return torch.cat([self.editor.encode(part) for part in parts])
 
-    def _attempt(
-        self, requests: list[dict[str, Any]], sources: "torch.Tensor", bucket: Shape, frames: list[Shape]
-    ) -> tuple[pa.Table, list[Stored]]:
-        """Edit and judge one batch: rows of the edits table without pictures, and the pictures in their frames."""
-        import torch
-
+    def _edited(
+        self, requests: list[Row], sources: "torch.Tensor", bucket: Shape, frames: list[Shape]
+    ) -> Outcomes:
+        """One batch of edits in their frames."""
         prompts, seeds = ([request[name] for request in requests] for name in ("prompt", "seed"))
         made = self.editor.edit(sources, prompts, seeds, bucket)
         errors = [_error(image) for image in made]
         edited = [stretch(image, frame) for image, frame in zip(made.nan_to_num(), frames, strict=True)]
-        stored = list(self.threads.map(self._stored, edited))
-        seen = [torch.from_numpy(to_array(picture)) for picture, _ in stored]
-        scores = self.scorer.score(seen, [request["label"] for request in requests])
-        rows = [
-            {**request, **score, "error": error or score["error"], "node": self.node}
-            for request, score, error in zip(requests, scores, errors, strict=True)
-        ]
-        return with_verdicts(rows, self.thresholds, self.judge), stored
+        return {
+            request["edit_id"]: ({"error": error, "node": self.node}, shown)
+            for request, error, shown in zip(requests, errors, self.threads.map(self._shown, edited), strict=True)
+        }
 
-    def _stored(self, edited: "torch.Tensor") -> Stored:
+    def _shown(self, edited: "torch.Tensor") -> Shown:
         """An edit as it will be read from the table: what is judged is what is trained on."""
         picture = from_array(edited.cpu().numpy())
-        if self.edit.format in LOSSLESS:
-            return picture, None
-        encoded = encode(picture, self.edit.format)
-        return decode_rgb(encoded), encoded
-
-    def _picture(self, picture: Image.Image, encoded: bytes | None, verdict: str) -> Future[bytes] | None:
-        """An edit that is to be kept as a picture, being encoded beside the device's work."""
-        if not has_picture(verdict, self.edit):
-            return None
-        return self.threads.submit(lambda: encoded or encode(picture, self.edit.format))
+        if self.rules.format in LOSSLESS:
+            return Shown(picture, None)
+        encoded = encode(picture, self.rules.format)
+        return Shown(decode_rgb(encoded), encoded)
 
 
 def stretch(image: "torch.Tensor", frame: Shape) -> "torch.Tensor":
@@ -133,10 +248,10 @@ def stretch(image: "torch.Tensor", frame: Shape) -> "torch.Tensor":
 
 
 def _pending(images: pa.Table, per_image: int | str) -> list[Pending]:
-    attempts, survived = (images[name].to_pylist() for name in ("attempts", "survived"))
+    columns = (images[name].to_pylist() for name in ("attempts", "survived", "stored"))
     return [
         Pending(place, deque(map(Attempt, *of_image)), len(of_image[0]) if per_image == "all" else int(per_image))
-        for place, of_image in enumerate(zip(attempts, survived, strict=True))
+        for place, of_image in enumerate(zip(*columns, strict=True))
     ]
 
 
@@ -149,20 +264,25 @@ def _error(edited: "torch.Tensor") -> str | None:
 
 
 def _finished(made: list[pa.Table], pictures: list[Future[bytes] | None], started: float) -> pa.Table:
-    """The rows of a call with their pictures, sizes and seconds, and how many images each one completes."""
+    """The rows of a call with their pictures, sizes and seconds, and how many images each one completes.
+
+    What was stored keeps the seconds that it took to make.
+    """
     rows = pa.concat_tables(made)
     encoded = [None if picture is None else picture.result() for picture in pictures]
     seconds = time.perf_counter() - started - pc.sum(rows["judge_seconds"]).as_py()
+    each = seconds / max(rows["edit_seconds"].null_count, 1)
     ids = rows["image_id"].to_pylist()
     completes = [image_id not in ids[:place] for place, image_id in enumerate(ids)]
     values = {
         "image": encoded,
         "image_bytes": [None if picture is None else len(picture) for picture in encoded],
-        "edit_seconds": [seconds / rows.num_rows] * rows.num_rows,
+        "edit_seconds": pc.fill_null(rows["edit_seconds"], each),
     }
     for name, column in values.items():
         field = tables.EDITS.field(name)
-        rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array(column, field.type))
+        column = column if isinstance(column, pa.ChunkedArray) else pa.array(column, field.type)
+        rows = rows.set_column(rows.schema.get_field_index(name), field, column)
     return rows.append_column(COMPLETES, pa.array(completes).cast(pa.int64()))
 
 
@@ -178,9 +298,9 @@ def with_verdicts(rows: list[dict[str, Any]], thresholds: dict[str, float], judg
     return table.set_column(table.schema.get_field_index("verdict"), tables.EDITS.field("verdict"), verdict)
 
 
-def has_picture(verdict: str, edit: Edit) -> bool:
+def has_picture(verdict: str, keeps_rejected: bool) -> bool:
     """Whether an edit of a verdict is kept as a picture."""
-    return verdict == "kept" or (edit.keep_rejected and verdict not in ("error", "unsafe"))
+    return verdict == "kept" or (keeps_rejected and verdict not in ("error", "unsafe"))
 
 
 def by_bucket(images: pa.Table, size: int) -> dict[Shape, pa.Table]:

@@ -7,14 +7,13 @@ import pytest
 from alia_ray.edits.attempts import (
     Attempt,
     Pending,
+    as_far_as_stored,
     as_table,
     in_order,
     needed,
     next_batch,
-    next_of,
     pilot,
     still_to_try,
-    up_to,
     with_attempts,
 )
 from alia_ray.edits.verdicts import Limit, select
@@ -174,11 +173,11 @@ def test_a_prompt_that_hardly_ever_survives_is_given_up_after_its_first_tries():
 
 
 def test_images_take_along_what_is_to_be_tried_of_them():
-    todo = as_table({"i2": [Attempt("x", True), Attempt("y")], "i0": [Attempt("z")]})
+    todo = as_table({"i2": [Attempt("x", True), Attempt("y")], "i0": [Attempt("z")]}, {"y": "a file"})
     rows = with_attempts(pa.table({"image_id": ["i0", "i1", "i2"]}), todo).to_pylist()
     assert rows == [
-        {"image_id": "i0", "attempts": ["z"], "survived": [None]},
-        {"image_id": "i2", "attempts": ["x", "y"], "survived": [True, None]},
+        {"image_id": "i0", "attempts": ["z"], "survived": [None], "stored": [None]},
+        {"image_id": "i2", "attempts": ["x", "y"], "survived": [True, None], "stored": [None, "a file"]},
     ]
 
 
@@ -199,13 +198,10 @@ def attempts_of(outcomes: str) -> list[Attempt]:
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "per_image", "following"),
-    [("??", 1, "0"), ("?+", 1, "0"), ("+??", 2, "1"), ("???", 2, "01"), ("?+?", None, "02"), ("+", 1, "")],
+    ("per_image", "expected"),
+    [(1, {"a": "0", "c": "0"}), (None, {"a": "02", "b": "02", "c": "0"})],
 )
-def test_next_are_as_many_attempts_as_an_image_may_lack_survivors(outcomes, per_image, following):
-    assert next_of(attempts_of(outcomes), per_image) == list(following)
-
-
-def test_an_image_is_left_at_the_first_attempt_that_is_made_elsewhere():
-    todo = {"a": attempts_of("???"), "b": attempts_of("+?"), "c": attempts_of("??")}
-    assert up_to(todo, {"1"}) == {"a": attempts_of("?"), "c": attempts_of("?")}
+def test_without_making_one_an_image_comes_as_far_as_its_edits_are_stored(per_image, expected):
+    todo = {"a": attempts_of("???"), "b": attempts_of("+??"), "c": attempts_of("??"), "d": attempts_of("+")}
+    found = as_far_as_stored(todo, {"0", "2"}, per_image)
+    assert {image: "".join(attempt.edit_id for attempt in tries) for image, tries in found.items()} == expected

@@ -12,10 +12,11 @@ from alia_ray.config import Config, load_config
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
-from alia_ray.stages import caption, judge, loading
+from alia_ray.stages import caption, loading
 from alia_ray.stages import edit as editing
 from alia_ray.stages.ingest import images_table
-from alia_ray.store.tables import DOMAINS, EDITS, IMAGES
+from alia_ray.stages.trying import EditAndJudge, JudgeStored, rules_of
+from alia_ray.store.tables import DOMAINS, IMAGES
 from alia_ray.training import evaluation, learner
 
 NODE = Cluster.of((Node(cpus=16, memory=12 * GB),))
@@ -26,19 +27,14 @@ def captions(settings: Config) -> None:
     caption.caption(settings, images_table(settings), ["i"], NODE)
 
 
-def edits(settings: Config) -> None:
+def edits(settings: Config, stage: str = "edit") -> None:
     target, prompts = editing.edits_table(settings, "base"), domain_rows(["a {} at sea"], [], "a photo of a {}", 0)
     domains = pa.Table.from_pylist(prompts, schema=DOMAINS)
-    editing.edit(settings, images_table(settings), domains, target, "base", {}, None, NODE)
+    editing.edit(settings, images_table(settings), domains, target, "base", {}, None, NODE, {}, stage)
 
 
 def judgements(settings: Config) -> None:
-    made = [{"edit_id": "e", "image_id": "i", "image": b"", "image_bytes": 1}]
-    editing.edits_table(settings, "another").commit(pa.Table.from_pylist(made, schema=EDITS))
-    target = editing.edits_table(settings, "base")
-    judge.judge(
-        settings, images_table(settings), judge.left_to_judge(target, ["e"]), ["e"], target, "base", {}, NODE
-    )
+    edits(settings, "judge")
 
 
 class Placed(Exception):
@@ -47,7 +43,7 @@ class Placed(Exception):
 
 @pytest.mark.parametrize(
     ("stage", "module", "needs"),
-    [(captions, caption, caption_needs), (edits, editing, edit_needs), (judgements, judge, judge_needs)],
+    [(captions, caption, caption_needs), (edits, editing, edit_needs), (judgements, editing, judge_needs)],
 )
 def test_a_pool_has_no_more_workers_than_the_memory_holds(
     without_ray, tmp_path, monkeypatch, stage, module: ModuleType, needs: Callable
@@ -71,8 +67,8 @@ def test_a_pool_has_no_more_workers_than_the_memory_holds(
     ("module", "start"),
     [
         (loading, lambda settings: caption._Captions(settings.caption)),
-        (loading, lambda settings: editing.EditAndJudge(settings.edit, settings.judge, None, "base", {})),
-        (loading, lambda settings: judge._Judge(settings.judge, "base", {})),
+        (loading, lambda settings: EditAndJudge(settings.edit, settings.judge, None, "base", {})),
+        (loading, lambda settings: JudgeStored(settings.judge, rules_of(settings.edit), None, "base", {})),
         (learner, lambda settings: learner.new_learner(settings.train, 2, b"")),
         (evaluation, lambda settings: evaluation._predict("base", [], 1)),
     ],

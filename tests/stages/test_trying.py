@@ -1,5 +1,7 @@
 """The worker of the edit stage by itself, on the miniature's models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -112,7 +114,7 @@ def test_an_edit_that_came_out_as_nothing_is_an_error_row_and_the_next_prompt_is
 def test_what_is_judged_is_the_picture_that_training_reads(worker, plan, monkeypatch, format):
     score, seen = worker.scorer.score, []
     monkeypatch.setattr(worker.scorer, "score", lambda shown, labels: seen.extend(shown) or score(shown, labels))
-    worker.edit = worker.edit.model_copy(update={"format": format})
+    worker.rules = replace(worker.rules, format=format)
     pictures = worker(images(plan, 2))["image"].to_pylist()
     assert len(pictures) == len(seen) == 2
     for picture, judged in zip(pictures, seen, strict=True):

@@ -116,12 +116,12 @@ def edited(worker: EditAndJudge, images: pa.Table) -> dict[str, Any]:
 
     def counting(sources: torch.Tensor, prompts: list[str], *others: Any) -> torch.Tensor:
         made = edit(sources, prompts, *others)
-        batches.append(len(prompts) / worker.edit.batch_size)
+        batches.append(len(prompts) / worker.rules.at_once)
         pixels.append(made[:, 0].numel())
         return made
 
     worker.editor.edit = counting
-    size = IMAGES_PER_PLACE * worker.edit.batch_size
+    size = IMAGES_PER_PLACE * worker.rules.at_once
     started = time.perf_counter()
     for start in range(0, images.num_rows, size):
         worker(images.slice(start, size))

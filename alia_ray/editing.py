@@ -16,6 +16,7 @@ from alia_ray.stages.edit import edit, left_to_try, outcomes, per_image
 from alia_ray.stages.stored import describe_anew, stored_edits
 from alia_ray.stages.streaming import made
 from alia_ray.state import State
+from alia_ray.store.ledger import ledger_of
 
 _HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word
 
@@ -85,7 +86,7 @@ def _stored(state: State) -> dict[EditSet, dict[str, str]]:
     """Of each set of edits what is wanted, not there as it is asked for, and held by another edits table."""
     there = _made_edits(state)
     if state.settings.run.retry_errors:
-        there &= made(state.edits, "edit_id")
+        there &= set(ledger_of(state.folder).column(made(state.edits, "edit_id")))
     return {edits: stored_edits(state.edits, set(state.wanted_ids(edits)) - there) for edits in state.edit_sets}
 
 

@@ -86,7 +86,7 @@ def run_caption(state: State, cluster: Cluster) -> None:
     wanted, table = state.ids_of("train"), captions_table(state.settings)
     errors, ids = table.errors("caption"), set(wanted)
     with accounting(state, "caption", lambda: _each(table.ids() & ids), lambda: len(errors.ids() & ids)):
-        caption(state.settings, state.images, wanted, cluster)
+        caption(state.settings, state.images, cluster)
 
 
 def run_discovery(state: State, cluster: Cluster) -> None:

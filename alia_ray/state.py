@@ -6,7 +6,7 @@ command that makes it.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -23,11 +23,12 @@ from alia_ray.edits.names import prompt_names
 from alia_ray.edits.verdicts import Limit, judged, select
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
-from alia_ray.stages.caption import captions_table
+from alia_ray.stages.caption import captions_table, wanted_captions
 from alia_ray.stages.edit import edits_table, left_to_try, needed_edits, wanted_requests
 from alia_ray.stages.ingest import images_table, names_labels, unfinished
 from alia_ray.stages.streaming import left_to_do, too_many_failed
 from alia_ray.store import tables
+from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.training.examples import Examples
 from alia_ray.training.results import read_history, read_metrics, read_thresholds
@@ -125,13 +126,15 @@ class State:
         table, wanted = captions_table(self.settings), self.ids_of("train")
         rows, training = table.read(), pa.array(wanted, pa.string())
         captions = rows.filter(pc.is_in(rows.column("image_id"), value_set=training)).column("caption").to_pylist()
-        if left := left_to_do(wanted, table, "caption", "image_id", retry_errors=False):
-            if left == wanted:
+        keys = wanted_captions(self.images)
+        left = left_to_do(keys, table, "caption", "image_id", retry_errors=False)
+        if missing := ledger_of(self.folder).number(f"SELECT count(*) FROM ({left})"):
+            if missing == len(wanted):
                 raise StageError("there are no captions yet; run `alia-ray caption` first")
             raise StageError(
-                f"caption: {len(left)} of {len(wanted)} training images are missing; run `alia-ray caption` first"
+                f"caption: {missing} of {len(wanted)} training images are missing; run `alia-ray caption` first"
             )
-        self._check_failed("caption", table, "image_id", wanted)
+        self._check_failed("caption", table, "image_id", keys)
         if not captions:
             raise StageError(
                 f"caption: all {len(wanted)} training images failed; run it again with run.retry_errors=true, or "
@@ -139,7 +142,7 @@ class State:
             )
         return captions
 
-    def _check_failed(self, stage: str, table: Table, key: str, wanted: Collection[str]) -> None:
+    def _check_failed(self, stage: str, table: Table, key: str, wanted: str) -> None:
         """Raise StageError where so many rows of a stage failed that it was refused."""
         if failed := too_many_failed(stage, table, key, wanted, self.settings.run.max_error_rate):
             raise StageError(failed)
@@ -293,7 +296,9 @@ class State:
                 f"edit has not come to its end: there is more to try of {len(todo)} of "
                 f"{len(self.ids_of('train'))} training images; run `alia-ray edit` first"
             )
-        self._check_failed("edit", self.edits, "edit_id", self.needed_ids(edits))
+        needed = pa.table({"key": pa.array(list(self.needed_ids(edits)), pa.string())})
+        keys = ledger_of(self.folder).keep("edit, needed", needed)
+        self._check_failed("edit", self.edits, "edit_id", f"SELECT key FROM {keys}")
         self._edited.add(edits)
 
     @cached_property

@@ -27,7 +27,8 @@ class InProcess:
     def iter_rows(self) -> Iterator[dict[str, object]]:
         """Do block after block, as they are asked for."""
         job = self.job
-        rows = job.prepare(pq.read_table(job.source, columns=job.columns))
+        todo = pq.read_table(streaming._write_todo(job))
+        rows = streaming._with_source(job.source, job.prepare)(todo)
         arguments = streaming.worker_of(job)
         cloudpickle.dumps(arguments)  # which is how Ray sends them to a worker
         worker = streaming.Recorded(*arguments)

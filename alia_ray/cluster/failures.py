@@ -8,6 +8,8 @@ from ray.exceptions import OutOfMemoryError, RayError
 
 from alia_ray.errors import StageError, first_line
 
+_DAMAGED = re.compile(r"^alia_ray\.errors\.DamagedError: (.+)$", re.MULTILINE)  # it says itself what to do
+
 
 @contextmanager
 def failures_of(stage: str) -> Iterator[None]:
@@ -18,6 +20,8 @@ def failures_of(stage: str) -> Iterator[None]:
         reason = out_of_memory(str(error)) or "a node ran out of memory"
         raise StageError(f"{stage}: {reason}; what was committed stays, run it again") from error
     except RayError as error:
+        if damaged := _DAMAGED.search(str(error)):
+            raise StageError(f"{stage}: {damaged[1]}") from error
         own = _said_by_worker(error)
         again = "mend that, then run it again" if own else "run it again"
         reason = own or first_line(error)

@@ -43,13 +43,18 @@ def plan_edits(domains: pa.Table, edit: Edit, seed: int, class_names: Mapping[st
     return Plan(tuple(sorted(pairs)), edit.method, parameters, seed, class_names or {})
 
 
+def parameters_of(plan: Plan) -> Mapping[Shape, str]:
+    """The parameters of an edit, as JSON, by the width and height of its source."""
+    return _Parameters(plan)
+
+
 def requests_of(images: pa.Table, plan: Plan) -> pa.Table:
     """Every request for the training images among `images`, a table of schema REQUEST.
 
     `images` needs the columns OF_IMAGES; without a column `image`, source_image is null.
     """
     made = []
-    parameters = _Parameters(plan)
+    parameters = parameters_of(plan)
     training = images.filter(pc.equal(images.column("split"), "train"))
     for image in training.to_pylist():
         for domain_id, template in plan.domains:

@@ -1,19 +1,18 @@
 """caption: the training images -> their captions, by a pool of BLIP captioners (paper, section 3.1)."""
 
-from collections.abc import Sequence
-
 import pyarrow as pa
-import ray
 
 from alia_ray import config
 from alia_ray.cluster.memory import caption_needs
 from alia_ray.cluster.placement import Cluster, place
 from alia_ray.config import Caption, Config
+from alia_ray.edits.requests import OF_IMAGES
 from alia_ray.images import decode_rgb
 from alia_ray.plain_text import plain_line
 from alia_ray.stages.loading import captioner_of
-from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
+from alia_ray.stages.streaming import Pass, left_to_do, run_pass
 from alia_ray.store import tables
+from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table
 
 _ROW = pa.schema([*tables.CAPTIONS, pa.field("error", pa.string())])
@@ -26,27 +25,35 @@ def captions_table(settings: Config) -> Table:
     return RunFolder(settings.run.folder).table("captions", fingerprint)
 
 
-def caption(settings: Config, images: Table, wanted: Sequence[str], cluster: Cluster) -> None:
-    """Caption those of some images that have none yet. Raises StageError."""
-    target = captions_table(settings)
-    todo = left_to_do(wanted, target, "caption", "image_id", settings.run.retry_errors)
+def caption(settings: Config, images: Table, cluster: Cluster) -> None:
+    """Caption the training images that have none yet. Raises StageError."""
+    target, wanted, ledger = captions_table(settings), wanted_captions(images), ledger_of(images.folder)
+    left = left_to_do(wanted, target, "caption", "image_id", settings.run.retry_errors)
+    todo = ledger.keep(
+        "caption, to do",
+        f"SELECT image_id, file FROM {ledger.rows(images, OF_IMAGES)} SEMI JOIN ({left}) ON image_id = key",
+    )
     run_pass(
         Pass(
             stage="caption",
-            source=images.parts(),
-            columns=["image_id", "image"],
-            prepare=keep_ids("image_id", ray.put(pa.array(todo, pa.string()))),
+            rows=f"SELECT * FROM {todo}",
+            todo=ledger.number(f"SELECT count(*) FROM {todo}"),
+            source=(images, ["image"]),
             worker=_Captions,
             worker_args=(settings.caption,),
             target=target,
             key="image_id",
             wanted=wanted,
             batch_size=settings.caption.batch_size,
-            todo=len(todo),
             run=settings.run,
         ),
         place("caption", settings.caption, cluster, caption_needs(settings, cluster)),
     )
+
+
+def wanted_captions(images: Table) -> str:
+    """SQL of the ids (`key`) of the images that are captioned."""
+    return f"SELECT image_id AS key FROM {ledger_of(images.folder).rows(images, OF_IMAGES)} WHERE split = 'train'"
 
 
 class _Captions:

@@ -10,7 +10,6 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from alia_ray import config
 from alia_ray.cluster.memory import edit_needs, judge_needs
@@ -25,7 +24,6 @@ from alia_ray.edits.attempts import (
     needed,
     pilot,
     still_to_try,
-    with_attempts,
 )
 from alia_ray.edits.requests import OF_IMAGES, Plan, plan_edits, requests_of
 from alia_ray.edits.verdicts import Limit, judged
@@ -39,6 +37,7 @@ from alia_ray.stages.streaming import (
     tell_errors,
 )
 from alia_ray.stages.trying import EditAndJudge, JudgeStored, by_bucket, has_picture, rules_of
+from alia_ray.store.ledger import ledger_of, quoted
 from alia_ray.store.run_folder import RunFolder, Table
 
 IMAGES_PER_PLACE = 4  # images in a worker's hands for each place of a batch: enough that rejected ones refill it
@@ -87,7 +86,8 @@ def edit(
     far as they are stored. Raises StageError.
     """
     plan, requests, stored = _plan(settings, domains), wanted_requests(settings, images, domains), stored or {}
-    there = made(target, "edit_id")
+    ledger = ledger_of(target.folder)
+    there = set(ledger.column(made(target, "edit_id")))
     again = target.ids() - there if settings.run.retry_errors else set()
     needs = edit_needs if stage == "edit" else judge_needs
     placement = place("edit", settings.edit, cluster, needs(settings, cluster))
@@ -195,22 +195,28 @@ def _wave(
     """One pass over the images that have something to try; `judge` reads no picture of theirs."""
     makes_all, others = per_image(settings) is None, (plan, classifier_folder, thresholds, target.uri)
     if stage == "edit":
-        worker, columns, args = EditAndJudge, [*OF_IMAGES, "image"], (settings.edit, settings.judge, *others)
+        worker, columns, args = EditAndJudge, ["image"], (settings.edit, settings.judge, *others)
     else:
-        worker, columns, args = JudgeStored, list(OF_IMAGES), (settings.judge, rules_of(settings.edit), *others)
+        worker, columns, args = JudgeStored, [], (settings.judge, rules_of(settings.edit), *others)
     missing = sum(attempt.survived is None for attempts in todo.values() for attempt in attempts)
+    ledger = ledger_of(target.folder)
+    described = ledger.rows(images, OF_IMAGES)
+    tries = ledger.keep(f"{stage}, to do", as_table(todo, stored))
+    asked = pa.array(list(needed_edits(settings, requests, target, thresholds, limit)), pa.string())
+    wanted = ledger.keep(f"{stage}, wanted", pa.table({"key": asked}))
+    of_images = ", ".join(map(quoted, OF_IMAGES))
     return Pass(
         stage=stage,
-        source=images.parts(),
-        columns=columns,
-        prepare=_missing(ray.put(as_table(todo, stored)), settings.edit.size),
+        rows=f"SELECT {of_images}, file, attempts, survived, stored FROM {described} JOIN {tries} USING(image_id)",
+        todo=len(todo),
+        source=(images, columns),
+        prepare=_by_bucket(settings.edit.size),
         worker=worker,
         worker_args=args,
         target=target,
         key="edit_id",
-        wanted=needed_edits(settings, requests, target, thresholds, limit),
+        wanted=f"SELECT key FROM {wanted}",
         batch_size=(1 if makes_all else IMAGES_PER_PLACE) * settings.edit.batch_size,
-        todo=len(todo),
         run=settings.run,
         unit="edits",
         makes_one_each=False,
@@ -218,11 +224,6 @@ def _wave(
     )
 
 
-def _missing(todo: ray.ObjectRef, size: int) -> Callable[[pa.Table], pa.Table]:
-    """Lets through what has something to try, pictures of one bucket side by side: a worker's batches are full."""
-
-    def prepare(images: pa.Table) -> pa.Table:
-        images = with_attempts(images, ray.get(todo))
-        return pa.concat_tables(by_bucket(images, size).values()) if images.num_rows else images
-
-    return prepare
+def _by_bucket(size: int) -> Callable[[pa.Table], pa.Table]:
+    """Puts pictures of one bucket side by side: a worker's batches are full."""
+    return lambda images: pa.concat_tables(by_bucket(images, size).values())

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import ray
 
 from alia_ray import config
 from alia_ray.cluster.placement import Cluster, place
@@ -24,7 +23,6 @@ from alia_ray.stages.changes import Changes, Row, corrections, find_changes, in_
 from alia_ray.stages.streaming import (
     Pass,
     check_error_rate,
-    keep_ids,
     left_to_do,
     progress_of,
     stream,
@@ -33,6 +31,7 @@ from alia_ray.stages.streaming import (
 from alia_ray.stages.summary import summary
 from alia_ray.stages.twins import twins, without_twins
 from alia_ray.store.errors import read_errors
+from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import ERRORS, IMAGES, content_id
 
@@ -156,20 +155,21 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
 
 
 def _pass(settings: Config, target: Table, listing: pa.Table) -> Pass:
-    origins = listing.column("origin").to_pylist()
-    todo = left_to_do(origins, target, "ingest", "origin", settings.run.retry_errors)
+    ledger = ledger_of(target.folder)
+    listed = ledger.keep("listing", listing)
+    wanted = f"SELECT origin AS key FROM {listed}"
+    left = left_to_do(wanted, target, "ingest", "origin", settings.run.retry_errors)
+    todo = ledger.keep("ingest, to do", f"SELECT * FROM {listed} SEMI JOIN ({left}) ON origin = key")
     return Pass(
         stage="ingest",
-        source=[target.folder.file("listing", target.fingerprint, _LISTING)],
-        columns=listing.column_names,
-        prepare=keep_ids("origin", ray.put(pa.array(todo, pa.string()))),
+        rows=f"SELECT * FROM {todo} ORDER BY origin",
+        todo=ledger.number(f"SELECT count(*) FROM {todo}"),
         worker=_Reader,
         worker_args=(settings.source,),
         target=target,
         key="origin",
-        wanted=origins,
+        wanted=wanted,
         batch_size=POOL.batch_size,
-        todo=len(todo),
         run=settings.run,
     )
 

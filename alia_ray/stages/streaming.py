@@ -1,14 +1,15 @@
 """The one way a stage streams rows through an actor pool: read, prepare, work, commit.
 
-A pass reads a committed table, lets `prepare` keep what is still to be done, sends batches to a pool of
-workers and commits what they return, block by block, from Ray tasks. Only counts come back to the driver.
+What is to be done is a query of the run folder's ledger, and is written down as files of narrow rows. Ray tasks
+read the pictures of just those rows, a pool of workers works on them, and what that returns is committed, block by
+block, from Ray tasks. Only counts come back to the driver.
 Rows that failed carry a reason in their `error` column: they go to the errors table, and into the pass's own
 table only if that has such a column. A pass that is killed loses the blocks under way and nothing else: an error
 of an earlier run stays until the outcome of trying it again is committed.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +28,14 @@ from alia_ray.plain_text import LONGEST_REASON, plain_line
 from alia_ray.progress import Progress, note, number_of, say
 from alia_ray.stages import made_with
 from alia_ray.stages.counting import Counter, Counts, counting, tell
-from alia_ray.store import parquet
-from alia_ray.store.damage import put_damaged_aside
+from alia_ray.store import rows as stored
+from alia_ray.store import tables
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
+from alia_ray.store.ledger import Ledger, ledger_of, quoted
 from alia_ray.store.patience import still_unseen
-from alia_ray.store.run_folder import Table
+from alia_ray.store.run_folder import FILE, Table, parts_in
 from alia_ray.store.tables import ERROR_KINDS, ERRORS
+from alia_ray.store.writing import delete
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
 MADE_WITH = "made_with"  # the record of what a worker made a row with, as JSON; see `made_with.py`
@@ -43,24 +46,28 @@ ROWS_BEFORE_REFUSING = 200  # before so many rows no share of errors stops a pas
 BLOCKS = 24  # a small pass has about so many, as far as its batches allow, for progress that moves
 
 
+Source = tuple[Table, list[str]]
+"""A table of which the ledger knows the files, and the columns to read: of rows that give its key and `file`."""
+
+
 @dataclass(frozen=True)
 class Pass:
     """One resumable pass of a stage."""
 
     stage: str
-    source: list[str]  # the Parquet files it reads, on the file system of `target`
-    columns: list[str]
-    prepare: Callable[[pa.Table], pa.Table]  # rows of the source -> rows for the workers; runs in tasks
+    rows: str  # SQL of what is to be done, with the columns that workers need
+    todo: int  # how many rows that gives
     # worker(*worker_args)(batch: pa.Table) -> pa.Table of the target's columns and `error`, and `kind` where
     # that is not "model": a row for each of the batch, or any number of them with a column COMPLETES; maybe SAID
     worker: type
     worker_args: tuple[Any, ...]  # of sections of the configuration their models are loaded
     target: Table
     key: str  # the column of the target by which the errors table names a row
-    wanted: Collection[str]  # the keys of all rows that the stage is to answer for under this configuration
+    wanted: str  # SQL of the keys (`key`) of all rows that the stage is to answer for under this configuration
     batch_size: int
-    todo: int  # how many rows `prepare` lets through in all
     run: Run
+    source: Source | None = None  # what is read for each of the rows
+    prepare: Callable[[pa.Table], pa.Table] | None = None  # rows as read -> rows for the workers; runs in tasks
     # A worker that has an attribute `tell` may call it with how many rows it has made in the middle of a batch.
     unit: str = "rows"  # what is counted
     makes_one_each: bool = True  # of each row of its input
@@ -78,23 +85,34 @@ class Pass:
         each = max(counts.made / counts.completed, 1) if counts.completed else 1
         return round(counts.made + (self.todo - counts.completed) * each)
 
-    def made(self) -> set[str]:
-        """The keys of the rows that the target holds without an error."""
-        return made(self.target, self.key)
+    @property
+    def ledger(self) -> Ledger:
+        """Where its queries are asked."""
+        return ledger_of(self.target.folder)
 
 
-def made(target: Table, key: str) -> set[str]:
-    """The values of `key` in the rows of a table that hold no error."""
-    has_errors = "error" in target.schema.names
-    rows = target.read([key, "error"] if has_errors else [key])
-    return set((rows.filter(pc.is_null(rows["error"])) if has_errors else rows).column(key).to_pylist())
+def made(target: Table, key: str) -> str:
+    """SQL of the values of `key` (`key`) in the rows of a table that hold no error."""
+    rows = ledger_of(target.folder).rows(target, [key])
+    return f"SELECT {quoted(key)} AS key FROM {rows} {'WHERE error IS NULL' if has_errors(target) else ''}"
 
 
-def left_to_do(wanted: Sequence[str], target: Table, stage: str, key: str, retry_errors: bool) -> list[str]:
-    """Of some keys those that are neither made nor failed for good, in their order."""
-    errors = read_errors(target.errors(stage))
-    done = made(target, key) | {row["key"] for row in errors if not is_tried_again(row, retry_errors)}
-    return [each for each in wanted if each not in done]
+def has_errors(target: Table) -> bool:
+    """Whether rows that failed are in the table, and not only among its errors."""
+    return "error" in target.schema.names
+
+
+def left_to_do(wanted: str, target: Table, stage: str, key: str, retry_errors: bool) -> str:
+    """SQL of those of some keys (`key`) that are neither made nor failed for good. wanted: SQL of the keys."""
+    failed = [row for row in read_errors(target.errors(stage)) if not is_tried_again(row, retry_errors)]
+    done = f"({made(target, key)} UNION ALL SELECT key FROM {_keys_of(target, f'{stage}, not again', failed)})"
+    return f"SELECT key FROM ({wanted}) ANTI JOIN {done} USING (key)"
+
+
+def _keys_of(target: Table, name: str, errors: Iterable[Row]) -> str:
+    """The keys of some errors as a relation (`key`)."""
+    keys = pa.array([row["key"] for row in errors], pa.string())
+    return ledger_of(target.folder).keep(f"errors/{name}", pa.table({"key": keys}))
 
 
 def run_pass(job: Pass, placement: Placement) -> None:
@@ -107,8 +125,8 @@ def run_pass(job: Pass, placement: Placement) -> None:
 
 def progress_of(job: Pass, placement: Placement) -> Progress:
     """The progress of a stage whose first pass this is."""
-    there = job.made() & set(job.wanted)
-    before = (len(there), len(job.wanted) if job.makes_one_each else None)
+    made_so_far, _ = _tally(job.stage, job.target, job.key, job.wanted, [])
+    before = (made_so_far, _number(job, job.wanted) if job.makes_one_each else None)
     starting = f"starting {number_of(placement.workers, 'workers')}" if job.todo else ""
     return Progress(job.stage, job.expected(Counts()), job.unit, starting, before)
 
@@ -118,26 +136,38 @@ def stream(job: Pass, placement: Placement, progress: Progress) -> None:
     with failures_of(job.stage):
         job.errors.create()
         job.target.drop_repeated()
-        before = settle(job.errors, job.made())
+        before = settle(job.errors, _made_by_now(job))
         if not job.todo:
             return
         try:
             _stream(job, placement, before, progress)
         except RayError as error:
-            if _is_of_files(error) and put_damaged_aside(job.target.folder.fs, job.source):
-                raise StageError(f"{job.stage}: some of what it reads was damaged; run it again") from error
             if isinstance(error, (ActorDiedError, OutOfMemoryError)):
                 _tell_suspects(job, placement)
             raise
         finally:
-            settle(job.errors, job.made(), [row for row in before if is_tried_again(row, job.run.retry_errors)])
+            again = [row for row in before if is_tried_again(row, job.run.retry_errors)]
+            settle(job.errors, _made_by_now(job), again)
             job.target.drop_repeated()
+            _delete_todo(job)
+
+
+def _number(job: Pass, keys: str) -> int:
+    return job.ledger.number(f"SELECT count(*) FROM ({keys})")
+
+
+def _made_by_now(job: Pass) -> set[str]:
+    """The keys among the errors of a pass that its target holds without an error."""
+    failed = _keys_of(job.target, f"{job.stage}, all", read_errors(job.errors))
+    return set(job.ledger.column(f"SELECT key FROM {failed} SEMI JOIN ({made(job.target, job.key)}) USING (key)"))
 
 
 def _tell_suspects(job: Pass, placement: Placement) -> None:
     """Where so little is left that workers had it all in their hands, say what: one of it may kill any worker."""
-    left = left_to_do(list(job.wanted), job.target, job.stage, job.key, job.run.retry_errors)
-    if 0 < len(left) <= 2 * job.batch_size * placement.workers:
+    keys = left_to_do(job.wanted, job.target, job.stage, job.key, job.run.retry_errors)
+    most = 2 * job.batch_size * placement.workers
+    left = job.ledger.column(f"SELECT key FROM ({keys}) ORDER BY key LIMIT {most + 1}")
+    if 0 < len(left) <= most:
         named = list(map(repr, left))
         note(f"{job.stage}: left are {', '.join(named)}")
         say(
@@ -146,14 +176,10 @@ def _tell_suspects(job: Pass, placement: Placement) -> None:
         )
 
 
-def _is_of_files(error: RayError) -> bool:
-    """Whether a worker may have failed of a file that cannot be read; to look at all of them takes long."""
-    return any(name in str(error) for name in ("ArrowInvalid", "OSError"))
-
-
 def _stream(job: Pass, placement: Placement, before: list[Row], progress: Progress) -> None:
-    made, failed_for_good = job.made(), [row for row in before if not is_tried_again(row, job.run.retry_errors)]
-    counted, failed_before = _counts(made, set(job.wanted), failed_for_good)
+    failed_for_good = [row for row in before if not is_tried_again(row, job.run.retry_errors)]
+    counted, failed_before = _tally(job.stage, job.target, job.key, job.wanted, failed_for_good)
+    there = _number(job, made(job.target, job.key))
     done, failed, said, files = 0, 0, set(), set()
     now: list[made_with.Record] = []
     earlier = made_with.records(job.target)
@@ -168,7 +194,7 @@ def _stream(job: Pass, placement: Placement, before: list[Row], progress: Progre
             for record in map(json.loads, count["made_with"]):
                 if record not in now:
                     now.append(record)
-                    made_with.tell(job.target, now, earlier, len(made))
+                    made_with.tell(job.target, now, earlier, there)
             counted, done, failed = counted + count["rows"], done + count["done"], failed + count["errors"]
             progress.advance(count["rows"], progress.failed + count["errors"])
             if counted >= ROWS_BEFORE_REFUSING and failed_before + failed > job.run.max_error_rate * counted:
@@ -210,10 +236,9 @@ def _commits(job: Pass, placement: Placement, counter: Counter) -> ray.data.Data
     if placement.memory:
         resources["memory"] = placement.memory
     return (
-        ray.data.read_parquet(job.source, filesystem=job.target.folder.fs, fragment_scan_options=parquet.VERIFIED)
-        .select_columns(job.columns)
-        .map_batches(job.prepare, batch_format="pyarrow", batch_size=None)
+        ray.data.read_parquet(_write_todo(job), filesystem=job.target.folder.fs)
         .repartition(target_num_rows_per_block=rows_per_block)
+        .map_batches(_with_source(job.source, job.prepare), batch_format="pyarrow", batch_size=None)
         .map_batches(
             Recorded,
             fn_constructor_args=(*worker_of(job), counter),
@@ -231,6 +256,55 @@ def _commits(job: Pass, placement: Placement, counter: Counter) -> ray.data.Data
             batch_size=None,
         )
     )
+
+
+def _todo_folder(job: Pass) -> tuple[str, ...]:
+    return "todo", f"{job.stage}-{job.target.fingerprint}"
+
+
+def _write_todo(job: Pass) -> list[str]:
+    """What is to be done, as files that tasks on any node can read; what is read of one file lies side by side."""
+    folder, names = job.target.folder, _todo_folder(job)
+    query = job.rows
+    if job.source is not None:
+        table, _ = job.source
+        files = job.ledger.keep("files of what is read", job.ledger.file_names(table))
+        query = (
+            f"SELECT * EXCLUDE (file) FROM ({job.rows}) JOIN {files} USING (file) "
+            f"ORDER BY path, {tables.KEYS[table.name]}"
+        )
+    written = []
+    for number, batch in enumerate(job.ledger.batches(query)):
+        name = f"part-{number:06d}.parquet"
+        folder.write_parquet(pa.Table.from_batches([batch]), *names, name)
+        written.append(folder.file(*names, name))
+    return written
+
+
+def _delete_todo(job: Pass) -> None:
+    folder = job.target.folder
+    for path in parts_in(folder.fs, folder.file(*_todo_folder(job))):
+        delete(folder.fs, path)
+
+
+def _with_source(
+    source: Source | None, prepare: Callable[[pa.Table], pa.Table] | None
+) -> Callable[[pa.Table], pa.Table]:
+    """Rows of what is to be done -> the same with what is read for them, prepared; for tasks."""
+    place = (source[0].uri, tables.KEYS[source[0].name], source[1]) if source else None
+
+    def read(rows: pa.Table) -> pa.Table:
+        if place is not None and rows.num_rows:
+            uri, key, columns = place
+            homes = rows.select([key, "path"]).rename_columns([key, FILE])
+            found = pa.concat_tables(stored.stream(uri, homes, columns))
+            order = pc.index_in(rows.column(key), value_set=found.column(key).combine_chunks())
+            for name in columns:
+                rows = rows.append_column(name, found.column(name).take(order))
+            rows = rows.drop_columns("path")
+        return prepare(rows) if prepare and rows.num_rows else rows
+
+    return read
 
 
 def worker_of(job: Pass) -> tuple[str, type, tuple[Any, ...]]:
@@ -267,10 +341,16 @@ def _block_rows(batch_size: int, todo: int, workers: int) -> int:
     return -(-wanted // batch_size) * batch_size
 
 
-def _counts(made: set[str], wanted: set[str], errors: Iterable[Row]) -> tuple[int, int]:
+def _tally(stage: str, target: Table, key: str, wanted: str, errors: Iterable[Row]) -> tuple[int, int]:
     """How many of the wanted rows there are, made or failed, and how many of those failed."""
-    failed = {row["key"] for row in errors if ERROR_KINDS[row["kind"]].counts} & wanted - made
-    return len(made & wanted) + len(failed), len(failed)
+    ledger, there = ledger_of(target.folder), made(target, key)
+    failed = _keys_of(target, f"{stage}, counted", (row for row in errors if ERROR_KINDS[row["kind"]].counts))
+    rows = ledger.number(f"SELECT count(*) FROM ({wanted}) SEMI JOIN ({there}) USING (key)")
+    lost = ledger.number(
+        f"SELECT count(*) FROM (SELECT DISTINCT key FROM {failed}) "
+        f"SEMI JOIN ({wanted}) USING (key) ANTI JOIN ({there}) USING (key)"
+    )
+    return rows + lost, lost
 
 
 def check_error_rate(job: Pass) -> None:
@@ -279,8 +359,11 @@ def check_error_rate(job: Pass) -> None:
         raise StageError(failed)
 
 
-def too_many_failed(stage: str, target: Table, key: str, wanted: Collection[str], limit: float) -> str | None:
-    """A sentence where the share of a stage's rows that failed, in whatever run, is past the limit; else None."""
+def too_many_failed(stage: str, target: Table, key: str, wanted: str, limit: float) -> str | None:
+    """A sentence where the share of a stage's rows that failed, in whatever run, is past the limit; else None.
+
+    wanted: SQL of their keys (`key`).
+    """
     reasons, failed, rows = _failed(stage, target, key, wanted)
     if failed <= limit * rows:
         return None
@@ -299,11 +382,13 @@ def tell_errors(job: Pass) -> None:
         say(f"{job.stage}: {failed} of {number_of(rows, job.unit)} failed: {reasons}; {where}")
 
 
-def _failed(stage: str, target: Table, key: str, wanted: Collection[str]) -> tuple[str, int, int]:
+def _failed(stage: str, target: Table, key: str, wanted: str) -> tuple[str, int, int]:
     """Why rows failed, how many did, and of how many that were made or failed."""
-    errors, wanted = read_errors(target.errors(stage)), set(wanted)
-    rows, failed = _counts(made(target, key), wanted, errors)
-    counting_ones = (row for row in errors if row["key"] in wanted and ERROR_KINDS[row["kind"]].counts)
+    errors, ledger = read_errors(target.errors(stage)), ledger_of(target.folder)
+    rows, failed = _tally(stage, target, key, wanted, errors)
+    keys = _keys_of(target, f"{stage}, all", errors)
+    asked = set(ledger.column(f"SELECT key FROM {keys} SEMI JOIN ({wanted}) USING (key)"))
+    counting_ones = (row for row in errors if row["key"] in asked and ERROR_KINDS[row["kind"]].counts)
     return told(counting_ones), failed, rows
 
 
@@ -356,12 +441,3 @@ def _commit(rows: pa.Table, stage: str, target: Table, key: str) -> pa.Table:
         "files": [file for file in files if file],
     }
     return pa.Table.from_pylist([counts], schema=_COUNTS)
-
-
-def keep_ids(key: str, wanted: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
-    """A `prepare` that lets through the rows whose `key` is in the set behind `wanted`."""
-
-    def prepare(rows: pa.Table) -> pa.Table:
-        return rows.filter(pc.is_in(rows.column(key), value_set=ray.get(wanted)))
-
-    return prepare

@@ -17,6 +17,7 @@ twice writes the same file twice. To resume is to ask which ids are missing.
 
 import json
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ CLASSIFIER, TENSORS = "classifier.json", "model.safetensors"  # what a classifie
 LOGS = "logs"
 FILE = "__filename"  # pyarrow's name for the file that a row was read from
 PICTURE_SIZE = "image_bytes"  # the column of the edits that says whether there is a picture, without reading it
-_READS = 3  # of a table whose files another process is putting in the place of others at this moment
+Version = tuple[int | None, int | None, int]
+_written: Counter[str] = Counter()  # by this process; the clock of a store may not tell two writings apart
+READS = 3  # of a table whose files another process is putting in the place of others at this moment
 
 
 def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
@@ -214,6 +217,12 @@ class Table:
         """The folder of its files with its scheme."""
         return self.folder.uri(self.name, self.fingerprint)
 
+    passed_over_by = ()  # the columns by which `passed_over` tells rows
+
+    def passed_over(self, rows: str) -> str | None:
+        """SQL of the ids that readers pass over, of a relation of all rows; None where there are none."""
+        return None
+
     @property
     def schema(self) -> pa.Schema:
         """Its Arrow schema."""
@@ -256,7 +265,7 @@ class Table:
 
         One that was made again for its picture keeps what was said of it before, since results have told that.
         """
-        order = self._order()
+        order = self.order()
         key, names = order[0][0], [*(name for name, *_ in order), FILE]
         rows = self.stored(names).sort_by([*order, (FILE, "ascending", "at_start")])
         home = first_of_each(rows, key)
@@ -321,6 +330,7 @@ class Table:
                 parquet.write(rows.select(self.schema.names).cast(self.schema), hidden, fs)
 
         patiently(write)
+        _written[path] += 1
         return path
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
@@ -329,11 +339,11 @@ class Table:
         Where an id failed once and was made later, the row without an error counts; where it was made again for
         its picture, that with one.
         """
-        order, wanted = self._order(), columns or self.schema.names
+        order, wanted = self.order(), columns or self.schema.names
         rows = self.stored(list(dict.fromkeys([*(name for name, *_ in order), *wanted])))
         return first_of_each(rows.sort_by(order), order[0][0]).select(wanted)
 
-    def _order(self) -> list[tuple[str, str, str]]:
+    def order(self) -> list[tuple[str, str, str]]:
         """In which order rows are read: of an id one without an error comes first, of those one with a picture."""
         nulls = {tables.KEYS[self.name]: "at_start", "error": "at_start", PICTURE_SIZE: "at_end"}
         return [(name, "ascending", place) for name, place in nulls.items() if name in self.schema.names]
@@ -343,7 +353,7 @@ class Table:
         return patiently(lambda: self._stored(columns))
 
     def _stored(self, columns: list[str] | None) -> pa.Table:
-        for _ in range(_READS):
+        for _ in range(READS):
             try:
                 return self._scan(columns or self.schema.names)
             except FileNotFoundError:
@@ -371,13 +381,21 @@ class Table:
         """The committed files, in the order of their names, without those that are known to be damaged."""
         return parts_in(self.folder.fs, self.path)
 
+    def versions(self) -> dict[str, Version]:
+        """The same with what changes where other rows lie under the same name."""
+        found = _infos_in(self.folder.fs, self.path)
+        return {path: (info.size, info.mtime_ns, _written[path]) for path, info in found.items()}
+
 
 def parts_in(fs: pafs.FileSystem, folder: str) -> list[str]:
     """The files of a table, as `Table.files`."""
+    return list(_infos_in(fs, folder))
+
+
+def _infos_in(fs: pafs.FileSystem, folder: str) -> dict[str, pafs.FileInfo]:
     found = fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-    return sorted(
-        each.path for each in found if posixpath.basename(each.path).startswith("part-") and not is_left(each.path)
-    )
+    parts = (each for each in found if each.base_name.startswith("part-") and not is_left(each.path))
+    return {each.path: each for each in sorted(parts, key=lambda each: each.path)}
 
 
 def first_of_each(rows: pa.Table, key: str) -> pa.Table:

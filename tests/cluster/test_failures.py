@@ -27,10 +27,11 @@ def test_another_failure_says_what_the_worker_raised():
 
 POOL = """
 from alia_ray.cluster import joining
-import pyarrow as pa, pyarrow.parquet as pq, ray, sys, time
+import pyarrow as pa, ray, sys, time
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.stages import streaming
+from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder
 
 class Greedy:
@@ -54,16 +55,13 @@ threshold = used + 1.2e6 / int(memory["MemTotal:"])
 ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level="WARNING", object_store_memory=10**8,
          _system_config={"memory_usage_threshold": threshold, "memory_monitor_refresh_ms": 50})
 folder = RunFolder(sys.argv[1])
-source = folder.table("captions", "a")
-rows = pa.table({"image_id": ["a", "b"]})
-source.create()
-with folder.fs.open_output_stream(source.path + "/part-0.parquet") as file: pq.write_table(rows, file)
+asked = f"SELECT key FROM {ledger_of(folder).keep('asked', pa.table({'key': ['a', 'b']}))}"
 run = Run(folder=sys.argv[1])
 for when in sys.argv[2:]:
     target = folder.table("captions", when.replace(" ", "-"))
-    job = streaming.Pass(stage="caption", source=source.files(), columns=["image_id"], prepare=lambda rows: rows,
+    job = streaming.Pass(stage="caption", rows=f"SELECT key AS image_id FROM ({asked})", todo=2,
                          worker=Greedy, worker_args=(when,), target=target, key="image_id",
-                         wanted=["a", "b"], batch_size=2, todo=2, run=run)
+                         wanted=asked, batch_size=2, run=run)
     try:
         streaming.run_pass(job, Placement(1, 1.0, 0.0))
     except Exception as error:

@@ -359,7 +359,7 @@ def test_arms_that_have_nothing_to_add_are_refused(state, tmp_path):
     judge = state.settings.judge.model_copy(update={"positives": ["a film still"]})
     other = State(state.settings.model_copy(update={"judge": judge}))
     other.folder.write_json({"cat": 0.9, "dog": 0.9}, *other.arm_path(BASE), "thresholds.json")
-    with pytest.raises(StageError, match="edits of the arm alia are not judged yet; run `alia-ray judge` first"):
+    with pytest.raises(StageError, match="there are no edits for the arm alia yet; run `alia-ray edit` first"):
         plan_export(other, str(tmp_path / "out"), "parquet")
     for path in state.edits.files():
         Path(path).unlink()

@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
@@ -19,8 +18,9 @@ from alia_ray.config.arms import BASE
 from alia_ray.errors import StageError
 from alia_ray.stages import made_with
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
+from alia_ray.stages.streaming import Pass, left_to_do, run_pass
 from alia_ray.state import State
+from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import CAPTIONS, IMAGES
 from alia_ray.training.checkpoints import save_checkpoint
@@ -51,22 +51,20 @@ def installed(monkeypatch) -> dict[str, str]:
 
 def caption(folder: Path, count: int, model: str = "random:blip-large") -> Table:
     """Caption the first `count` rows."""
-    (folder / "source").mkdir(exist_ok=True)
-    pq.write_table(pa.table({"image_id": IDS}), folder / "source" / "part-0.parquet")
     target = RunFolder(str(folder)).table("captions", "f")
-    todo = left_to_do(IDS[:count], target, "caption", "image_id", False)
+    ledger = ledger_of(target.folder)
+    asked = f"SELECT key FROM {ledger.keep('asked', pa.table({'key': IDS[:count]}))}"
+    todo = ledger.keep("left", left_to_do(asked, target, "caption", "image_id", False))
     job = Pass(
         stage="caption",
-        source=str(folder / "source"),
-        columns=["image_id"],
-        prepare=keep_ids("image_id", pa.array(todo)),
+        rows=f"SELECT key AS image_id FROM {todo} ORDER BY key",
+        todo=ledger.number(f"SELECT count(*) FROM {todo}"),
         worker=Captioner,
         worker_args=(Caption(model=Model(name=model)),),
         target=target,
         key="image_id",
-        wanted=IDS[:count],
+        wanted=asked,
         batch_size=2,
-        todo=len(todo),
         run=Run(folder=str(folder)),
     )
     run_pass(job, Placement(1, 1.0, 0.0))

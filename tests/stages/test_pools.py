@@ -24,7 +24,7 @@ REAL = ["caption.model.name=random:blip-large", "edit.model.name=random:sd15", "
 
 
 def captions(settings: Config) -> None:
-    caption.caption(settings, images_table(settings), ["i"], NODE)
+    caption.caption(settings, images_table(settings), NODE)
 
 
 def edits(settings: Config, stage: str = "edit") -> None:

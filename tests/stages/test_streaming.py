@@ -11,19 +11,20 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from alia_ray import progress
 from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
 from alia_ray.stages import counting, made_with, streaming
-from alia_ray.stages.streaming import Pass, keep_ids, left_to_do, run_pass
+from alia_ray.stages.streaming import Pass, left_to_do, run_pass
 from alia_ray.store import patience
+from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import CAPTIONS
 
@@ -55,13 +56,6 @@ class Talking(Echo):
         return super().__call__(rows).append_column(streaming.SAID, said)
 
 
-def write_source(folder: Path) -> list[str]:
-    ids = [f"id{n:04d}" for n in range(ROWS)]
-    (folder / "source").mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"image_id": ids}), folder / "source" / "part-0.parquet")
-    return ids
-
-
 def run(
     folder: Path,
     workers: int = 1,
@@ -74,21 +68,21 @@ def run(
     wanted: int = ROWS,
     first: int = 0,
 ) -> Table:
-    ids = write_source(folder)[first:wanted]
+    ids = [f"id{number:04d}" for number in range(first, wanted)]
     target = RunFolder(str(folder)).table("captions", "f")
-    todo = left_to_do(ids, target, "caption", "image_id", retry)
+    ledger = ledger_of(target.folder)
+    asked = f"SELECT key FROM {ledger.keep('asked', pa.table({'key': ids}))}"
+    todo = ledger.keep("left", left_to_do(asked, target, "caption", "image_id", retry))
     job = Pass(
         stage="caption",
-        source=[str(folder / "source" / "part-0.parquet")],
-        columns=["image_id"],
-        prepare=keep_ids("image_id", ray.put(pa.array(todo))),
+        rows=f"SELECT key AS image_id FROM {todo} ORDER BY key",
+        todo=ledger.number(f"SELECT count(*) FROM {todo}"),
         worker=worker,
         worker_args=(bad_digit, delay),
         target=target,
         key="image_id",
-        wanted=ids,
+        wanted=asked,
         batch_size=batch_size,
-        todo=len(todo),
         run=Run(folder=str(folder), max_error_rate=limit, retry_errors=retry),
     )
     run_pass(job, Placement(workers, 1.0, 0.0))
@@ -250,19 +244,32 @@ def test_errors_that_sets_of_rows_share_go_as_each_is_tried_again(without_ray, t
     assert len(target.ids()) == target.stored().num_rows == ROWS - 1
 
 
-def test_a_source_of_which_a_worker_cannot_read_a_part_is_told_and_put_aside(ray_cluster, tmp_path, monkeypatch):
-    write = write_source
-
-    def damaged(folder: Path) -> list[str]:
-        ids, path = write(folder), folder / "source" / "part-0.parquet"
-        content = path.read_bytes()
-        path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])  # where rows lie; the footer is whole
-        return ids
-
-    monkeypatch.setitem(globals(), "write_source", damaged)
-    with pytest.raises(StageError, match=r"^caption: some of what it reads was damaged; run it again$"):
-        run(tmp_path)
-    assert [path.name for path in (tmp_path / "source").iterdir()] == ["_damaged-part-0.parquet"]
+def test_a_source_of_which_a_worker_cannot_read_a_part_is_told_and_put_aside(ray_cluster, tmp_path):
+    images = RunFolder(str(tmp_path)).table("images", "f")
+    random = Random(0)
+    rows = [{"image_id": f"id{number}", "image": random.randbytes(4000)} for number in range(3)]
+    path = Path(images.commit(pa.Table.from_pylist(rows, schema=images.schema)))
+    content = path.read_bytes()
+    at = content.index(rows[1]["image"][200:260])
+    path.write_bytes(content[:at] + b"\xff" * 60 + content[at + 60 :])
+    ledger, target = ledger_of(images.folder), table_of(tmp_path)
+    todo = ledger.rows(images, [])
+    job = Pass(
+        stage="caption",
+        rows=f"SELECT image_id, file FROM {todo}",
+        todo=3,
+        source=(images, ["image"]),
+        worker=Echo,
+        worker_args=(),
+        target=target,
+        key="image_id",
+        wanted=f"SELECT image_id AS key FROM {todo}",
+        batch_size=8,
+        run=Run(folder=str(tmp_path)),
+    )
+    with pytest.raises(StageError, match=r"^caption: .*part-.*parquet was damaged, .*; run it again$"):
+        run_pass(job, Placement(1, 1.0, 0.0))
+    assert [each.name for each in path.parent.iterdir()] == [f"_damaged-{path.name}"]
 
 
 class Listing:

@@ -17,7 +17,7 @@ from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.classifier import build_classifier, pixels_for_training, save_classifier
-from alia_ray.stages.edit import _missing
+from alia_ray.stages.edit import _by_bucket
 from alia_ray.stages.trying import EditAndJudge, by_bucket
 from alia_ray.store.tables import DOMAINS
 
@@ -188,5 +188,5 @@ def test_workers_are_handed_pictures_of_one_bucket_side_by_side(without_ray):
     pictures = [Image.new("RGB", shape) for shape in [(96, 72), (48, 48), (72, 96)] * 3]
     images = images_of(settings, pictures).drop_columns(["attempts", "survived"])
     requests = in_order(requests_of(images.drop_columns("image"), plan_of(settings)), seed=0)
-    handed = _missing(as_table(still_to_try(requests, {}, 1)), 48)(images)
+    handed = _by_bucket(48)(with_attempts(images, as_table(still_to_try(requests, {}, 1))))
     assert handed["width"].to_pylist() == [48] * 3 + [96] * 3 + [72] * 3

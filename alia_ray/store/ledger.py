@@ -1,0 +1,203 @@
+"""Narrow columns of a run folder's tables in an embedded database, for what is asked of all rows at once.
+
+DuckDB holds them in a temporary file on this machine, and of that no more than MEMORY at a time: to find what is
+missing of a million rows takes a process no more memory than of a thousand. Pictures never come here.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alia_ray.store import parquet, tables
+from alia_ray.store.damage import put_damaged_aside
+from alia_ray.store.patience import patiently
+from alia_ray.store.run_folder import FILE, READS, RunFolder, Table, Version
+
+MEMORY = "512MB"
+THREADS = 4  # each takes some of it
+_ROWS_AT_ONCE = 100_000  # of a table that is being read
+_FILES_AT_ONCE = 256
+
+
+class Ledger:
+    """What is known of the tables of a run folder; one for a process. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="alia-ray-ledger-", ignore_cleanup_errors=True)
+        threads = min(THREADS, os.cpu_count() or 1)
+        settings = {"memory_limit": MEMORY, "threads": threads, "temp_directory": self._place.name}
+        self._sql = duckdb.connect(Path(self._place.name) / "ledger.db", config=settings)
+        self._sql.execute("SET preserve_insertion_order = false")
+        self._files: dict[str, dict[str, tuple[int, Version]]] = {}  # relation -> file -> its number, as it was
+        self._columns: dict[str, list[str]] = {}
+        self._tokens: dict[str, str] = {}  # what is kept once -> what it depends on
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._sql.close()
+        self._place.cleanup()
+
+    # ---------------------------------------------------------------- asking
+
+    def ask(self, query: str, **values: Any) -> pa.Table:
+        """What a query gives. values: of its parameters, `$name`."""
+        return self._sql.sql(query, params=values or None).to_arrow_table()
+
+    def number(self, query: str, **values: Any) -> int:
+        """The one number that a query gives; 0 for none."""
+        return next(iter(self.column(query, **values)), 0) or 0
+
+    def column(self, query: str, **values: Any) -> list[Any]:
+        """The values of the one column that a query gives."""
+        return self.ask(query, **values).column(0).to_pylist()
+
+    def batches(self, query: str, rows: int = _ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
+        """What a query gives, some rows at a time."""
+        with self._sql.cursor() as apart:  # others may be asked meanwhile
+            yield from apart.sql(query).to_arrow_reader(rows)
+
+    def keep(self, name: str, what: "str | pa.Table", **values: Any) -> str:
+        """Keep rows, or what a query gives, under a name, which is returned for queries."""
+        if isinstance(what, str):
+            self._sql.execute(f"CREATE OR REPLACE TABLE {quoted(name)} AS {what}", values or None)
+        else:
+            with self._seen(what) as seen:
+                self._sql.execute(f"CREATE OR REPLACE TABLE {quoted(name)} AS SELECT * FROM {seen}")
+        return quoted(name)
+
+    def keep_once(self, name: str, token: str, query: Callable[[], tuple[str, dict[str, Any]]]) -> str:
+        """Keep what a query and its parameters give, unless it is kept already. token: what it depends on."""
+        if self._tokens.get(name) != token:
+            what, values = query()
+            self.keep(name, what, **values)
+            self._tokens[name] = token
+        return quoted(name)
+
+    def given(self, rows: pa.Table) -> str:
+        """A few rows of this process as a relation that stays: the same for the same rows."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as stream:
+            stream.write_table(rows.combine_chunks())
+        name = f"given/{hashlib.sha256(sink.getvalue()).hexdigest()[:16]}"
+        if name not in self._tokens:
+            self.keep(name, rows)
+            self._tokens[name] = name
+        return quoted(name)
+
+    @contextlib.contextmanager
+    def _seen(self, rows: pa.Table) -> Iterator[str]:
+        """Rows of this process as a relation."""
+        self._sql.register("seen_now", rows)
+        try:
+            yield "seen_now"
+        finally:
+            self._sql.unregister("seen_now")
+
+    # ---------------------------------------------------------------- the tables of the folder
+
+    def rows(self, table: Table, columns: Sequence[str]) -> str:
+        """A relation of the rows of a table, each id once, as `Table.read` gives them: some columns, and `file`.
+
+        `file` is a number, which `file_names` tells. What is there is read once, and later what was added.
+        """
+        name = quoted(f"{table.name}/{table.fingerprint}")
+        wanted = list(dict.fromkeys([*(column for column, *_ in table.order()), *table.passed_over_by, *columns]))
+        if not set(wanted) <= set(self._columns.get(name, [])):
+            self._forget(name, [*self._columns.get(name, []), *wanted])
+        patiently(lambda: self._bring_up_to_date(table, name))
+        return name
+
+    def file_names(self, table: Table) -> pa.Table:
+        """`file` and `path` of the files that `rows` has read of a table."""
+        files = self._files[quoted(f"{table.name}/{table.fingerprint}")]
+        numbers = pa.array([number for number, _ in files.values()], pa.int32())
+        return pa.table({"file": numbers, "path": pa.array(files, pa.string())})
+
+    def state_of(self, table: Table) -> str:
+        """What changes with the rows that `rows` has read of a table."""
+        return str(self._files[quoted(f"{table.name}/{table.fingerprint}")])
+
+    def _forget(self, name: str, columns: Sequence[str] | None = None) -> None:
+        self._columns[name] = list(dict.fromkeys(columns or self._columns[name]))
+        self._files[name] = {}
+        self._sql.execute(f"DROP TABLE IF EXISTS {name}")
+
+    def _bring_up_to_date(self, table: Table, name: str) -> None:
+        for _ in range(READS):
+            files = table.versions()
+            if any(files.get(file) != version for file, (_, version) in self._files[name].items()):
+                self._forget(name)
+            try:
+                self._read(table, name, files)
+                return
+            except FileNotFoundError:
+                self._forget(name)
+            except (pa.ArrowInvalid, OSError):
+                self._forget(name)
+                if not put_damaged_aside(table.folder.fs, table.files(), self._columns[name]):
+                    raise
+        self._read(table, name, table.versions())
+
+    def _read(self, table: Table, name: str, versions: Mapping[str, Version]) -> None:
+        """Add the rows of the files that are not known yet, and leave of each id the row that counts."""
+        columns, known = self._columns[name], self._files[name]
+        files = [file for file in versions if file not in known]
+        fields = [table.schema.field(column) for column in columns] + [pa.field("file", pa.int32())]
+        if not known:
+            self.keep(name[1:-1], pa.schema(fields).empty_table())
+        for start in range(0, len(files), _FILES_AT_ONCE):
+            some = files[start : start + _FILES_AT_ONCE]
+            rows = parquet.dataset(some, table.folder.fs, table.schema).to_table(columns=[*columns, FILE])
+            place = pc.add(pc.index_in(rows.column(FILE), value_set=pa.array(some, pa.string())), len(known))
+            rows = rows.drop_columns(FILE).append_column(fields[-1], pc.cast(place, pa.int32()))
+            with self._seen(rows) as seen:
+                self._sql.execute(f"INSERT INTO {name} SELECT * FROM {seen}")
+            for file in some:
+                known[file] = (len(known), versions[file])
+        if files:
+            self._leave_one_of_each(table, name)
+
+    def _leave_one_of_each(self, table: Table, name: str) -> None:
+        key, order = tables.KEYS[table.name], [f"{column} NULLS {nulls}" for column, _, nulls in _in_sql(table)]
+        paths = self.file_names(table)
+        again = f"SELECT {key} FROM {name} GROUP BY {key} HAVING count(*) > 1"
+        with self._seen(paths) as seen:
+            ranked = (
+                f"SELECT r.rowid AS place, row_number() OVER (PARTITION BY {key} ORDER BY "
+                f"{', '.join([*order, 'path'])}) AS rank FROM {name} r JOIN {seen} USING (file) "
+                f"WHERE {key} IN ({again})"
+            )
+            self._sql.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT place FROM ({ranked}) WHERE rank > 1)")
+        if passed_over := table.passed_over(name):
+            self._sql.execute(f"DELETE FROM {name} WHERE {key} IN ({passed_over})")
+
+
+def _in_sql(table: Table) -> list[tuple[str, str, str]]:
+    return [(quoted(name), way, "FIRST" if place == "at_start" else "LAST") for name, way, place in table.order()]
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes any."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+_open: dict[str, Ledger] = {}
+
+
+def ledger_of(folder: RunFolder) -> Ledger:
+    """The ledger of a run folder in this process, which holds that of one folder."""
+    where = folder.uri()
+    if where not in _open:
+        for other in _open.values():
+            other.close()
+        _open.clear()
+        _open[where] = Ledger()
+    return _open[where]

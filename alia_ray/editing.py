@@ -4,19 +4,19 @@ Both go through an image's attempts in their order. `judge` scores those anew th
 it comes without making one, and holds no editor; `edit` does all that is left.
 """
 
-from typing import Literal
+import pyarrow as pa
 
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config.arms import BASE, EditSet
-from alia_ray.edits.attempts import TRIES, as_far_as_stored
+from alia_ray.edits.attempts import TRIES
+from alia_ray.edits.drawing import outcomes, requests
 from alia_ray.progress import inform, number_of, say
 from alia_ray.reporting import about_edits
-from alia_ray.results import accounting, made_before
-from alia_ray.stages.edit import edit, left_to_try, outcomes, per_image
+from alia_ray.results import counting, made_before
+from alia_ray.stages.edit import edit, left_of
 from alia_ray.stages.stored import describe_anew, stored_edits
 from alia_ray.stages.streaming import made
 from alia_ray.state import State
-from alia_ray.store.ledger import ledger_of
 
 _HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word
 
@@ -24,37 +24,39 @@ _HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word
 def run_judge(state: State, cluster: Cluster) -> None:
     """edits that are scored otherwise -> those that are needed, scored as configured; edits nothing"""
     describe_anew(state.edits, state.images)
-    stored = _stored(state)
-    todo = [edits for edits in state.edit_sets if _to_judge(state, edits, stored[edits])]
+    ledger, stored = state.ledger, _stored(state)
+    todo = [edits for edits in state.edit_sets if _to_judge(state, edits, stored)]
     if not todo:
         return
-    errors, before, earlier = state.edits.errors("judge"), state.edits.ids(), made_before(state, "judge")
+    earlier = made_before(state, "judge")
+    before = ledger.keep("judged before", f"SELECT edit_id FROM {ledger.rows(state.edits, [])}")
 
-    def done() -> dict[str, int]:
-        return {"before": earlier} | dict.fromkeys(state.edits.ids() - before, 1)
+    def done() -> tuple[int, int]:
+        there = ledger.rows(state.edits, [])
+        new = ledger.number(f"SELECT count(*) FROM {there} ANTI JOIN {before} USING (edit_id)")
+        return earlier + new, new
 
-    with accounting(state, "judge", done, lambda: len(errors.ids() & _needed_edits(state))):
+    with counting(state, "judge", done, lambda: _failed(state, "judge")):
         for edits in todo:
-            _go_through(state, edits, stored[edits], cluster, "judge")
+            edit(state.edit_settings(edits), state.asked(edits), _base(state), cluster, stored, "judge")
 
 
 def run_edit(state: State, cluster: Cluster) -> None:
     """images × prompts -> edits, judged"""
     describe_anew(state.edits, state.images)
-    stored, errors = _stored(state), state.edits.errors("edit")
+    ledger, stored = state.ledger, _stored(state)
+    there = f"{_made(state)} UNION ALL SELECT edit_id FROM {stored}"
+    before = ledger.keep("edited before", f"SELECT DISTINCT edit_id FROM ({there})")
 
-    def done() -> dict[str, int]:
-        return dict.fromkeys(_needed_edits(state) & _made_edits(state), 1)
+    def done() -> tuple[int, int]:
+        needed = f"SELECT DISTINCT edit_id FROM ({_needed(state)}) SEMI JOIN ({_made(state)}) USING (edit_id)"
+        rows = ledger.keep("edited by now", needed)
+        new = f"SELECT count(*) FROM {rows} ANTI JOIN {before} USING (edit_id)"
+        return ledger.number(f"SELECT count(*) FROM {rows}"), ledger.number(new)
 
-    def failed() -> int:
-        return len(errors.ids() & _needed_edits(state))
-
-    def there() -> set[str]:
-        return _made_edits(state).union(*stored.values())
-
-    with accounting(state, "edit", done, failed, there):
+    with counting(state, "edit", done, lambda: _failed(state, "edit")):
         for edits in state.edit_sets:
-            _go_through(state, edits, stored[edits], cluster, "edit")
+            edit(state.edit_settings(edits), state.asked(edits), _base(state), cluster, stored)
     found = about_edits(state)
     if found is None:
         return
@@ -67,37 +69,38 @@ def run_edit(state: State, cluster: Cluster) -> None:
             )
 
 
-def _go_through(
-    state: State, edits: EditSet, stored: dict[str, str], cluster: Cluster, stage: Literal["judge", "edit"]
-) -> None:
-    settings, prompts, limit = state.edit_settings(edits), state.prompts_of(edits), state.limit_of(edits)
-    base, thresholds = state.arm_folder(BASE).uri(), state.thresholds()
-    edit(settings, state.images, prompts, state.edits, base, thresholds, limit, cluster, stored, stage)
+def _base(state: State) -> str:
+    return state.arm_folder(BASE).uri()
 
 
-def _to_judge(state: State, edits: EditSet, stored: dict[str, str]) -> bool:
+def _to_judge(state: State, edits: EditSet, stored: str) -> bool:
     """Whether `judge` has anything to do of a set of edits; what others left beyond what is needed is no work."""
-    settings, requests = state.edit_settings(edits), state.requests_of(edits)
-    left = left_to_try(settings, requests, state.edits, state.thresholds(), state.limit_of(edits))
-    return bool(as_far_as_stored(left, stored, per_image(settings)))
+    left = left_of(state.ledger, state.asked(edits), stored, "judge")
+    return state.ledger.number(f"SELECT count(*) FROM {left}") > 0
 
 
-def _stored(state: State) -> dict[EditSet, dict[str, str]]:
-    """Of each set of edits what is wanted, not there as it is asked for, and held by another edits table."""
-    there = _made_edits(state)
+def _stored(state: State) -> str:
+    """What is wanted, not there as it is asked for, and held by another edits table: `edit_id` and `path`."""
+    there = _made(state)
     if state.settings.run.retry_errors:
-        there &= set(ledger_of(state.folder).column(made(state.edits, "edit_id")))
-    return {edits: stored_edits(state.edits, set(state.wanted_ids(edits)) - there) for edits in state.edit_sets}
+        there = f"SELECT edit_id FROM ({there}) SEMI JOIN ({made(state.edits, 'edit_id')}) ON edit_id = key"
+    wanted = " UNION ".join(state.wanted(edits) for edits in state.edit_sets)
+    return stored_edits(state.ledger, state.edits, f"SELECT * FROM ({wanted}) ANTI JOIN ({there}) USING (edit_id)")
 
 
-def _needed_edits(state: State) -> set[str]:
-    return set().union(*(state.needed_ids(edits) for edits in state.edit_sets))
+def _needed(state: State) -> str:
+    return " UNION ".join(state.needed(edits) for edits in state.edit_sets)
 
 
-def _made_edits(state: State) -> set[str]:
-    """The ids of the edits that are there as this configuration asks for them, needed or not."""
-    found: set[str] = set()
-    for edits in state.edit_sets:
-        settings, requests = state.edit_settings(edits), state.requests_of(edits)
-        found |= outcomes(settings, requests, state.edits, state.thresholds()).keys()
-    return found
+def _made(state: State) -> str:
+    """SQL of the ids of the edits that are there as this configuration asks for them, needed or not."""
+    sets = [state.asked_at_all(edits) for edits in state.edit_sets]
+    found = (outcomes(state.ledger, asked, requests(state.ledger, asked)) for asked in sets)
+    return " UNION ".join(f"SELECT edit_id FROM ({query})" for query in found)
+
+
+def _failed(state: State, stage: str) -> int:
+    """How many of the edits that are needed could not be made."""
+    keys = state.edits.errors(stage).ids()
+    failed = state.ledger.given(pa.table({"edit_id": pa.array(sorted(keys), pa.string())}))
+    return state.ledger.number(f"SELECT count(*) FROM {failed} SEMI JOIN ({_needed(state)}) USING (edit_id)")

@@ -8,7 +8,7 @@ What was written last lies in RUN itself as well, where people look for it.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -86,38 +86,46 @@ def accounting(
     stage: str,
     done: Callable[[], dict[str, int]],
     failed: Callable[[], int] = lambda: 0,
-    there: Callable[[], Collection[str]] | None = None,
+) -> Iterator[None]:
+    """Keep what a stage has made for this configuration, as `counting` does.
+
+    done: what there is of it, by any names, with the number of rows that each stands for.
+    """
+    before = set(done())
+
+    def counted() -> tuple[int, int]:
+        after = done()
+        return sum(after.values()), sum(after[name] for name in after.keys() - before)
+
+    with counting(state, stage, counted, failed):
+        yield
+
+
+@contextmanager
+def counting(
+    state: State, stage: str, done: Callable[[], tuple[int, int]], failed: Callable[[], int]
 ) -> Iterator[None]:
     """Keep what a stage has made for this configuration, and in which time.
 
-    done: what there is of it, by any names, with the number of rows that each stands for; failed: how many rows
-    could not be made; there: the names of all that is there, where some of it may turn out to be needed later.
-    The time of a try that made nothing does not count, so a run that finds everything, and one that fails over and
-    over, change no number. Raises StageError where the disk is full, which names no stage.
+    done: how many rows there are of it, and how many of them were made since this began; failed: how many could
+    not be made. The time of a try that made nothing does not count, so a run that finds everything, and one that
+    fails over and over, change no number. Raises StageError where the disk is full, which names no stage.
     """
-    before, started = set(there() if there else done()), time.perf_counter()
+    started = time.perf_counter()
     try:
         yield
     except FullDiskError as error:
         raise StageError(f"{stage}: {error}") from error
     except BaseException:
         with suppress(StageError, OSError):  # what has happened matters more
-            _account(state, stage, before, done(), failed(), time.perf_counter() - started, is_over=False)
+            _account(state, stage, done(), failed(), time.perf_counter() - started, is_over=False)
         raise
-    _account(state, stage, before, done(), failed(), time.perf_counter() - started, is_over=True)
+    _account(state, stage, done(), failed(), time.perf_counter() - started, is_over=True)
 
 
-def _account(
-    state: State,
-    stage: str,
-    before: set[str],
-    after: dict[str, int],
-    errors: int,
-    seconds: float,
-    is_over: bool,
-) -> None:
+def _account(state: State, stage: str, done: tuple[int, int], errors: int, seconds: float, is_over: bool) -> None:
     stats = _stats(state, stage)
-    rows, made = sum(after.values()), sum(after[name] for name in after.keys() - before)
+    rows, made = done
     is_first = is_over and stats["ended"] is None
     if made or is_first:
         stats["made"] += made
@@ -229,8 +237,9 @@ def publish(state: State, is_less: bool) -> str:
 def errors_of(state: State) -> pa.Table:
     """Every row that failed in any stage under this configuration, and not what failed under another one."""
     images = so_far(lambda: state.ids_of("train")) or []
-    edits = [so_far(lambda each=each: state.needed_ids(each)) or set() for each in state.edit_sets]
-    asked = {"caption": set(images), "edit": set().union(*edits), "judge": set().union(*edits)}
+    needed = [so_far(lambda each=each: state.needed(each)) for each in state.edit_sets]
+    edits = {key for query in needed if query for key in state.ledger.column(query)}
+    asked = {"caption": set(images), "edit": edits, "judge": edits}
     stages = {"ingest": state.images, "caption": captions_table(state.settings)}
     if (table := so_far(lambda: state.edits)) is not None:
         stages |= {"edit": table, "judge": table}

@@ -7,7 +7,7 @@ command that makes it.
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -18,17 +18,17 @@ from alia_ray import config
 from alia_ray.config import Config, Judge, Train
 from alia_ray.config.arms import ARMS, BASE, Arm, EditSet
 from alia_ray.config.results import results_name
-from alia_ray.edits.attempts import Request
+from alia_ray.edits.drawing import SCORES, Asked, gone_through, left_to_try, requests, selected, verdict
 from alia_ray.edits.names import prompt_names
-from alia_ray.edits.verdicts import Limit, judged, select
+from alia_ray.edits.verdicts import Limit, judged
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table, wanted_captions
-from alia_ray.stages.edit import edits_table, left_to_try, needed_edits, wanted_requests
+from alia_ray.stages.edit import asked_of, edits_table
 from alia_ray.stages.ingest import images_table, names_labels, unfinished
 from alia_ray.stages.streaming import left_to_do, too_many_failed
 from alia_ray.store import tables
-from alia_ray.store.ledger import ledger_of
+from alia_ray.store.ledger import Ledger, ledger_of, quoted
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.training.examples import Examples
 from alia_ray.training.results import read_history, read_metrics, read_thresholds
@@ -65,6 +65,11 @@ class State:
     def folder(self) -> RunFolder:
         """The run folder."""
         return RunFolder(self.settings.run.folder)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is asked of all rows of the run folder's tables."""
+        return ledger_of(self.folder)
 
     @property
     def results(self) -> RunFolder:
@@ -128,7 +133,7 @@ class State:
         captions = rows.filter(pc.is_in(rows.column("image_id"), value_set=training)).column("caption").to_pylist()
         keys = wanted_captions(self.images)
         left = left_to_do(keys, table, "caption", "image_id", retry_errors=False)
-        if missing := ledger_of(self.folder).number(f"SELECT count(*) FROM ({left})"):
+        if missing := self.ledger.number(f"SELECT count(*) FROM ({left})"):
             if missing == len(wanted):
                 raise StageError("there are no captions yet; run `alia-ray caption` first")
             raise StageError(
@@ -232,29 +237,36 @@ class State:
         given = domain_rows(prompts, [], self.settings.discover.prefix, 0)
         return pa.Table.from_pylist(given, schema=tables.DOMAINS)
 
-    def wanted_ids(self, edits: EditSet) -> list[str]:
-        """The ids of every edit of a set, made or not."""
-        return [request.edit_id for request in self.requests_of(edits)]
+    def asked(self, edits: EditSet) -> Asked:
+        """A set of edits, as its arms ask for it. Raises StageError before prompts and thresholds are there."""
+        return replace(self.asked_at_all(edits), limit=self.limit_of(edits))
 
-    def requests_of(self, edits: EditSet) -> list[Request]:
-        """Every edit of a set, made or not, in the order in which they are tried and drawn."""
-        return wanted_requests(self.edit_settings(edits), self.images, self.prompts_of(edits))
+    def asked_at_all(self, edits: EditSet) -> Asked:
+        """The same, however many of them are added."""
+        settings, prompts = self.edit_settings(edits), self.prompts_of(edits)
+        return asked_of(edits, settings, self.images, prompts, self.edits, self.thresholds())
+
+    def wanted(self, edits: EditSet) -> str:
+        """SQL of the ids (`edit_id`) of every edit of a set, made or not."""
+        return f"SELECT edit_id FROM {requests(self.ledger, self.asked_at_all(edits))}"
+
+    def needed(self, edits: EditSet) -> str:
+        """SQL of the ids (`edit_id`) of those that are tried until each image has its survivors.
+
+        As far as is known: what was tried beyond that, for another seed or by a stricter filter, is not there.
+        """
+        return f"SELECT edit_id FROM {gone_through(self.ledger, self.asked(edits))} WHERE is_needed"
 
     def scored(self, edits: EditSet, *columns: str) -> pa.Table:
         """The edits of a set that this configuration needs, of those that are there: scores and `columns`.
 
         No verdict: filters give that. What was tried beyond that, for another seed or by a stricter filter, has no
-        say: every number depends on the configuration alone.
+        say: every number depends on the configuration alone. Sorted by id.
         """
         names = [name for name in dict.fromkeys(["edit_id", *_SCORES, *columns]) if name != "verdict"]
         rows = self.edits.read(names)
-        asked = pa.array(sorted(self.needed_ids(edits)), pa.string())
-        return rows.filter(pc.is_in(rows.column("edit_id"), value_set=asked))
-
-    def needed_ids(self, edits: EditSet) -> set[str]:
-        """The ids of the edits of a set that are tried until each image has its survivors, as far as is known."""
-        settings, requests = self.edit_settings(edits), self.requests_of(edits)
-        return needed_edits(settings, requests, self.edits, self.thresholds(), self.limit_of(edits))
+        asked = self.ledger.ask(self.needed(edits)).column(0)
+        return rows.filter(pc.is_in(rows.column("edit_id"), value_set=asked.combine_chunks()))
 
     def wanted_edits(self, *columns: str) -> pa.Table:
         """The discovered edits that this configuration asks for, of those that are there, with verdicts."""
@@ -271,34 +283,49 @@ class State:
 
     def _chosen(self, arm: Arm, needs_pictures: bool = True) -> pa.Table:
         """`edit_id` and `label` of what an arm adds, sorted by id."""
-        rows = self.scored(arm.edits)
-        if not rows.num_rows:
+        limit = self._limit(arm)  # of a control that is what another arm adds
+        ledger, rows = self.ledger, self._scores(arm)
+        if not ledger.number(f"SELECT count(*) FROM {rows}"):
             raise StageError(f"there are no edits for the arm {arm.name} yet; run `alia-ray edit` first")
         self._check_edited(arm.edits)
-        verdicts = judged(rows, self.thresholds(), self.judge_of(arm))
-        chosen = select(rows, verdicts, self._per_image(arm), self._limit(arm), self.settings.seed)
-        is_chosen = pc.is_in(rows.column("edit_id"), value_set=pa.array(chosen, pa.string()))
-        rows = rows.filter(is_chosen)
-        if needs_pictures and rows.column("image_bytes").null_count:
+        judged_rows = verdict(ledger, self.judge_of(arm), self.thresholds(), f"SELECT * FROM {rows}")
+        kept = f"SELECT * FROM ({judged_rows}) WHERE verdict = 'kept'"
+        chosen = selected(ledger, kept, self._per_image(arm), limit)
+        found = ledger.ask(
+            f"SELECT edit_id, label, image_bytes IS NULL AS is_bare FROM {rows} SEMI JOIN ({chosen}) "
+            "USING (edit_id) ORDER BY edit_id"
+        )
+        if needs_pictures and pc.any(found.column("is_bare")).as_py():
             raise StageError(
                 f"some edits of the arm {arm.name} were rejected by other filters, and their pictures not kept; "
                 "run `alia-ray edit` again"
             )
-        return rows.select(["edit_id", "label"])
+        return found.select(["edit_id", "label"])
+
+    def _scores(self, arm: Arm) -> str:
+        """What an arm draws from, as a relation: the scores of the edits of its set, with their draw."""
+        within = gone_through(self.ledger, self.asked(arm.edits))
+        between = ["class_probabilities"] if self.judge_of(arm).confidence_rule == "within_domain" else []
+        names = [*SCORES, *between, "image_id", "image_bytes"]
+        rows = self.ledger.rows(self.edits, names)
+        return self.ledger.keep(
+            "scores of an arm",
+            f"SELECT edit_id, draw, {', '.join(map(quoted, names))} FROM {rows} "
+            f"JOIN (SELECT edit_id, draw FROM {within} WHERE is_needed) USING (edit_id) ORDER BY edit_id",
+        )
 
     def _check_edited(self, edits: EditSet) -> None:
         """Raise StageError where `edit` would still try something of a set of edits, or was refused."""
         if edits in self._edited:
             return
-        settings, requests = self.edit_settings(edits), self.requests_of(edits)
-        if todo := left_to_try(settings, requests, self.edits, self.thresholds(), self.limit_of(edits)):
+        left = left_to_try(gone_through(self.ledger, self.asked(edits)))
+        if todo := self.ledger.number(f"SELECT count(DISTINCT image_id) FROM ({left})"):
             raise StageError(
-                f"edit has not come to its end: there is more to try of {len(todo)} of "
+                f"edit has not come to its end: there is more to try of {todo} of "
                 f"{len(self.ids_of('train'))} training images; run `alia-ray edit` first"
             )
-        needed = pa.table({"key": pa.array(list(self.needed_ids(edits)), pa.string())})
-        keys = ledger_of(self.folder).keep("edit, needed", needed)
-        self._check_failed("edit", self.edits, "edit_id", f"SELECT key FROM {keys}")
+        needed = f"SELECT edit_id AS key FROM ({self.needed(edits)})"
+        self._check_failed("edit", self.edits, "edit_id", needed)
         self._edited.add(edits)
 
     @cached_property

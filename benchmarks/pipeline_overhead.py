@@ -31,13 +31,12 @@ from alia_ray.cluster.joining import joined
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import load_config
 from alia_ray.config.arms import BASE
-from alia_ray.edits.attempts import as_table, still_to_try, with_attempts
-from alia_ray.edits.requests import OF_IMAGES, plan_edits
+from alia_ray.edits.attempts import as_table, in_order, still_to_try, with_attempts
+from alia_ray.edits.requests import OF_IMAGES, plan_edits, requests_of
 from alia_ray.miniature import world
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.loading import pick_device
 from alia_ray.pipeline import run_discovery, run_edit, run_ingest, run_train_base
-from alia_ray.stages.edit import wanted_requests
 from alia_ray.stages.streaming import ROWS_PER_BLOCK
 from alia_ray.stages.trying import EditAndJudge
 from alia_ray.state import State
@@ -133,7 +132,7 @@ class BareLoop:
         settings = state.edit_settings("discovered")
         plan = plan_edits(state.domains(), settings.edit, settings.run.seed)
         images = state.images.read([*OF_IMAGES, "image"])
-        requests = wanted_requests(settings, state.images, state.domains())
+        requests = in_order(requests_of(images.select(list(OF_IMAGES)), plan), settings.seed)
         images = with_attempts(images, as_table(still_to_try(requests, {}, None)))
         size = settings.edit.batch_size
         self.batches = [images.slice(start, size) for start in range(0, images.num_rows, size)]

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from a_run import in_this_ray
+from asking import wanted_ids
 from corpus.layouts import LAYOUTS, SAMPLES, as_imagefolder, as_saved_to_disk, problem
 from in_process import passes_here, trainings_here
 from typer.testing import CliRunner
@@ -114,7 +115,7 @@ def check_edits(state: State) -> None:
     """Each training image was edited under each prompt, in its shape, or is an error with its reason."""
     images = {row["image_id"]: row for row in read(state, "images")}
     edits = read(state, "edits")
-    assert sorted(row["edit_id"] for row in edits) == sorted(state.wanted_ids("discovered"))
+    assert sorted(row["edit_id"] for row in edits) == sorted(wanted_ids(state))
     assert len(edits) == len(state.ids_of("train")) * state.domains().num_rows
     failed = {row["edit_id"]: row["error"] for row in edits if row["error"] is not None}
     assert failed == {row["key"]: row["reason"] for row in read(state, "errors") if row["stage"] == "edit"}
@@ -148,7 +149,7 @@ def check_report(state: State) -> None:
     assert all(f"<dt>{name}</dt><dd>{count:,}</dd>" in page for name, count in counts.items())
     stages = json.loads(metrics)["stages"]
     assert (stages["ingest"]["rows"], stages["ingest"]["errors"]) == (len(SAMPLES) - BAD, BAD)
-    wanted, errors = len(state.wanted_ids("discovered")), len(read(state, "errors")) - BAD
+    wanted, errors = len(wanted_ids(state)), len(read(state, "errors")) - BAD
     assert stages["edit"]["rows"] == wanted
     assert sum(stage["errors"] for stage in stages.values()) == BAD + errors
 

@@ -109,10 +109,10 @@ def filled(settings: Config) -> State:
 
 def requested(state: State, edits: str) -> list[dict[str, Any]]:
     """What a set of edits asks for, as rows."""
-    from alia_ray.edits.requests import OF_IMAGES, requests_of
-    from alia_ray.stages.edit import _plan
+    from alia_ray.edits.requests import OF_IMAGES, plan_edits, requests_of
 
-    plan = _plan(state.edit_settings(edits), state.prompts_of(edits))
+    settings, prompts = state.edit_settings(edits), state.prompts_of(edits)
+    plan = plan_edits(prompts, settings.edit, settings.run.seed, settings.source.class_names)
     return requests_of(state.images.read(list(OF_IMAGES)), plan).drop_columns("source_image").to_pylist()
 
 

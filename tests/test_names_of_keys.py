@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from asking import wanted_ids
 
 from alia_ray.config import Config, parse_config
 from alia_ray.config.arms import ARMS, BASE, EditSet
@@ -291,7 +292,7 @@ def names_of(state: State) -> dict[str, str]:
     fill(state)
     found = (
         *(state.images.fingerprint, captions_table(state.settings).fingerprint, state.domains_table().fingerprint),
-        *(content_id(*sorted(state.wanted_ids(edits))) for edits in ("discovered", "text_to_image")),
+        *(content_id(*sorted(wanted_ids(state, edits))) for edits in ("discovered", "text_to_image")),
         state.edits.fingerprint,
         *(state.arm_fingerprint(ARMS[arm]) for arm in ("original", "color_jitter", "alia")),
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from a_run import hidden_test_split, small
+from asking import needed_ids
 from in_process import passes_here, trainings_here
 from PIL import Image
 
@@ -141,7 +142,7 @@ def test_of_what_other_runs_left_just_what_is_needed_is_judged(finished, tmp_pat
             STAGES[stage](of_seed(seed, name), available("cpu"))
     for seed in (5, 6):
         state = of_seed(seed, "shared")
-        assert state.edits.ids() == state.needed_ids("discovered")
+        assert state.edits.ids() == needed_ids(state)
     made, alone = of_seed(6, "shared").edits.read(SAME), of_seed(6, "alone").edits.read(SAME)
     assert made.to_pylist() == alone.to_pylist()
     stats = of_seed(6, "shared").results.read_json("stages", "judge.json")
@@ -211,7 +212,7 @@ def test_looking_for_one_survivor_of_each_image_ends_with_the_edits_that_all_wou
     STAGES["edit"](quick, available("auto"))
     assert files(fresh) == before
     beside_all = State(small(finished, drawn, "edit.edits_per_image=1"))
-    assert beside_all.needed_ids("discovered") == {row["edit_id"] for row in rows}
+    assert needed_ids(beside_all) == {row["edit_id"] for row in rows}
     assert beside_all.wanted_edits().num_rows == len(rows)
 
 

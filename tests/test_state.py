@@ -6,17 +6,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from asking import needed_ids, requests_in_order, wanted_ids
 
 from alia_ray.config import Judge, parse_config
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.config.run import Baselines
-from alia_ray.edits.attempts import TRIES, Request
+from alia_ray.edits.attempts import TRIES
+from alia_ray.edits.drawing import Asked, outcomes
+from alia_ray.edits.requests import Plan
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.reporting import _report_inputs
 from alia_ray.results import errors_of
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.edit import outcomes, wanted_requests
 from alia_ray.state import State
 from alia_ray.store.tables import EDITS, ERRORS, IMAGES
 
@@ -46,21 +48,21 @@ def fill(state: State, images: int) -> dict[str, str]:
     state.domains_table().commit(pa.Table.from_pylist(domains, schema=state.domains_table().schema))
     state.folder.write_json({"cat": 0.9}, *state.arm_path(BASE), "thresholds.json")
     sea = next(row["domain_id"] for row in domains if row["prompt"].endswith("sea"))
-    requests = wanted_requests(state.edit_settings("discovered"), state.images, state.domains())
-    tries = [request.edit_id for request in requests if request.domain_id == sea][:TRIES]
+    requests = requests_in_order(state)
+    tries = [request["edit_id"] for request in requests if request["domain_id"] == sea][:TRIES]
     made = [
         {
-            "edit_id": request.edit_id,
-            "image_id": request.image_id,
-            "domain_id": request.domain_id,
-            "label": request.label,
-            "semantic_text": "a painting" if request.edit_id in tries else "a photo",
+            "edit_id": request["edit_id"],
+            "image_id": request["image_id"],
+            "domain_id": request["domain_id"],
+            "label": request["label"],
+            "semantic_text": "a painting" if request["edit_id"] in tries else "a photo",
             "image_bytes": 10,
         }
         for request in requests
     ]
     state.edits.commit(pa.Table.from_pylist(made, schema=EDITS))
-    return {request.edit_id: "sea" if request.domain_id == sea else "wood" for request in requests}
+    return {request["edit_id"]: "sea" if request["domain_id"] == sea else "wood" for request in requests}
 
 
 def test_edits_under_a_prompt_that_is_given_up_are_not_selected_whoever_made_them(tmp_path):
@@ -88,7 +90,7 @@ def test_a_users_prompt_that_stands_twice_is_asked_for_once(tmp_path):
     fill(found, images=4)
     prompts = Baselines(user_prompts=["a photo of a {}", "a picture of a {}", "a photo of a {}"])
     twice = State(found.settings.model_copy(update={"baselines": prompts}))
-    assert len(twice.wanted_ids("user")) == len(set(twice.wanted_ids("user"))) == 4 * 2
+    assert len(wanted_ids(twice, "user")) == len(set(wanted_ids(twice, "user"))) == 4 * 2
 
 
 def test_edits_made_otherwise_have_no_say_in_whether_one_survives_beside_the_others(tmp_path):
@@ -101,13 +103,16 @@ def test_edits_made_otherwise_have_no_say_in_whether_one_survives_beside_the_oth
         return [{"edit_id": f"{name}{n}", **scores, "image_bytes": 10} for n in range(10)]
 
     now = made("a", "a", 0.95) + made("b", "b", 0.85)
-    requests = [Request(row["edit_id"], "", "sea", row["label"], "") for row in now]
+    ids = [row["edit_id"] for row in now]
     survived = []
     for rows in (now, made("c", "b", 0.5) + made("d", "b", 0.5) + made("e", "b", 0.5)):
         found.folder.table("edits", "all").commit(pa.Table.from_pylist(rows, schema=EDITS))
-        table, thresholds = found.folder.table("edits", "all"), {"a": 0.9, "b": 0.9}
-        survived.append(outcomes(found.settings, requests, table, thresholds))
-    assert survived[0] == survived[1] == dict.fromkeys((request.edit_id for request in requests), True)
+        thresholds, judge = {"a": 0.9, "b": 0.9}, found.settings.judge
+        plan = Plan((), "img2img", "{}", 0)
+        asked = Asked("all", found.images, plan, found.folder.table("edits", "all"), 0, judge, thresholds)
+        of = found.ledger.given(pa.table({"edit_id": ids}))
+        survived.append(found.ledger.ask(f"{outcomes(found.ledger, asked, of)} ORDER BY edit_id").to_pylist())
+    assert survived[0] == survived[1] == [{"edit_id": key, "survived": True} for key in sorted(ids)]
 
 
 def test_a_report_says_added_of_what_its_arm_adds_and_not_of_what_another_filter_would(tmp_path):
@@ -202,7 +207,7 @@ def test_what_failed_under_other_settings_is_no_error_of_today(tmp_path):
 
     edited = state(tmp_path / "b")
     fill(edited, images=4)
-    asked = min(edited.needed_ids("discovered"))
+    asked = min(needed_ids(edited))
     tables = {"ingest": edited.images, "edit": edited.edits, "judge": edited.edits}
     for stage, table in tables.items():
         row = {"stage": stage, "reason": "no", "kind": "model"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from asking import requests_in_order, wanted_ids
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -21,7 +22,6 @@ from alia_ray.images import encode
 from alia_ray.llm.discover import domain_rows
 from alia_ray.report.missing import missing_things
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.edit import wanted_requests
 from alia_ray.state import State
 from alia_ray.store import patience
 from alia_ray.store.run_folder import CLASSIFIER, HISTORY, METRICS, PREDICTIONS, TENSORS
@@ -77,19 +77,18 @@ def found(tmp_path) -> State:
 
 
 def commit_edits(found: State, half: bool = False, **changes: object) -> None:
-    requests = wanted_requests(found.edit_settings("discovered"), found.images, found.domains())
     rows = [
         {
-            "edit_id": each.edit_id,
-            "image_id": each.image_id,
-            "domain_id": each.domain_id,
-            "label": each.label,
+            "edit_id": each["edit_id"],
+            "image_id": each["image_id"],
+            "domain_id": each["domain_id"],
+            "label": each["label"],
             "semantic_text": "a photo",
             "image": b"png",  # which nobody who is asked here decodes, or must
             "image_bytes": 3,
             **changes,
         }
-        for each in requests
+        for each in requests_in_order(found)
     ]
     some = [row for row in rows if int(row["image_id"]) < 3] if half else rows
     found.edits.commit(pa.Table.from_pylist(some, schema=EDITS))
@@ -203,7 +202,7 @@ def test_whole_edits_are_selected_from(found):
 
 
 def test_edits_of_which_too_many_failed_are_refused(found):
-    keys = found.wanted_ids("discovered")[:9]
+    keys = wanted_ids(found)[:9]
     found.edits.correct({key: {"error": "one flat colour", "image": None, "image_bytes": None} for key in keys})
     rows = [{"stage": "edit", "key": key, "reason": "one flat colour", "kind": "model"} for key in keys]
     found.edits.errors("edit").commit(pa.Table.from_pylist(rows, schema=ERRORS))
@@ -303,10 +302,7 @@ def test_a_picture_that_another_split_holds_is_read_by_nobody_even_when_it_comes
     assert "late" not in later.ids_of("train")
     assert "t" in later.ids_of("test")
     assert "late" not in later.images.ids()
-    assert "late" not in {
-        request.image_id
-        for request in wanted_requests(later.edit_settings("discovered"), later.images, later.domains())
-    }
+    assert "late" not in {request["image_id"] for request in requests_in_order(later)}
     assert "late" in set(later.images.stored(["image_id"]).column(0).to_pylist())
 
 

@@ -9,7 +9,7 @@ plain Python, in tests/edits/reference.py.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -42,6 +42,7 @@ class Asked:
     limit: Limit = None  # how many survivors are added to training, beyond which none is looked for
     drop_below: float | None = None  # the share of a prompt's first TRIES below which it is given up
     keeps_rejected: bool = False
+    again: str | None = None  # a relation of edits (`edit_id`) that count as not made
 
 
 def requests(ledger: Ledger, asked: Asked) -> str:
@@ -98,8 +99,9 @@ def verdict(ledger: Ledger, judge: Judge, thresholds: Mapping[str, float], rows:
     """SQL of some scored edits with their `verdict`, as `verdicts.verdicts` gives it. rows: SQL."""
     if judge.confidence_rule in _BETWEEN:
         scored = ledger.ask(rows)
-        found = pa.array(judged(scored, dict(thresholds), judge), pa.string())
-        return f"SELECT * FROM {ledger.keep('judged', scored.append_column('verdict', found))}"
+        verdicts = pa.array(judged(scored, dict(thresholds), judge), pa.string())
+        found = ledger.given(scored.select(["edit_id"]).append_column("verdict", verdicts))
+        return f"SELECT * FROM ({rows}) JOIN {found} USING (edit_id)"
     known = pa.table({"of": pa.array(thresholds, pa.string()), "t": pa.array(thresholds.values(), pa.float64())})
     t = ledger.given(known)
     positives = ledger.given(pa.table({"text": pa.array(list(judge.positives), pa.string())}))
@@ -132,7 +134,9 @@ def outcomes(ledger: Ledger, asked: Asked, of: str) -> str:
     columns = [*SCORES, *(["class_probabilities"] if asked.judge.confidence_rule in _BETWEEN else [])]
     rows = ledger.rows(asked.target, [*columns, "image_bytes"])
     named = ", ".join(map(quoted, ["edit_id", *columns, "image_bytes"]))
-    there = f"SELECT {named} FROM {rows} SEMI JOIN {of} USING (edit_id) ORDER BY edit_id"
+    there = f"SELECT {named} FROM {rows} SEMI JOIN {of} USING (edit_id)"
+    if asked.again is not None:
+        there += f" ANTI JOIN {asked.again} USING (edit_id)"
     has_picture = "verdict NOT IN ('error', 'unsafe')" if asked.keeps_rejected else "verdict = 'kept'"
     told = verdict(ledger, asked.judge, asked.thresholds, there)
     return (
@@ -152,16 +156,22 @@ def gone_through(ledger: Ledger, asked: Asked) -> str:
     `is_left`: whether the next wave hands it to a worker if it takes up the image: what is not made, and what has
     survived already and so counts.
     """
-    wanted = requests(ledger, asked)
-    known = ledger.keep("outcomes", outcomes(ledger, asked, wanted))
+    name, wanted = f"within/{asked.name}", requests(ledger, asked)
+    found = outcomes(ledger, asked, wanted)  # which reads what is new
+    token = repr((replace(asked, name=""), ledger.state_of(asked.images), ledger.state_of(asked.target)))
+    if asked.again is not None:
+        token += ledger.token_of(asked.again)
+    return ledger.keep_once(name, token, lambda: (_gone_through(ledger, asked, wanted, found), {}))
+
+
+def _gone_through(ledger: Ledger, asked: Asked, wanted: str, found: str) -> str:
+    known = ledger.keep("outcomes", found)
     tried = f"SELECT * FROM {wanted} LEFT JOIN {known} USING (edit_id)"
     if asked.drop_below is not None:
         tried = ledger.keep("tried", f"SELECT *, {_place_in('domain_id')} <= {TRIES} AS pilot FROM ({tried})")
         if ledger.number(f"SELECT count(*) FROM {tried} WHERE pilot AND survived IS NULL"):
             flags = "survived IS NULL AS is_left, true AS is_needed"
-            return ledger.keep(
-                f"within/{asked.name}", f"SELECT * EXCLUDE (pilot), {flags} FROM {tried} WHERE pilot"
-            )
+            return f"SELECT * EXCLUDE (pilot), {flags} FROM {tried} WHERE pilot"
         pilot = ledger.keep("pilot", f"SELECT * FROM {tried} WHERE pilot")
         among = outcomes(ledger, asked, pilot)  # compared with each other alone
         given_up = ledger.keep(
@@ -172,13 +182,12 @@ def gone_through(ledger: Ledger, asked: Asked) -> str:
         left = f"SELECT * FROM {tried} WHERE pilot OR domain_id NOT IN (SELECT domain_id FROM {given_up})"
         within = _needed(ledger, asked, f"SELECT * EXCLUDE (pilot) FROM ({left})")
         within = ledger.keep("within the cuts", within)
-        return ledger.keep(
-            f"within/{asked.name}",
+        return (
             f"SELECT * REPLACE (is_needed OR edit_id IN (SELECT edit_id FROM {pilot}) AS is_needed) FROM {within} "
             f"UNION ALL BY NAME SELECT * EXCLUDE (pilot), false AS is_left, true AS is_needed FROM {pilot} "
-            f"ANTI JOIN {within} USING (edit_id)",
+            f"ANTI JOIN {within} USING (edit_id)"
         )
-    return ledger.keep(f"within/{asked.name}", _needed(ledger, asked, tried))
+    return _needed(ledger, asked, tried)
 
 
 def _place_in(group: str) -> str:

@@ -29,7 +29,7 @@ from alia_ray.stages.streaming import (
     tell_errors,
 )
 from alia_ray.stages.summary import summary
-from alia_ray.stages.twins import twins, without_twins
+from alia_ray.stages.twins import twins, twins_in, without_twins
 from alia_ray.store.errors import read_errors
 from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table
@@ -61,6 +61,12 @@ class Images(Table):
         if self.protocol != "strict":
             return super().read(wanted)
         return without_twins(super().read(list(dict.fromkeys([*_OF_TWINS, *wanted])))).select(wanted)
+
+    passed_over_by = ("content", "split")
+
+    def passed_over(self, rows: str) -> str | None:
+        """As `Table.passed_over`."""
+        return twins_in(rows) if self.protocol == "strict" else None
 
 
 def images_table(settings: Config) -> Images:

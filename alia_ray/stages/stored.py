@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alia_ray.stages import made_with
-from alia_ray.store.run_folder import FILE, Table
+from alia_ray.store.ledger import Ledger
+from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import EDITS
 
 _OF_IMAGE = ["label", "group"]
@@ -23,21 +24,23 @@ def describe_anew(target: Table, images: Table) -> None:
     target.correct(_corrections(target, images.read(["image_id", *_OF_IMAGE])))
 
 
-def stored_edits(target: Table, wanted: Iterable[str]) -> dict[str, str]:
-    """edit_id -> the file of another edits table that holds its picture, of some edits."""
-    found: dict[str, str] = {}
-    asked = pa.array(sorted(wanted), pa.string())
-    for older in target.folder.tables("edits"):
-        if older == target:
-            continue
-        rows = older.stored(["edit_id", "image_bytes", FILE])
-        is_there = pc.and_(
-            pc.is_valid(rows.column("image_bytes")), pc.is_in(rows.column("edit_id"), value_set=asked)
+def stored_edits(ledger: Ledger, target: Table, wanted: str) -> str:
+    """Of some edits those whose pictures other edits tables hold: a relation of `edit_id` and `path`, the file.
+
+    wanted: SQL of ids (`edit_id`).
+    """
+    tables = [older for older in target.folder.tables("edits") if older != target]
+    found = ["SELECT NULL::VARCHAR AS edit_id, NULL::VARCHAR AS path, 0 AS place WHERE false"]
+    for place, older in enumerate(tables):
+        rows = ledger.rows(older, ["image_bytes"])
+        files = ledger.given(ledger.file_names(older))
+        found.append(
+            f"SELECT edit_id, path, {place} AS place FROM {rows} JOIN {files} USING (file) "
+            f"SEMI JOIN ({wanted}) USING (edit_id) WHERE image_bytes IS NOT NULL"
         )
-        rows = rows.filter(is_there).sort_by([("edit_id", "ascending"), (FILE, "descending")])
-        places = zip(rows.column("edit_id").to_pylist(), rows.column(FILE).to_pylist(), strict=True)
-        found = dict(places) | found
-    return found
+    first = "QUALIFY row_number() OVER (PARTITION BY edit_id ORDER BY place) = 1"
+    name = f"stored/{target.fingerprint}"
+    return ledger.keep(name, f"SELECT edit_id, path FROM ({' UNION ALL '.join(found)}) {first}")
 
 
 def take_over_records(target: Table, files: Iterable[str]) -> None:

@@ -35,6 +35,15 @@ def without_twins(images: pa.Table) -> pa.Table:
     return images.filter(pc.invert(pc.is_in(images.column("image_id"), value_set=gone))) if len(gone) else images
 
 
+def twins_in(rows: str) -> str:
+    """SQL of the ids (`image_id`) of the same rows, of a relation with image_id, content and split."""
+    place = f"list_position({list(KEEPS)}, split)"
+    return (
+        f"SELECT image_id FROM {rows} JOIN (SELECT content, min({place}) AS stays FROM {rows} "
+        f"WHERE content IS NOT NULL GROUP BY content) USING (content) WHERE {place} > stays"
+    )
+
+
 def _in_several_splits(images: pa.Table) -> pa.Table:
     """The rows whose picture more than one split holds; a table of an older release has no contents at all."""
     counted = images.group_by("content").aggregate([("split", "count_distinct")])

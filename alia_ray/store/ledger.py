@@ -6,6 +6,7 @@ missing of a million rows takes a process no more memory than of a thousand. Pic
 
 import contextlib
 import hashlib
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,8 @@ class Ledger:
         self._sql.execute("SET preserve_insertion_order = false")
         self._files: dict[str, dict[str, tuple[int, Version]]] = {}  # relation -> file -> its number, as it was
         self._columns: dict[str, list[str]] = {}
-        self._tokens: dict[str, str] = {}  # what is kept once -> what it depends on
+        self._tokens: dict[str, str] = {}  # what is kept -> what it depends on
+        self._kept = itertools.count()
 
     def close(self) -> None:
         """Forget everything."""
@@ -71,6 +73,7 @@ class Ledger:
         else:
             with self._seen(what) as seen:
                 self._sql.execute(f"CREATE OR REPLACE TABLE {quoted(name)} AS SELECT * FROM {seen}")
+        self._tokens[name] = f"kept as number {next(self._kept)}"
         return quoted(name)
 
     def keep_once(self, name: str, token: str, query: Callable[[], tuple[str, dict[str, Any]]]) -> str:
@@ -80,6 +83,10 @@ class Ledger:
             self.keep(name, what, **values)
             self._tokens[name] = token
         return quoted(name)
+
+    def token_of(self, name: str) -> str:
+        """What is another where something is kept anew under its name."""
+        return self._tokens[unquoted(name)]
 
     def given(self, rows: pa.Table) -> str:
         """A few rows of this process as a relation that stays: the same for the same rows."""
@@ -152,7 +159,7 @@ class Ledger:
         files = [file for file in versions if file not in known]
         fields = [table.schema.field(column) for column in columns] + [pa.field("file", pa.int32())]
         if not known:
-            self.keep(name[1:-1], pa.schema(fields).empty_table())
+            self.keep(unquoted(name), pa.schema(fields).empty_table())
         for start in range(0, len(files), _FILES_AT_ONCE):
             some = files[start : start + _FILES_AT_ONCE]
             rows = parquet.dataset(some, table.folder.fs, table.schema).to_table(columns=[*columns, FILE])
@@ -187,6 +194,11 @@ def _in_sql(table: Table) -> list[tuple[str, str, str]]:
 def quoted(name: str) -> str:
     """A name as SQL takes any."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def unquoted(name: str) -> str:
+    """The same backwards."""
+    return name[1:-1].replace('""', '"')
 
 
 _open: dict[str, Ledger] = {}

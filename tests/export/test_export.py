@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torchvision
 import webdataset
+from asking import needed_ids
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -207,7 +208,7 @@ def test_an_unfiltered_arm_exports_more_and_the_original_no_edit(ray_cluster, st
 def test_an_arm_that_is_not_configured_is_exported_whole_or_not_at_all(state, tmp_path):
     edit = state.settings.edit.model_copy(update={"edits_per_image": None})
     quick = State(state.settings.model_copy(update={"edit": edit}))
-    quick.edits.discard(quick.edits.ids() - quick.needed_ids("discovered"))  # as `edit` leaves it
+    quick.edits.discard(quick.edits.ids() - needed_ids(quick))  # as `edit` leaves it
     assert len(quick.selected()) == 10
     for arm in ("alia_unfiltered", "alia_too_similar"):
         missing = (

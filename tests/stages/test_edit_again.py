@@ -13,8 +13,10 @@ from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages import trying as stage
-from alia_ray.stages.edit import edit, edits_table
+from alia_ray.stages.edit import asked_of, edit, edits_table
 from alia_ray.stages.ingest import ingest
+from alia_ray.stages.stored import stored_edits
+from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import DOMAINS
 
@@ -40,7 +42,9 @@ def editing(without_ray, tmp_path: Path) -> tuple[Table, Callable[..., None]]:
         settings = config.model_copy(update=sections)
         rows = domain_rows(list(prompts), [], config.discover.prefix, 0)
         domains = pa.Table.from_pylist(rows, schema=DOMAINS)
-        edit(settings, images, domains, target, str(tmp_path / "base"), dict.fromkeys(classes, 0.5), None, CLUSTER)
+        asked = asked_of("discovered", settings, images, domains, target, dict.fromkeys(classes, 0.5))
+        nothing = stored_edits(ledger_of(target.folder), target, "SELECT NULL AS edit_id")
+        edit(settings, asked, str(tmp_path / "base"), CLUSTER, nothing)
 
     return target, run
 

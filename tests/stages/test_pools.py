@@ -15,7 +15,9 @@ from alia_ray.miniature.recipes import DEMO
 from alia_ray.stages import caption, loading
 from alia_ray.stages import edit as editing
 from alia_ray.stages.ingest import images_table
+from alia_ray.stages.stored import stored_edits
 from alia_ray.stages.trying import EditAndJudge, JudgeStored, rules_of
+from alia_ray.store.ledger import ledger_of
 from alia_ray.store.tables import DOMAINS, IMAGES
 from alia_ray.training import evaluation, learner
 
@@ -30,7 +32,9 @@ def captions(settings: Config) -> None:
 def edits(settings: Config, stage: str = "edit") -> None:
     target, prompts = editing.edits_table(settings, "base"), domain_rows(["a {} at sea"], [], "a photo of a {}", 0)
     domains = pa.Table.from_pylist(prompts, schema=DOMAINS)
-    editing.edit(settings, images_table(settings), domains, target, "base", {}, None, NODE, {}, stage)
+    asked = editing.asked_of("discovered", settings, images_table(settings), domains, target, {})
+    nothing = stored_edits(ledger_of(target.folder), target, "SELECT NULL AS edit_id")
+    editing.edit(settings, asked, "base", NODE, nothing, stage)
 
 
 def judgements(settings: Config) -> None:

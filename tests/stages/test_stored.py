@@ -10,14 +10,16 @@ import pytest
 
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Pixels, load_config
+from alia_ray.edits.drawing import requests
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages import made_with, trying
-from alia_ray.stages.edit import edit, edits_table
+from alia_ray.stages.edit import asked_of, edit, edits_table
 from alia_ray.stages.ingest import images_table, ingest
 from alia_ray.stages.stored import describe_anew, stored_edits
+from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import DOMAINS, EDITS, draw_key
 
@@ -52,10 +54,13 @@ def run(without_ray: None, tmp_path: Path) -> Run:
         rows = domain_rows([SNOW, SEA], [], settings.discover.prefix, 0)
         domains, thresholds = pa.Table.from_pylist(rows, schema=DOMAINS), dict.fromkeys(classes, 0.126)
         describe_anew(target, images)
-        known = {key for table in target.folder.tables("edits") for key in table.ids()}
-        stored = stored_edits(target, known - target.ids())
-        how = (str(tmp_path / "base"), thresholds, None, CLUSTER, stored, stage)
-        edit(settings, images, domains, target, *how)
+        ledger, asked = (
+            ledger_of(target.folder),
+            asked_of("discovered", settings, images, domains, target, thresholds),
+        )
+        there = ledger.rows(target, [])
+        left = f"SELECT edit_id FROM {requests(ledger, asked)} ANTI JOIN {there} USING (edit_id)"
+        edit(settings, asked, str(tmp_path / "base"), CLUSTER, stored_edits(ledger, target, left), stage)
         return target
 
     return try_edits

@@ -28,6 +28,7 @@ from alia_ray.plain_text import LONGEST_REASON, plain_line
 from alia_ray.progress import Progress, note, number_of, say
 from alia_ray.stages import made_with
 from alia_ray.stages.counting import Counter, Counts, counting, tell
+from alia_ray.stages.merging import drop_repeated, merge_files
 from alia_ray.store import rows as stored
 from alia_ray.store import tables
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
@@ -135,7 +136,7 @@ def stream(job: Pass, placement: Placement, progress: Progress) -> None:
     """Stream a pass to its end, or until too many rows have failed. Raises StageError."""
     with failures_of(job.stage):
         job.errors.create()
-        job.target.drop_repeated()
+        drop_repeated(job.target)
         before = settle(job.errors, _made_by_now(job))
         if not job.todo:
             return
@@ -148,8 +149,9 @@ def stream(job: Pass, placement: Placement, progress: Progress) -> None:
         finally:
             again = [row for row in before if is_tried_again(row, job.run.retry_errors)]
             settle(job.errors, _made_by_now(job), again)
-            job.target.drop_repeated()
+            drop_repeated(job.target)
             _delete_todo(job)
+        merge_files(job.target)
 
 
 def _number(job: Pass, keys: str) -> int:

@@ -38,6 +38,9 @@ class Ledger:
         self._sql = duckdb.connect(Path(self._place.name) / "ledger.db", config=settings)
         self._sql.execute("SET preserve_insertion_order = false")
         self._files: dict[str, dict[str, tuple[int, Version]]] = {}  # relation -> file -> its number, as it was
+        self._strays: dict[
+            str, dict[str, set[str]]
+        ] = {}  # relation -> file -> ids whose row in another one counts
         self._columns: dict[str, list[str]] = {}
         self._tokens: dict[str, str] = {}  # what is kept -> what it depends on
         self._kept = itertools.count()
@@ -132,9 +135,31 @@ class Ledger:
         """What changes with the rows that `rows` has read of a table."""
         return str(self._files[quoted(f"{table.name}/{table.fingerprint}")])
 
+    def strays(self, table: Table) -> dict[str, set[str]]:
+        """file -> the ids of which it holds a row that readers pass over, since another one counts."""
+        return dict(self._strays[quoted(f"{table.name}/{table.fingerprint}")])
+
+    def merged(self, table: Table, files: Mapping[str, Sequence[str]]) -> None:
+        """Take note that rows lie in other files now: file -> those that it was made of."""
+        name = quoted(f"{table.name}/{table.fingerprint}")
+        known, there = self._files.get(name, {}), table.versions()
+        if not all(new in there and known.keys() >= set(old) for new, old in files.items()):
+            return  # which reads it anew when it is asked
+        moves = []
+        for number, (new, old) in enumerate(files.items(), start=self._next_number(name)):
+            moves += [{"old": known.pop(file)[0], "new": number} for file in old]
+            for file in old:
+                self._strays[name].pop(file, None)
+            known[new] = (number, there[new])
+        with self._seen(pa.Table.from_pylist(moves)) as seen:
+            self._sql.execute(f"UPDATE {name} SET file = m.new FROM {seen} m WHERE file = m.old")
+
+    def _next_number(self, name: str) -> int:
+        return max((number for number, _ in self._files[name].values()), default=-1) + 1
+
     def _forget(self, name: str, columns: Sequence[str] | None = None) -> None:
         self._columns[name] = list(dict.fromkeys(columns or self._columns[name]))
-        self._files[name] = {}
+        self._files[name], self._strays[name] = {}, {}
         self._sql.execute(f"DROP TABLE IF EXISTS {name}")
 
     def _bring_up_to_date(self, table: Table, name: str) -> None:
@@ -161,14 +186,13 @@ class Ledger:
         if not known:
             self.keep(unquoted(name), pa.schema(fields).empty_table())
         for start in range(0, len(files), _FILES_AT_ONCE):
-            some = files[start : start + _FILES_AT_ONCE]
+            some, first = files[start : start + _FILES_AT_ONCE], self._next_number(name)
             rows = parquet.dataset(some, table.folder.fs, table.schema).to_table(columns=[*columns, FILE])
-            place = pc.add(pc.index_in(rows.column(FILE), value_set=pa.array(some, pa.string())), len(known))
+            place = pc.add(pc.index_in(rows.column(FILE), value_set=pa.array(some, pa.string())), first)
             rows = rows.drop_columns(FILE).append_column(fields[-1], pc.cast(place, pa.int32()))
             with self._seen(rows) as seen:
                 self._sql.execute(f"INSERT INTO {name} SELECT * FROM {seen}")
-            for file in some:
-                known[file] = (len(known), versions[file])
+            known |= {file: (first + place, versions[file]) for place, file in enumerate(some)}
         if files:
             self._leave_one_of_each(table, name)
 
@@ -182,7 +206,12 @@ class Ledger:
                 f"{', '.join([*order, 'path'])}) AS rank FROM {name} r JOIN {seen} USING (file) "
                 f"WHERE {key} IN ({again})"
             )
-            self._sql.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT place FROM ({ranked}) WHERE rank > 1)")
+            strays = f"SELECT place FROM ({ranked}) WHERE rank > 1"
+            query = f"SELECT {key} AS key, path FROM {name} r JOIN {seen} USING (file) WHERE r.rowid IN ({strays})"
+            for row in self.ask(query).to_pylist():
+                self._strays[name].setdefault(row["path"], set()).add(row["key"])
+            if self._strays[name]:
+                self._sql.execute(f"DELETE FROM {name} WHERE rowid IN ({strays})")
         if passed_over := table.passed_over(name):
             self._sql.execute(f"DELETE FROM {name} WHERE {key} IN ({passed_over})")
 

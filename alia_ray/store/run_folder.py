@@ -18,7 +18,7 @@ twice writes the same file twice. To resume is to ask which ids are missing.
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -260,11 +260,19 @@ class Table:
         for path in self._holding(values.keys()):
             self._rewrite(path, corrected)
 
-    def drop_repeated(self) -> None:
+    def drop_repeated(self, strays: Mapping[str, set[str]] | None = None) -> None:
         """Leave of each id the row that `read` gives; an edit made after it failed has two, as after a kill.
 
         One that was made again for its picture keeps what was said of it before, since results have told that.
+        strays: file -> the ids whose rows there are to go, where they are known.
         """
+        strays = self._strays() if strays is None else strays
+        if strays and PICTURE_SIZE in self.schema.names:
+            self._keep_what_was_said(set().union(*strays.values()))
+        for path, repeated in strays.items():
+            self._rewrite(path, lambda rows, repeated=repeated: self._without(rows, repeated))
+
+    def _strays(self) -> dict[str, set[str]]:
         order = self.order()
         key, names = order[0][0], [*(name for name, *_ in order), FILE]
         rows = self.stored(names).sort_by([*order, (FILE, "ascending", "at_start")])
@@ -274,10 +282,7 @@ class Table:
         strays: dict[str, set[str]] = {}
         for row in rows.filter(is_stray).to_pylist():
             strays.setdefault(row[FILE], set()).add(row[key])
-        if strays and PICTURE_SIZE in names:
-            self._keep_what_was_said(set().union(*strays.values()))
-        for path, repeated in strays.items():
-            self._rewrite(path, lambda rows, repeated=repeated: self._without(rows, repeated))
+        return strays
 
     def _keep_what_was_said(self, ids: set[str]) -> None:
         """Give rows with a picture the other values of the row of the same id that has none and is no error."""

@@ -39,7 +39,7 @@ def _gain(before: dict[str, Any], after: dict[str, Any], metric: str) -> str:
 def _amounts(state: State, edits: dict[str, Any] | None) -> str:
     if edits is None:
         return "no edits"
-    originals = number_of(len(state.ids_of("train")), "images")
+    originals = number_of(state.count_of("train"), "images")
     return f"{edits['kept']} of {number_of(edits['attempts'], 'edits')} of {originals} survived the filters"
 
 

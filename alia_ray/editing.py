@@ -13,9 +13,9 @@ from alia_ray.edits.drawing import outcomes, requests
 from alia_ray.progress import inform, number_of, say
 from alia_ray.reporting import about_edits
 from alia_ray.results import counting, made_before
+from alia_ray.stages.answered import made
 from alia_ray.stages.edit import edit, left_of
 from alia_ray.stages.stored import describe_anew, stored_edits
-from alia_ray.stages.streaming import made
 from alia_ray.state import State
 
 _HOPELESS = 0.05  # a prompt of which a smaller share survives is worth a word

@@ -25,9 +25,9 @@ from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, inform, number_of, say
 from alia_ray.report.made_with import tell_of_changes
 from alia_ray.reporting import run_report
-from alia_ray.results import accounting
+from alia_ray.results import accounting, counting, rows_of
 from alia_ray.stages import made_with
-from alia_ray.stages.caption import caption, captions_table
+from alia_ray.stages.caption import caption, captions_table, wanted_captions
 from alia_ray.stages.discover import run_discover
 from alia_ray.stages.ingest import ingest
 from alia_ray.state import State
@@ -74,7 +74,8 @@ def say_trial(settings: Config) -> None:
 def run_ingest(state: State, cluster: Cluster) -> None:
     """source -> images"""
     errors = state.images.errors("ingest")
-    with accounting(state, "ingest", lambda: _each(state.images.ids()), lambda: len(errors.ids())):
+    done = rows_of(state, "ingest", lambda: f"SELECT image_id FROM {state.ledger.rows(state.images, [])}")
+    with counting(state, "ingest", done, lambda: len(errors.ids())):
         ingest(state.settings, cluster, state.listing)
 
 
@@ -83,9 +84,20 @@ def run_caption(state: State, cluster: Cluster) -> None:
     if state.settings.discover.prompts is not None:
         inform("caption: not needed, discover.prompts is set")
         return
-    wanted, table = state.ids_of("train"), captions_table(state.settings)
-    errors, ids = table.errors("caption"), set(wanted)
-    with accounting(state, "caption", lambda: _each(table.ids() & ids), lambda: len(errors.ids() & ids)):
+    state.check_split("train")
+    ledger, table = state.ledger, captions_table(state.settings)
+
+    def captioned() -> str:
+        wanted = wanted_captions(state.images)
+        return f"SELECT image_id FROM {ledger.rows(table, [])} SEMI JOIN ({wanted}) ON image_id = key"
+
+    def failed() -> int:
+        keys = ledger.given(pa.table({"key": pa.array(sorted(table.errors("caption").ids()), pa.string())}))
+        return ledger.number(
+            f"SELECT count(*) FROM {keys} SEMI JOIN ({wanted_captions(state.images)}) USING (key)"
+        )
+
+    with counting(state, "caption", rows_of(state, "caption", captioned), failed):
         caption(state.settings, state.images, cluster)
 
 
@@ -134,7 +146,7 @@ def run_train_base(state: State, cluster: Cluster) -> None:
 
 def train_bases(states: Sequence[State], cluster: Cluster) -> None:
     """The same for draws of one configuration, side by side where the cluster has room."""
-    images = {_place(state, BASE): len(state.ids_of("train")) for state in states}
+    images = {_place(state, BASE): state.count_of("train") for state in states}
 
     def trained() -> dict[str, int]:
         places = [_place(state, BASE) for state in states if _knows_thresholds(state)]
@@ -192,7 +204,7 @@ def check_can_begin(state: State, stage: str) -> None:
     is_without_captions = stage == "caption" and state.settings.discover.prompts is not None
     if stage == "ingest" or is_without_captions:
         return
-    state.ids_of("train")
+    state.check_split("train")
     if stage == "discover":
         state.captions()
     elif stage in ("judge", "edit"):
@@ -231,7 +243,7 @@ def evaluate_all(arms: Trained, cluster: Cluster) -> None:
 
     def measured() -> dict[str, int]:
         return {
-            _place(state, arm): len(state.ids_of("test")) for state, arm in arms if state.measured(arm) is not None
+            _place(state, arm): state.count_of("test") for state, arm in arms if state.measured(arm) is not None
         }
 
     with accounting(arms[0][0], "evaluate", measured):

@@ -101,6 +101,19 @@ def accounting(
         yield
 
 
+def rows_of(state: State, stage: str, ids: Callable[[], str]) -> Callable[[], tuple[int, int]]:
+    """What `counting` asks of a stage from now on. ids: SQL of the ids (`image_id`) of its rows, as they are."""
+    ledger = state.ledger
+    before = ledger.keep(f"{stage}, before", ids())
+
+    def counted() -> tuple[int, int]:
+        now = ids()
+        new = f"SELECT count(*) FROM ({now}) ANTI JOIN {before} USING (image_id)"
+        return ledger.number(f"SELECT count(*) FROM ({now})"), ledger.number(new)
+
+    return counted
+
+
 @contextmanager
 def counting(
     state: State, stage: str, done: Callable[[], tuple[int, int]], failed: Callable[[], int]

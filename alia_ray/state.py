@@ -23,10 +23,10 @@ from alia_ray.edits.names import prompt_names
 from alia_ray.edits.verdicts import Limit, judged
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
+from alia_ray.stages.answered import left_to_do, too_many_failed
 from alia_ray.stages.caption import captions_table, wanted_captions
 from alia_ray.stages.edit import asked_of, edits_table
 from alia_ray.stages.ingest import images_table, names_labels, unfinished
-from alia_ray.stages.streaming import left_to_do, too_many_failed
 from alia_ray.store import tables
 from alia_ray.store.ledger import Ledger, ledger_of, quoted
 from alia_ray.store.run_folder import RunFolder, Table
@@ -107,17 +107,25 @@ class State:
     def _of_split(self, split: str) -> pa.Table:
         return self._image_rows.filter(pc.equal(self._image_rows.column("split"), split))
 
+    def count_of(self, split: str) -> int:
+        """How many images a split has. Raises StageError when it has none."""
+        if not (count := self._of_split(split).num_rows):
+            raise StageError(f"the source has no image in the split {split!r}, which this stage needs")
+        return count
+
+    def check_split(self, split: str) -> None:
+        """Raise StageError where a split has no image."""
+        self.count_of(split)
+
     def ids_of(self, split: str) -> list[str]:
         """The image ids of a split, sorted. Raises StageError when it has none."""
-        ids = self._of_split(split).column("image_id").to_pylist()
-        if not ids:
-            raise StageError(f"the source has no image in the split {split!r}, which this stage needs")
-        return ids
+        self.count_of(split)
+        return self._of_split(split).column("image_id").to_pylist()
 
     @cached_property
     def classes(self) -> list[str]:
         """The class names of the training images, sorted."""
-        return sorted(set(self._of_split("train").column("label").to_pylist()))
+        return sorted(self._of_split("train").column("label").unique().to_pylist())
 
     @cached_property
     def class_names(self) -> dict[str, str]:
@@ -128,21 +136,22 @@ class State:
         """The captions of the training images, in the order of their ids; empty with `discover.prompts`."""
         if self.settings.discover.prompts is not None:
             return []
-        table, wanted = captions_table(self.settings), self.ids_of("train")
-        rows, training = table.read(), pa.array(wanted, pa.string())
-        captions = rows.filter(pc.is_in(rows.column("image_id"), value_set=training)).column("caption").to_pylist()
-        keys = wanted_captions(self.images)
+        table, wanted, keys = captions_table(self.settings), self.count_of("train"), wanted_captions(self.images)
+        rows = self.ledger.rows(table, ["caption"])
+        captions = self.ledger.column(
+            f"SELECT caption FROM {rows} SEMI JOIN ({keys}) ON image_id = key ORDER BY image_id"
+        )
         left = left_to_do(keys, table, "caption", "image_id", retry_errors=False)
         if missing := self.ledger.number(f"SELECT count(*) FROM ({left})"):
-            if missing == len(wanted):
+            if missing == wanted:
                 raise StageError("there are no captions yet; run `alia-ray caption` first")
             raise StageError(
-                f"caption: {missing} of {len(wanted)} training images are missing; run `alia-ray caption` first"
+                f"caption: {missing} of {wanted} training images are missing; run `alia-ray caption` first"
             )
         self._check_failed("caption", table, "image_id", keys)
         if not captions:
             raise StageError(
-                f"caption: all {len(wanted)} training images failed; run it again with run.retry_errors=true, or "
+                f"caption: all {wanted} training images failed; run it again with run.retry_errors=true, or "
                 "set discover.prompts"
             )
         return captions
@@ -322,7 +331,7 @@ class State:
         if todo := self.ledger.number(f"SELECT count(DISTINCT image_id) FROM ({left})"):
             raise StageError(
                 f"edit has not come to its end: there is more to try of {todo} of "
-                f"{len(self.ids_of('train'))} training images; run `alia-ray edit` first"
+                f"{self.count_of('train')} training images; run `alia-ray edit` first"
             )
         needed = f"SELECT edit_id AS key FROM ({self.needed(edits)})"
         self._check_failed("edit", self.edits, "edit_id", needed)
@@ -353,7 +362,7 @@ class State:
         if arm.control_of is not None:
             return Counter(self._chosen(arm.control_of).column("label").to_pylist())
         if arm.amount is not None:
-            return round(arm.amount * len(self.ids_of("train")))
+            return round(arm.amount * self.count_of("train"))
         if configured.num_extra == "extra":
             return Counter(self._of_split("extra").column("label").to_pylist())
         if configured.num_extra == "all":
@@ -391,7 +400,7 @@ class State:
         train = self.settings.train
         if not train.equal_steps:
             return train
-        share = len(self.ids_of("train")) / sum(len(part.ids) for part in self.training_examples(arm))
+        share = self.count_of("train") / sum(len(part.ids) for part in self.training_examples(arm))
         return train.model_copy(update={"epochs": max(1, round(train.epochs * share))})
 
     def arm_fingerprint(self, arm: Arm) -> str:

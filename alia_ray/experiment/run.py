@@ -92,7 +92,7 @@ def _outcome(state: State, arm: Arm) -> Outcome:
     history = state.history(arm)
     epochs = history["epochs"]
     last_quarter = [record["val_class_balanced_accuracy"] for record in epochs[-max(1, len(epochs) // 4) :]]
-    originals = len(state.ids_of("train"))
+    originals = state.count_of("train")
     facts = {
         "added": history["train_images"] - originals,
         "added_for_each": history["train_images"] / originals - 1,

@@ -9,8 +9,9 @@ from alia_ray.config import Caption, Config
 from alia_ray.edits.requests import OF_IMAGES
 from alia_ray.images import decode_rgb
 from alia_ray.plain_text import plain_line
+from alia_ray.stages.answered import left_to_do
 from alia_ray.stages.loading import captioner_of
-from alia_ray.stages.streaming import Pass, left_to_do, run_pass
+from alia_ray.stages.streaming import Pass, run_pass
 from alia_ray.store import tables
 from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table

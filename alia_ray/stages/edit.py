@@ -18,8 +18,9 @@ from alia_ray.config import Config
 from alia_ray.edits.drawing import Asked, gone_through, left_to_try
 from alia_ray.edits.requests import OF_IMAGES, plan_edits
 from alia_ray.edits.verdicts import Limit
+from alia_ray.stages.answered import made
 from alia_ray.stages.stored import take_over_records
-from alia_ray.stages.streaming import Pass, check_error_rate, made, progress_of, stream, tell_errors
+from alia_ray.stages.streaming import Pass, check_error_rate, progress_of, stream, tell_errors
 from alia_ray.stages.trying import EditAndJudge, JudgeStored, by_bucket, rules_of
 from alia_ray.store.ledger import Ledger, ledger_of, quoted
 from alia_ray.store.run_folder import RunFolder, Table

@@ -19,11 +19,11 @@ from alia_ray.models.revisions import pinned
 from alia_ray.progress import number_of, say
 from alia_ray.sources import list_images, no_label, notes, read_images
 from alia_ray.sources.files import Content, NoPictureError
+from alia_ray.stages.answered import left_to_do
 from alia_ray.stages.changes import Changes, Row, corrections, find_changes, in_common, is_lost, outdated
 from alia_ray.stages.streaming import (
     Pass,
     check_error_rate,
-    left_to_do,
     progress_of,
     stream,
     tell_errors,

@@ -9,7 +9,7 @@ of an earlier run stays until the outcome of trying it again is committed.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,16 @@ from alia_ray.models.revisions import pinned
 from alia_ray.plain_text import LONGEST_REASON, plain_line
 from alia_ray.progress import Progress, note, number_of, say
 from alia_ray.stages import made_with
+from alia_ray.stages.answered import failed_of, keys_of, left_to_do, listed, made, tally
 from alia_ray.stages.counting import Counter, Counts, counting, tell
 from alia_ray.stages.merging import drop_repeated, merge_files
 from alia_ray.store import rows as stored
 from alia_ray.store import tables
-from alia_ray.store.errors import Row, is_tried_again, read_errors, settle, told
-from alia_ray.store.ledger import Ledger, ledger_of, quoted
+from alia_ray.store.errors import Row, is_tried_again, read_errors, settle
+from alia_ray.store.ledger import Ledger, ledger_of
 from alia_ray.store.patience import still_unseen
 from alia_ray.store.run_folder import FILE, Table, parts_in
-from alia_ray.store.tables import ERROR_KINDS, ERRORS
+from alia_ray.store.tables import ERRORS
 from alia_ray.store.writing import delete
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
@@ -92,30 +93,6 @@ class Pass:
         return ledger_of(self.target.folder)
 
 
-def made(target: Table, key: str) -> str:
-    """SQL of the values of `key` (`key`) in the rows of a table that hold no error."""
-    rows = ledger_of(target.folder).rows(target, [key])
-    return f"SELECT {quoted(key)} AS key FROM {rows} {'WHERE error IS NULL' if has_errors(target) else ''}"
-
-
-def has_errors(target: Table) -> bool:
-    """Whether rows that failed are in the table, and not only among its errors."""
-    return "error" in target.schema.names
-
-
-def left_to_do(wanted: str, target: Table, stage: str, key: str, retry_errors: bool) -> str:
-    """SQL of those of some keys (`key`) that are neither made nor failed for good. wanted: SQL of the keys."""
-    failed = [row for row in read_errors(target.errors(stage)) if not is_tried_again(row, retry_errors)]
-    done = f"({made(target, key)} UNION ALL SELECT key FROM {_keys_of(target, f'{stage}, not again', failed)})"
-    return f"SELECT key FROM ({wanted}) ANTI JOIN {done} USING (key)"
-
-
-def _keys_of(target: Table, name: str, errors: Iterable[Row]) -> str:
-    """The keys of some errors as a relation (`key`)."""
-    keys = pa.array([row["key"] for row in errors], pa.string())
-    return ledger_of(target.folder).keep(f"errors/{name}", pa.table({"key": keys}))
-
-
 def run_pass(job: Pass, placement: Placement) -> None:
     """Stream a pass to its end. Raises StageError when too many of the stage's rows have failed, now or before."""
     with progress_of(job, placement) as progress:
@@ -126,7 +103,7 @@ def run_pass(job: Pass, placement: Placement) -> None:
 
 def progress_of(job: Pass, placement: Placement) -> Progress:
     """The progress of a stage whose first pass this is."""
-    made_so_far, _ = _tally(job.stage, job.target, job.key, job.wanted, [])
+    made_so_far, _ = tally(job.stage, job.target, job.key, job.wanted, [])
     before = (made_so_far, _number(job, job.wanted) if job.makes_one_each else None)
     starting = f"starting {number_of(placement.workers, 'workers')}" if job.todo else ""
     return Progress(job.stage, job.expected(Counts()), job.unit, starting, before)
@@ -160,7 +137,7 @@ def _number(job: Pass, keys: str) -> int:
 
 def _made_by_now(job: Pass) -> set[str]:
     """The keys among the errors of a pass that its target holds without an error."""
-    failed = _keys_of(job.target, f"{job.stage}, all", read_errors(job.errors))
+    failed = keys_of(job.target, f"{job.stage}, all", read_errors(job.errors))
     return set(job.ledger.column(f"SELECT key FROM {failed} SEMI JOIN ({made(job.target, job.key)}) USING (key)"))
 
 
@@ -180,7 +157,7 @@ def _tell_suspects(job: Pass, placement: Placement) -> None:
 
 def _stream(job: Pass, placement: Placement, before: list[Row], progress: Progress) -> None:
     failed_for_good = [row for row in before if not is_tried_again(row, job.run.retry_errors)]
-    counted, failed_before = _tally(job.stage, job.target, job.key, job.wanted, failed_for_good)
+    counted, failed_before = tally(job.stage, job.target, job.key, job.wanted, failed_for_good)
     there = _number(job, made(job.target, job.key))
     done, failed, said, files = 0, 0, set(), set()
     now: list[made_with.Record] = []
@@ -343,61 +320,18 @@ def _block_rows(batch_size: int, todo: int, workers: int) -> int:
     return -(-wanted // batch_size) * batch_size
 
 
-def _tally(stage: str, target: Table, key: str, wanted: str, errors: Iterable[Row]) -> tuple[int, int]:
-    """How many of the wanted rows there are, made or failed, and how many of those failed."""
-    ledger, there = ledger_of(target.folder), made(target, key)
-    failed = _keys_of(target, f"{stage}, counted", (row for row in errors if ERROR_KINDS[row["kind"]].counts))
-    rows = ledger.number(f"SELECT count(*) FROM ({wanted}) SEMI JOIN ({there}) USING (key)")
-    lost = ledger.number(
-        f"SELECT count(*) FROM (SELECT DISTINCT key FROM {failed}) "
-        f"SEMI JOIN ({wanted}) USING (key) ANTI JOIN ({there}) USING (key)"
-    )
-    return rows + lost, lost
-
-
 def check_error_rate(job: Pass) -> None:
     """Raise StageError where the share of the stage's rows that failed, in whatever run, is past the limit."""
     if failed := too_many_failed(job.stage, job.target, job.key, job.wanted, job.run.max_error_rate):
         raise StageError(failed)
 
 
-def too_many_failed(stage: str, target: Table, key: str, wanted: str, limit: float) -> str | None:
-    """A sentence where the share of a stage's rows that failed, in whatever run, is past the limit; else None.
-
-    wanted: SQL of their keys (`key`).
-    """
-    reasons, failed, rows = _failed(stage, target, key, wanted)
-    if failed <= limit * rows:
-        return None
-    return (
-        f"{stage}: {failed} of {rows} rows failed, more than run.max_error_rate={limit:g} allows: {reasons}; "
-        f"{_listed(target, stage)}. Mend what can be mended and run it again, with run.retry_errors=true "
-        "where pictures stayed as they are, or raise run.max_error_rate"
-    )
-
-
 def tell_errors(job: Pass) -> None:
     """Say how many of a stage's rows failed, if any did, in whatever run, and why."""
-    reasons, failed, rows = _failed(job.stage, job.target, job.key, job.wanted)
+    reasons, failed, rows = failed_of(job.stage, job.target, job.key, job.wanted)
     if failed:
-        where = _listed(job.target, job.stage)
+        where = listed(job.target, job.stage)
         say(f"{job.stage}: {failed} of {number_of(rows, job.unit)} failed: {reasons}; {where}")
-
-
-def _failed(stage: str, target: Table, key: str, wanted: str) -> tuple[str, int, int]:
-    """Why rows failed, how many did, and of how many that were made or failed."""
-    errors, ledger = read_errors(target.errors(stage)), ledger_of(target.folder)
-    rows, failed = _tally(stage, target, key, wanted, errors)
-    keys = _keys_of(target, f"{stage}, all", errors)
-    asked = set(ledger.column(f"SELECT key FROM {keys} SEMI JOIN ({wanted}) USING (key)"))
-    counting_ones = (row for row in errors if row["key"] in asked and ERROR_KINDS[row["kind"]].counts)
-    return told(counting_ones), failed, rows
-
-
-def _listed(target: Table, stage: str) -> str:
-    """Where all errors of a stage are to be seen."""
-    folder, table = target.folder, target.errors(stage)
-    return f"`alia-ray errors {folder.shown()}` lists them all, from {folder.shown(table.name, table.fingerprint)}"
 
 
 _COUNTS = pa.schema(

@@ -17,8 +17,9 @@ from alia_ray.config import Caption, Config, Edit, Model, Run, parse_config
 from alia_ray.config.arms import BASE
 from alia_ray.errors import StageError
 from alia_ray.stages import made_with
+from alia_ray.stages.answered import left_to_do
 from alia_ray.stages.caption import captions_table
-from alia_ray.stages.streaming import Pass, left_to_do, run_pass
+from alia_ray.stages.streaming import Pass, run_pass
 from alia_ray.state import State
 from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table

@@ -22,7 +22,8 @@ from alia_ray.cluster.placement import Placement
 from alia_ray.config import Run
 from alia_ray.errors import FullDiskError, StageError
 from alia_ray.stages import counting, made_with, streaming
-from alia_ray.stages.streaming import Pass, left_to_do, run_pass
+from alia_ray.stages.answered import left_to_do
+from alia_ray.stages.streaming import Pass, run_pass
 from alia_ray.store import patience
 from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table

@@ -7,9 +7,8 @@ With a limit on how many edits are added, the attempts of a class are gone throu
 
 import math
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -107,26 +106,6 @@ def still_to_try(
             part = [request for request in part if request.edit_id not in survived]
         found |= _attempts(part, survived, each)
     return found
-
-
-def as_far_as_stored(
-    todo: Mapping[str, list[Attempt]], stored: Collection[str], per_image: int | None
-) -> dict[str, list[Attempt]]:
-    """What can be tried without making an edit: of each image what lies before the first that is to be made.
-
-    stored: the edits whose pictures are there. per_image None: every attempt is needed, so none is waited for.
-    """
-
-    def is_there(attempt: Attempt) -> bool:
-        return attempt.survived is not None or attempt.edit_id in stored
-
-    keep = filter if per_image is None else takewhile
-    cut = {image_id: list(keep(is_there, attempts)) for image_id, attempts in todo.items()}
-    return {
-        image_id: attempts
-        for image_id, attempts in cut.items()
-        if any(attempt.survived is None for attempt in attempts)
-    }
 
 
 def needed(

@@ -27,7 +27,7 @@ from alia_ray.models.revisions import pinned
 from alia_ray.plain_text import LONGEST_REASON, plain_line
 from alia_ray.progress import Progress, note, number_of, say
 from alia_ray.stages import made_with
-from alia_ray.stages.answered import failed_of, keys_of, left_to_do, listed, made, tally
+from alia_ray.stages.answered import failed_of, keys_of, left_to_do, listed, made, tally, too_many_failed
 from alia_ray.stages.counting import Counter, Counts, counting, tell
 from alia_ray.stages.merging import drop_repeated, merge_files
 from alia_ray.store import rows as stored

@@ -7,7 +7,6 @@ import pytest
 from alia_ray.edits.attempts import (
     Attempt,
     Pending,
-    as_far_as_stored,
     as_table,
     in_order,
     needed,
@@ -190,18 +189,3 @@ def test_a_prompt_is_given_up_by_the_outcomes_of_its_tries_alone():
         tried = {each.edit_id for tries in found.values() for each in tries} if ask is still_to_try else found
         beyond = tried - of_pilot.keys()
         assert {key.split("-")[1] for key in beyond} == {"0"}
-
-
-def attempts_of(outcomes: str) -> list[Attempt]:
-    """An image's attempts: + survived, - did not, ? is to be made."""
-    return [Attempt(str(place), {"+": True, "-": False, "?": None}[sign]) for place, sign in enumerate(outcomes)]
-
-
-@pytest.mark.parametrize(
-    ("per_image", "expected"),
-    [(1, {"a": "0", "c": "0"}), (None, {"a": "02", "b": "02", "c": "0"})],
-)
-def test_without_making_one_an_image_comes_as_far_as_its_edits_are_stored(per_image, expected):
-    todo = {"a": attempts_of("???"), "b": attempts_of("+??"), "c": attempts_of("??"), "d": attempts_of("+")}
-    found = as_far_as_stored(todo, {"0", "2"}, per_image)
-    assert {image: "".join(attempt.edit_id for attempt in tries) for image, tries in found.items()} == expected

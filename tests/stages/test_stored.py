@@ -16,11 +16,11 @@ from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages import made_with, trying
-from alia_ray.stages.edit import asked_of, edit, edits_table
+from alia_ray.stages.edit import _as_far_as_stored, asked_of, edit, edits_table
 from alia_ray.stages.ingest import images_table, ingest
 from alia_ray.stages.stored import describe_anew, stored_edits
 from alia_ray.store.ledger import ledger_of
-from alia_ray.store.run_folder import Table
+from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import DOMAINS, EDITS, draw_key
 
 pytestmark = pytest.mark.slow
@@ -142,3 +142,28 @@ def test_a_damaged_file_of_another_table_is_put_aside_and_its_edits_are_made_nex
         run("base", stage="judge")
     run("base", stage="judge")
     assert run("base").read(["image"]).num_rows == 16
+
+
+@pytest.mark.parametrize(
+    ("per_image", "expected"), [(1, {"a": "0", "c": "0"}), (None, {"a": "02", "b": "02", "c": "0"})]
+)
+def test_without_making_one_an_image_comes_as_far_as_its_edits_are_stored(tmp_path, per_image, expected):
+    """An image's attempts: + survived, s is stored, ? is to be made."""
+    rows = [
+        {
+            "image_id": image,
+            "draw": str(place),
+            "survived": sign == "+" or None,
+            "path": sign if sign == "s" else None,
+        }
+        for image, attempts in {"a": "s?s", "b": "+?s", "c": "s?", "d": "+"}.items()
+        for place, sign in enumerate(attempts)
+    ]
+    ledger = ledger_of(RunFolder(str(tmp_path)))
+    left = f"SELECT * FROM {ledger.given(pa.Table.from_pylist(rows))}"
+    found: dict[str, str] = {}
+    for row in ledger.ask(
+        f"SELECT * FROM ({_as_far_as_stored(left, per_image)}) ORDER BY image_id, draw"
+    ).to_pylist():
+        found[row["image_id"]] = found.get(row["image_id"], "") + row["draw"]
+    assert found == expected

@@ -41,8 +41,8 @@ def fill(state: State, images: int) -> dict[str, str]:
     Returns edit_id -> its prompt's domain.
     """
     cat = {"label": "cat", "group": "cat", "width": 4, "height": 4}
-    rows = [{"image_id": f"{n:032x}", "split": "train", **cat} for n in range(images)]
-    rows.append({"image_id": "val", "split": "val", **cat})
+    rows = [{"image_id": f"{n:032x}", "split": "train", "origin": f"{n}.png", **cat} for n in range(images)]
+    rows.append({"image_id": "val", "split": "val", "origin": "val.png", **cat})
     state.images.commit(pa.Table.from_pylist(rows, schema=IMAGES))
     domains = domain_rows(PROMPTS, [], state.settings.discover.prefix, 0)
     state.domains_table().commit(pa.Table.from_pylist(domains, schema=state.domains_table().schema))

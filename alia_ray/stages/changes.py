@@ -8,7 +8,7 @@ from typing import Any
 from alia_ray.stages.twins import KEEPS
 
 Row = dict[str, Any]
-_DESCRIBED = ("label", "split", "group")
+DESCRIBED = ("label", "split", "group")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,6 @@ def find_changes(now: Mapping[str, Row], then: Mapping[str, str | None], images:
     now: origin -> row of the listing. then: origin -> the version that was ingested, null where none is known.
     images: rows of the images table, with origin, label, split and group.
     """
-    if not then:
-        return Changes()
     gone = {origin for origin in then if origin not in now or is_lost(now[origin], then[origin])}
     replaced = {
         origin
@@ -54,7 +52,7 @@ def find_changes(now: Mapping[str, Row], then: Mapping[str, str | None], images:
         for row in images
         if row["origin"] not in gone | replaced
         and row["origin"] in now
-        and any(row[name] != now[row["origin"]][name] for name in _DESCRIBED)
+        and any(row[name] != now[row["origin"]][name] for name in DESCRIBED)
     }
     return Changes(sorted(now.keys() - then.keys()), sorted(gone), sorted(replaced), sorted(relabelled))
 
@@ -99,9 +97,9 @@ def _is_out(twin: Row, other: str | None) -> bool:
 def corrections(now: Mapping[str, Row], images: Iterable[Row]) -> dict[str, dict[str, str | None]]:
     """image_id -> the values that the listing gives now, of images that have others."""
     return {
-        row["image_id"]: {name: now[row["origin"]][name] for name in _DESCRIBED}
+        row["image_id"]: {name: now[row["origin"]][name] for name in DESCRIBED}
         for row in images
-        if any(row[name] != now[row["origin"]][name] for name in _DESCRIBED)
+        if any(row[name] != now[row["origin"]][name] for name in DESCRIBED)
     }
 
 

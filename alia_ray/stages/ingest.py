@@ -5,10 +5,12 @@ The table follows the source: what the listing contradicts goes first, then what
 that is final is read. So a run that is killed anywhere goes on with what is left.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alia_ray import config
 from alia_ray.cluster.placement import Cluster, place
@@ -20,7 +22,16 @@ from alia_ray.progress import number_of, say
 from alia_ray.sources import list_images, no_label, notes, read_images
 from alia_ray.sources.files import Content, NoPictureError
 from alia_ray.stages.answered import left_to_do
-from alia_ray.stages.changes import Changes, Row, corrections, find_changes, in_common, is_lost, outdated
+from alia_ray.stages.changes import (
+    DESCRIBED,
+    Changes,
+    Row,
+    corrections,
+    find_changes,
+    in_common,
+    is_lost,
+    outdated,
+)
 from alia_ray.stages.streaming import (
     Pass,
     check_error_rate,
@@ -31,7 +42,7 @@ from alia_ray.stages.streaming import (
 from alia_ray.stages.summary import summary
 from alia_ray.stages.twins import twins, twins_in, without_twins
 from alia_ray.store.errors import read_errors
-from alia_ray.store.ledger import ledger_of
+from alia_ray.store.ledger import ledger_of, quoted
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import ERRORS, IMAGES, content_id
 
@@ -90,11 +101,17 @@ def unfinished(images: Table) -> str | None:
     listing = _ingested(images)
     if listing is None:
         return "ingest: the list of what was ingested is gone; run `alia-ray ingest` first"
-    answered = set(Table.read(images, ["origin"]).column(0).to_pylist()) | images.errors("ingest").ids()
-    missing = set(listing.column("origin").to_pylist()) - answered
+    ledger = ledger_of(images.folder)
+    target = Table(images.folder, images.name, images.fingerprint)
+    listed = ledger.keep("listed", listing.select(["origin"]))
+    failed = ledger.given(pa.table({"origin": pa.array(sorted(images.errors("ingest").ids()), pa.string())}))
+    missing = ledger.number(
+        f"SELECT count(*) FROM {listed} ANTI JOIN {ledger.rows(target, ['origin'])} USING (origin) "
+        f"ANTI JOIN {failed} USING (origin)"
+    )
     if not missing:
         return None
-    return f"ingest: {len(missing)} of {listing.num_rows} pictures are missing; run `alia-ray ingest` first"
+    return f"ingest: {missing} of {listing.num_rows} pictures are missing; run `alia-ray ingest` first"
 
 
 def names_labels(images: Table) -> bool:
@@ -127,15 +144,13 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
             raise
         say(f"ingest: {error}; going on with the {len(images.ids())} pictures that were ingested")
         return images
-    before, ingested = target.read(_KNOWN).to_pylist(), _ingested(target)
-    now = {row["origin"]: row for row in listing.to_pylist()}
-    failed = sorted(target.errors("ingest").ids() & now.keys())
-    then = _versions(ingested, [row["origin"] for row in before] + failed)
-    changes = _changes(settings, now, then, before)
+    ingested = _ingested(target)
+    before, now, then = _concerned(target, listing, ingested)
+    changes = _changes(settings, target, now, then, before)
     named = _must_name_labels(target, before, now, changes)
     _set_mark(target, whole=False, **{_NAMED: named})
     if settings.run.source_changes == "ignore":
-        listing = _as_ingested(listing, then)
+        listing = _as_ingested(listing, ingested)
     else:
         _follow(target, now, changes, before)
     is_new = ingested is None or not listing.equals(ingested)
@@ -148,11 +163,11 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
     with progress_of(job, placement) as progress:
         stream(job, placement, progress)
     if changes != Changes():
-        _say_changes(changes, before, target.read(_KNOWN).to_pylist())
+        _say_changes(target, changes, before)
     if images.protocol == "strict":
         _leave_out_twins(target)
     if is_new or job.todo:
-        for line in summary(target.read(["label", "split"])):
+        for line in summary(_counts(target)):
             say(f"ingest: {line}")
     check_error_rate(job)
     tell_errors(job)
@@ -162,7 +177,7 @@ def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) 
 
 def _pass(settings: Config, target: Table, listing: pa.Table) -> Pass:
     ledger = ledger_of(target.folder)
-    listed = ledger.keep("listing", listing)
+    listed = ledger.keep("listing, as it is read", listing)
     wanted = f"SELECT origin AS key FROM {listed}"
     left = left_to_do(wanted, target, "ingest", "origin", settings.run.retry_errors)
     todo = ledger.keep("ingest, to do", f"SELECT * FROM {listed} SEMI JOIN ({left}) ON origin = key")
@@ -183,15 +198,63 @@ def _pass(settings: Config, target: Table, listing: pa.Table) -> Pass:
 # -------------------------------------------------------------------- a source that changed
 
 
-def _changes(settings: Config, now: dict[str, Row], then: dict[str, str | None], images: list[Row]) -> Changes:
+def _concerned(
+    target: Table, listing: pa.Table, ingested: pa.Table | None
+) -> tuple[list[Row], dict[str, Row], dict[str, str | None]]:
+    """What may have changed: rows of the images table, and by origin those of the listing, and versions of then.
+
+    That is whatever the listing has otherwise than it was ingested, and what failed, with other copies of twins.
+    """
+    ledger, images = ledger_of(target.folder), ledger_of(target.folder).rows(target, _KNOWN)
+    listed, errors = ledger.keep("listing", listing), read_errors(target.errors("ingest"))
+    of_then = ledger.keep("listing of then", _versions(ingested))
+    failed = pa.table({name: pa.array([row[name] for row in errors], pa.string()) for name in ("key", "twin_of")})
+    of_errors = ledger.given(failed)
+    described = " OR ".join(f"i.{name} IS DISTINCT FROM l.{name}" for name in map(quoted, DESCRIBED))
+    concerned = ledger.keep(
+        "concerned",
+        f"SELECT coalesce(l.origin, t.origin) AS origin FROM {listed} l FULL JOIN {of_then} t USING (origin) "
+        "WHERE l.origin IS NULL OR t.origin IS NULL OR l.version IS DISTINCT FROM t.version "
+        f"UNION SELECT i.origin FROM {images} i LEFT JOIN {listed} l USING (origin) "
+        f"WHERE l.origin IS NULL OR coalesce(l.label, '') = '' OR {described} "
+        f"UNION SELECT key FROM {of_errors} "
+        f"UNION SELECT i.origin FROM {images} i SEMI JOIN {of_errors} e ON i.image_id = e.twin_of",
+    )
+    if ingested is None and not ledger.number(f"SELECT count(*) FROM {images}"):
+        concerned = f"(SELECT key AS origin FROM {of_errors})"  # all of it is new
+
+    def rows_of(relation: str, columns: Sequence[str]) -> list[Row]:
+        names = ", ".join(map(quoted, columns))
+        return ledger.ask(f"SELECT {names} FROM {relation} SEMI JOIN {concerned} USING (origin)").to_pylist()
+
+    before = rows_of(images, _KNOWN)
+    now = {row["origin"]: row for row in rows_of(listed, listing.column_names)}
+    tried = [row["origin"] for row in before] + [row["key"] for row in errors if row["key"] in now]
+    versions = {row["origin"]: row["version"] for row in rows_of(of_then, ["origin", "version"])}
+    then = dict.fromkeys(tried) | versions
+    return before, now, then
+
+
+def _counts(target: Table) -> pa.Table:
+    """label, split, and how many images (`count`) have them."""
+    ledger = ledger_of(target.folder)
+    rows = ledger.rows(target, ["label", "split"])
+    return ledger.ask(f"SELECT label, split, count(*) AS count FROM {rows} GROUP BY label, split")
+
+
+def _changes(
+    settings: Config, target: Table, now: dict[str, Row], then: dict[str, str | None], images: list[Row]
+) -> Changes:
     """What changed. Raises ConfigError where that is not to be followed, or nothing at all is left."""
     policy = settings.run.source_changes
     if policy == "ignore":
         return Changes()
-    known = {row["origin"] for row in images}
-    if known and all(origin not in now or is_lost(now[origin], then.get(origin)) for origin in known):
+    ledger = ledger_of(target.folder)
+    known = ledger.number(f"SELECT count(*) FROM {ledger.rows(target, [])}")
+    lost = sum(row["origin"] not in now or is_lost(now[row["origin"]], then.get(row["origin"])) for row in images)
+    if known and lost == known:
         raise ConfigError(
-            f"source: none of the {len(known)} pictures that were ingested is there any more; bring their disk "
+            f"source: none of the {known} pictures that were ingested is there any more; bring their disk "
             "back, use another run.folder if they are meant to be gone, or keep them by run.source_changes=ignore"
         )
     changes = find_changes(now, then, images)
@@ -215,18 +278,20 @@ def _follow(target: Table, now: dict[str, Row], changes: Changes, images: list[R
     target.correct(corrections(now, [row for row in images if row["origin"] not in gone]))
 
 
-def _say_changes(changes: Changes, before: list[Row], after: list[Row]) -> None:
+def _say_changes(target: Table, changes: Changes, before: list[Row]) -> None:
     """Say in one line what changed. Which pictures moved, and which were only touched, their contents tell."""
-
-    def contents(rows: list[Row], origins: list[str]) -> list[str | None]:
-        wanted = set(origins)
-        return [row["content"] for row in rows if row["origin"] in wanted]
-
-    moved = in_common(contents(before, changes.gone), contents(after, changes.added))
-    same = in_common(
-        (row["image_id"] for row in before if row["origin"] in set(changes.replaced)),
-        (row["image_id"] for row in after),
+    gone, replaced = set(changes.gone), set(changes.replaced)
+    ledger = ledger_of(target.folder)
+    rows = ledger.rows(target, _KNOWN)
+    added = ledger.given(pa.table({"origin": pa.array(changes.added, pa.string())}))
+    ids = ledger.given(
+        pa.table(
+            {"image_id": pa.array([row["image_id"] for row in before if row["origin"] in replaced], pa.string())}
+        )
     )
+    contents = ledger.column(f"SELECT content FROM {rows} SEMI JOIN {added} USING (origin)")
+    same = ledger.number(f"SELECT count(*) FROM {rows} SEMI JOIN {ids} USING (image_id)")
+    moved = in_common((row["content"] for row in before if row["origin"] in gone), contents)
     if said := changes.said(moved, len(changes.replaced) - same):
         say(f"ingest: the source changed: {said}")
 
@@ -236,17 +301,20 @@ def _ingested(target: Table) -> pa.Table | None:
     return target.folder.read_parquet("listing", target.fingerprint, _LISTING)
 
 
-def _versions(ingested: pa.Table | None, origins: list[str]) -> dict[str, str | None]:
-    """origin -> the version that was ingested last, null where none is known, as with older releases."""
-    known: dict[str, str | None] = dict.fromkeys(origins)
-    rows = [] if ingested is None else ingested.to_pylist()
-    return known | {row["origin"]: row.get("version") for row in rows}
+def _versions(ingested: pa.Table | None) -> pa.Table:
+    """origin and version of what was ingested; older releases kept no versions."""
+    if ingested is None:
+        return pa.table({"origin": pa.array([], pa.string()), "version": pa.array([], pa.string())})
+    if "version" not in ingested.column_names:
+        ingested = ingested.append_column("version", pa.nulls(ingested.num_rows, pa.string()))
+    return ingested.select(["origin", "version"])
 
 
-def _as_ingested(listing: pa.Table, then: dict[str, str | None]) -> pa.Table:
+def _as_ingested(listing: pa.Table, ingested: pa.Table | None) -> pa.Table:
     """A listing with the versions of what was read, where changes are ignored."""
-    pairs = zip(*(listing.column(name).to_pylist() for name in ("origin", "version")), strict=True)
-    versions = pa.array([then.get(origin) or version for origin, version in pairs], pa.string())
+    then = _versions(ingested)
+    place = pc.index_in(listing.column("origin"), value_set=then.column("origin"))
+    versions = pc.coalesce(then.column("version").take(place), listing.column("version"))
     return listing.set_column(listing.column_names.index("version"), "version", versions)
 
 
@@ -256,7 +324,9 @@ def _mark(target: Table) -> dict[str, Any] | None:
 
 def _must_name_labels(target: Table, before: list[Row], now: dict[str, Row], changes: Changes) -> bool:
     mark = _mark(target) or {"whole": True}
-    if not before or (not mark["whole"] and _NAMED not in mark):  # nothing was learnt from these images yet
+    ledger = ledger_of(target.folder)
+    is_empty = not ledger.number(f"SELECT count(*) FROM {ledger.rows(target, [])}")
+    if is_empty or (not mark["whole"] and _NAMED not in mark):  # nothing was learnt from these images yet
         return True
     gone, relabelled = set(changes.gone), set(changes.relabelled)
     others = (
@@ -279,7 +349,10 @@ def _leave_out_twins(target: Table) -> None:
 
     The errors come first: where this is killed in between, the next run finds and takes out what is left.
     """
-    same = twins(target.read(_OF_TWINS))
+    ledger = ledger_of(target.folder)
+    rows, of_twins = ledger.rows(target, _OF_TWINS), ", ".join(_OF_TWINS)
+    several = f"SELECT content FROM {rows} GROUP BY content HAVING count(DISTINCT split) > 1"
+    same = twins(ledger.ask(f"SELECT {of_twins} FROM {rows} SEMI JOIN ({several}) USING (content)"))
     if not same:
         return
     first = min(same, key=lambda row: row["origin"])

@@ -12,16 +12,15 @@ _LISTED = 10  # of so many classes each is told
 
 
 def summary(images: pa.Table) -> Iterator[str]:
-    """Of images, their columns label and split: how many there are by split, and by class."""
-    counts = Counter(zip(*(images.column(name).to_pylist() for name in ("label", "split")), strict=True))
+    """How many images there are by split, and by class. images: label, split, and how many have both (`count`)."""
     of_split, of_class = Counter[str](), Counter[str]()
-    for (label, split), number in counts.items():
-        of_split[split] += number
-        of_class[label] += number
-    if not counts:
+    for row in images.to_pylist():
+        of_split[row["split"]] += row["count"]
+        of_class[row["label"]] += row["count"]
+    if not of_split:
         return
     splits = [f"{of_split[split]} {split}" for split in SPLITS if of_split[split]]
-    yield f"{number_of(images.num_rows, 'images')}: {', '.join(splits)}"
+    yield f"{number_of(of_split.total(), 'images')}: {', '.join(splits)}"
     ordered = sorted(of_class.items(), key=lambda pair: (-pair[1], pair[0]))
     number = f"{len(ordered)} class{'es' if len(ordered) > 1 else ''}"
     if len(ordered) <= _LISTED:

@@ -118,7 +118,7 @@ class Ledger:
 
         `file` is a number, which `file_names` tells. What is there is read once, and later what was added.
         """
-        name = quoted(f"{table.name}/{table.fingerprint}")
+        name = _name_of(table)
         wanted = list(dict.fromkeys([*(column for column, *_ in table.order()), *table.passed_over_by, *columns]))
         if not set(wanted) <= set(self._columns.get(name, [])):
             self._forget(name, [*self._columns.get(name, []), *wanted])
@@ -127,21 +127,21 @@ class Ledger:
 
     def file_names(self, table: Table) -> pa.Table:
         """`file` and `path` of the files that `rows` has read of a table."""
-        files = self._files[quoted(f"{table.name}/{table.fingerprint}")]
+        files = self._files[_name_of(table)]
         numbers = pa.array([number for number, _ in files.values()], pa.int32())
         return pa.table({"file": numbers, "path": pa.array(files, pa.string())})
 
     def state_of(self, table: Table) -> str:
         """What changes with the rows that `rows` has read of a table."""
-        return str(self._files[quoted(f"{table.name}/{table.fingerprint}")])
+        return str(self._files[_name_of(table)])
 
     def strays(self, table: Table) -> dict[str, set[str]]:
         """file -> the ids of which it holds a row that readers pass over, since another one counts."""
-        return dict(self._strays[quoted(f"{table.name}/{table.fingerprint}")])
+        return dict(self._strays[_name_of(table)])
 
     def merged(self, table: Table, files: Mapping[str, Sequence[str]]) -> None:
         """Take note that rows lie in other files now: file -> those that it was made of."""
-        name = quoted(f"{table.name}/{table.fingerprint}")
+        name = _name_of(table)
         known, there = self._files.get(name, {}), table.versions()
         if not all(new in there and known.keys() >= set(old) for new, old in files.items()):
             return  # which reads it anew when it is asked
@@ -218,6 +218,12 @@ class Ledger:
 
 def _in_sql(table: Table) -> list[tuple[str, str, str]]:
     return [(quoted(name), way, "FIRST" if place == "at_start" else "LAST") for name, way, place in table.order()]
+
+
+def _name_of(table: Table) -> str:
+    """The relation of a table's rows; who passes some of them over has one of its own."""
+    reading = "" if table.passed_over("") is None else " as it is read"
+    return quoted(f"{table.name}/{table.fingerprint}{reading}")
 
 
 def quoted(name: str) -> str:

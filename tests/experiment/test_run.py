@@ -84,6 +84,7 @@ def test_the_time_in_which_the_seeds_base_classifiers_are_trained_together_count
     monkeypatch.setattr(
         run.pipeline, "_knows_thresholds", lambda state: state.arm_folder(BASE).has_file(THRESHOLDS)
     )
+    monkeypatch.setattr(State, "count_of", lambda state, split: 2)
     monkeypatch.setattr(State, "ids_of", lambda state, split: ["a", "b"])
     monkeypatch.setattr(State, "arm_path", lambda state, arm: ("classifiers", str(state.settings.seed)))
     arms = [BASE, ARMS["text_to_image"]]

@@ -28,10 +28,6 @@ def test_a_version_that_is_not_known_is_no_change(then, now):
     assert find_changes(listing(a=now), {"a": then}, images("a")) == Changes()
 
 
-def test_nothing_has_changed_where_nothing_was_ingested():
-    assert find_changes(listing(a="1"), {}, []) == Changes()
-
-
 @pytest.mark.parametrize(
     ("twin", "other", "is_outdated"),
     [

@@ -38,5 +38,5 @@ def test_where_the_counter_dies_nobody_minds(ray_cluster, monkeypatch):
 )
 def test_how_many_rows_are_to_come_is_told_by_those_that_came(changes, counts, expected):
     target = RunFolder("nowhere").table("captions", "f")
-    job = Pass("edit", [], [], lambda rows: rows, object, (), target, "k", [], 8, 100, Run(folder="nowhere"))
+    job = Pass("edit", "", 100, object, (), target, "k", "", 8, Run(folder="nowhere"))
     assert replace(job, **changes).expected(counts) == expected

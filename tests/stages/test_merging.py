@@ -15,6 +15,12 @@ from alia_ray.store.tables import EDITS
 COLUMNS = ["edit_id", "image", "error", "confidence"]
 
 
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are put together in this process."""
+    monkeypatch.setattr(merging.ray, "is_initialized", lambda: False)
+
+
 def edits(folder: Path, rows: int, a_file: int) -> Table:
     table = RunFolder(str(folder)).table("edits", "f")
     picture = {"image": bytes(50), "image_bytes": 50}

@@ -4,8 +4,8 @@ from alia_ray.stages.summary import summary
 
 
 def images(counts: dict[tuple[str, str], int]) -> pa.Table:
-    pairs = [pair for pair, number in counts.items() for _ in range(number)]
-    return pa.table({"label": [label for label, _ in pairs], "split": [split for _, split in pairs]})
+    rows = [{"label": label, "split": split, "count": number} for (label, split), number in counts.items()]
+    return pa.Table.from_pylist(rows)
 
 
 def test_what_was_found_is_told_by_split_and_by_class_the_largest_first():

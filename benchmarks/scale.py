@@ -27,6 +27,7 @@ from measuring import write
 from PIL import Image
 
 from alia_ray.cluster.joining import joined
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, parse_config
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.export.plan import plan_export, write_export
@@ -85,23 +86,26 @@ def measured(folder: Path, images: int, prompts: int) -> dict[str, Any]:
     """The figures of a run in `folder`, in this process."""
     if not (folder / "source").exists():
         paint(folder / "source", images)
-    state = State(settings_of(folder, prompts))
+    state = State(settings_of(folder / "source", str(folder / "run"), prompts))
     with joined(state.settings.run) as cluster:
-        steps: dict[str, Callable[[], object]] = {
-            "ingest": lambda: run_ingest(state, cluster),
-            "caption": lambda: run_caption(state, cluster),
-            "discover": lambda: run_discovery(state, cluster),
-            "edit": lambda: run_edit(with_thresholds(state), cluster),
-            "select": lambda: state.selected(ARMS["alia"]),
-            "export": lambda: write_export(
-                plan_export(state, str(folder / "export"), "parquet", "alia", False), cluster
-            ),
-            "report": lambda: run_report(state),
-        }
+        steps = steps_of(state, cluster, str(folder / "export"))
         seconds = {name: time_of(step) for name, step in steps.items()}
     files = {name: len(list((folder / "run" / name).rglob("*.parquet"))) for name in TABLES}
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"images": images, "driver_peak_rss_gb": rss / GB, "seconds": seconds, "files": files}
+
+
+def steps_of(state: State, cluster: Cluster, out: str) -> dict[str, Callable[[], object]]:
+    """The steps of a run, and an export to the path or URI `out`."""
+    return {
+        "ingest": lambda: run_ingest(state, cluster),
+        "caption": lambda: run_caption(state, cluster),
+        "discover": lambda: run_discovery(state, cluster),
+        "edit": lambda: run_edit(with_thresholds(state), cluster),
+        "select": lambda: state.selected(ARMS["alia"]),
+        "export": lambda: write_export(plan_export(state, out, "parquet", "alia", False), cluster),
+        "report": lambda: run_report(state),
+    }
 
 
 def time_of(step: Callable[[], object]) -> float:
@@ -126,12 +130,12 @@ def paint(folder: Path, images: int) -> None:
         pq.write_table(pa.table(rows), folder / f"{start:09d}.parquet", row_group_size=1000)
 
 
-def settings_of(folder: Path, prompts: int) -> Config:
-    """A configuration whose models are simulated."""
+def settings_of(source: Path, run: str, prompts: int) -> Config:
+    """A configuration whose models are simulated. run: the path or URI of the run folder."""
     return parse_config(
         {
-            "run": {"folder": str(folder / "run")},
-            "source": {"kind": "parquet", "path": str(folder / "source")},
+            "run": {"folder": run},
+            "source": {"kind": "parquet", "path": str(source)},
             "caption": {"model": {"name": "simulated"}, "batch_size": 64},
             "llm": {"model": {"name": "simulated"}},
             "discover": {"max_domains": prompts},

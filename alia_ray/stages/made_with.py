@@ -98,11 +98,17 @@ def _name_of(device: "torch.device") -> str:
 # -------------------------------------------------------------------- kept beside the parts
 
 
+_kept: set[tuple[str, str]] = set()  # folder and name of what this process knows to be there, since it asks often
+
+
 def keep(place: Table | RunFolder, made_with: Record) -> None:
     """Write a record beside the rows of a table, or in a classifier's folder. Raises FullDiskError."""
     folder, name = _folder(place), f"{_PREFIX}{content_id(*map(str, sorted(made_with.items())))[:12]}.json"
+    if (folder.uri(), name) in _kept:
+        return
     if not folder.has_file(name):
         folder.write_json(made_with, name)
+    _kept.add((folder.uri(), name))
 
 
 def records(place: Table | RunFolder) -> list[Record]:
@@ -194,6 +200,7 @@ def keep_of_training(name: str, place: RunFolder, now: Record, goes_on: bool) ->
     if not goes_on:
         for file in _files(place):
             delete(place.fs, place.file(file))
+            _kept.discard((place.uri(), file))
     elif said := difference(now, records(place)):
         say(f"train: {name}: begun with {said[0]}, goes on with {said[1]}")
     keep(place, now)

@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 from alia_ray.store import parquet
 from alia_ray.store.damage import reading
 from alia_ray.store.patience import patiently
-from alia_ray.store.run_folder import FILE, PICTURE_SIZE, filesystem, first_of_each, parts_in
+from alia_ray.store.run_folder import FILE, PICTURE_SIZE, filesystem, first_of_each, listed_in
 
 ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
 
@@ -28,7 +28,7 @@ def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
 
 
 def _homes(fs: pafs.FileSystem, path: str, key: str, ids: Sequence[str]) -> pa.Table:
-    stored = parquet.dataset(path if fs.get_file_info(path).is_file else parts_in(fs, path) or path, fs)
+    stored = parquet.dataset(path if path.endswith(".parquet") else listed_in(fs, path) or path, fs)
     names = stored.schema.names
     is_made = pc.field("error").is_null() if "error" in names else None
     sizes = [PICTURE_SIZE] if PICTURE_SIZE in names else []

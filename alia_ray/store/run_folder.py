@@ -11,7 +11,7 @@
 
 A table's fingerprint covers everything its rows depend on, so a changed setting starts a new table beside
 the old one and never mixes with it, while batch and pool sizes do not matter. Rows are committed in whole
-files: written under a hidden name, then renamed. A file's name comes from the ids in it, so a task that runs
+files, which appear at once. A file's name comes from the ids in it, so a task that runs
 twice writes the same file twice. To resume is to ask which ids are missing.
 """
 
@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +29,7 @@ import pyarrow.fs as pafs
 
 from alia_ray.store import parquet, tables
 from alia_ray.store.damage import damage_of_parquet, is_left, put_aside, put_damaged_aside
+from alia_ray.store.filesystems import below, filesystem, without_query
 from alia_ray.store.patience import patiently
 from alia_ray.store.writing import appearing, delete, sweep
 
@@ -42,30 +42,6 @@ PICTURE_SIZE = "image_bytes"  # the column of the edits that says whether there 
 Version = tuple[int | None, int | None, int]
 _written: Counter[str] = Counter()  # by this process; the clock of a store may not tell two writings apart
 READS = 3  # of a table whose files another process is putting in the place of others at this moment
-
-
-def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
-    """The pyarrow filesystem of a path or URI ("s3://…", "gs://…", "runs/demo"), and the path on it."""
-    if "://" in path:
-        return _opened(path)
-    return pafs.LocalFileSystem(), posixpath.abspath(path)
-
-
-@lru_cache(maxsize=64)
-def _opened(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Once for each process: of a bucket whose region is not given, pyarrow asks the network each time."""
-    return pafs.FileSystem.from_uri(uri)
-
-
-def below(place: str, *parts: str) -> str:
-    """The path or URI of something in the folder `place`; a URI's query, which says how to connect, stays last."""
-    path, mark, query = place.partition("?") if "://" in place else (place, "", "")
-    return posixpath.join(path, *parts) + mark + query
-
-
-def without_query(place: str) -> str:
-    """A path or URI for a person, or to take apart: without how to connect."""
-    return place.partition("?")[0] if "://" in place else place
 
 
 @dataclass(frozen=True)
@@ -143,8 +119,8 @@ class RunFolder:
         """The content of a file. Raises FileNotFoundError."""
 
         def read() -> bytes:
-            with self.fs.open_input_stream(self.file(*parts)) as stream:
-                return stream.read()
+            with self.fs.open_input_file(self.file(*parts)) as file:  # whose size is known: read at once
+                return file.read()
 
         return patiently(read)
 
@@ -188,10 +164,7 @@ class RunFolder:
     @contextmanager
     def writing(self, *parts: str) -> Iterator[pa.NativeFile]:
         """A stream into a file that appears, whole, when the block ends without an exception."""
-        with (
-            appearing(self.fs, self.file(*parts), self.path) as hidden,
-            self.fs.open_output_stream(hidden) as stream,
-        ):
+        with appearing(self.fs, self.file(*parts), self.path) as stream:
             yield stream
 
     def sweep(self) -> None:
@@ -331,8 +304,8 @@ class Table:
         path, fs = posixpath.join(self.path, f"part-{name}.parquet"), self.folder.fs
 
         def write() -> None:
-            with appearing(fs, path, self.folder.path) as hidden:
-                parquet.write(rows.select(self.schema.names).cast(self.schema), hidden, fs)
+            with appearing(fs, path, self.folder.path) as stream:
+                parquet.write(rows.select(self.schema.names).cast(self.schema), stream)
 
         patiently(write)
         _written[path] += 1
@@ -369,10 +342,10 @@ class Table:
         return self._scan(columns or self.schema.names)
 
     def _scan(self, columns: list[str]) -> pa.Table:
-        files = self.files()
-        if not files:
+        listed = self.listed()
+        if not listed:
             return self.schema.append(pa.field(FILE, pa.string())).empty_table().select(columns)
-        return parquet.dataset(files, self.folder.fs, self.schema).to_table(columns=columns)
+        return parquet.dataset(listed, self.folder.fs, self.schema).to_table(columns=columns)
 
     def ids(self) -> set[str]:
         """The ids that are committed."""
@@ -384,23 +357,27 @@ class Table:
 
     def files(self) -> list[str]:
         """The committed files, in the order of their names, without those that are known to be damaged."""
-        return parts_in(self.folder.fs, self.path)
+        return [info.path for info in self.listed()]
+
+    def listed(self) -> list[pafs.FileInfo]:
+        """The same with their sizes: an object store need not be asked for those again, file by file."""
+        return listed_in(self.folder.fs, self.path)
 
     def versions(self) -> dict[str, Version]:
         """The same with what changes where other rows lie under the same name."""
-        found = _infos_in(self.folder.fs, self.path)
-        return {path: (info.size, info.mtime_ns, _written[path]) for path, info in found.items()}
+        return {info.path: (info.size, info.mtime_ns, _written[info.path]) for info in self.listed()}
 
 
 def parts_in(fs: pafs.FileSystem, folder: str) -> list[str]:
     """The files of a table, as `Table.files`."""
-    return list(_infos_in(fs, folder))
+    return [info.path for info in listed_in(fs, folder)]
 
 
-def _infos_in(fs: pafs.FileSystem, folder: str) -> dict[str, pafs.FileInfo]:
+def listed_in(fs: pafs.FileSystem, folder: str) -> list[pafs.FileInfo]:
+    """The same with their sizes, as `Table.listed`."""
     found = fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-    parts = (each for each in found if each.base_name.startswith("part-") and not is_left(each.path))
-    return {each.path: each for each in sorted(parts, key=lambda each: each.path)}
+    parts = [info for info in found if info.base_name.startswith("part-") and not is_left(info.path)]
+    return sorted(parts, key=lambda info: info.path)
 
 
 def first_of_each(rows: pa.Table, key: str) -> pa.Table:

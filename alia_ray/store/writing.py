@@ -1,22 +1,30 @@
 """How a file appears: whole, at once, and to stay.
 
-It is written under a hidden name, brought to the disk, and renamed; then the folder's record of that is brought to
-the disk too. Without this a power loss may leave a name that stands for an empty file. An object store shows
-nothing before it holds all of it, so there is nothing to add there.
+On a file system it is written under a hidden name, brought to the disk, and renamed; then the folder's record of
+that is brought to the disk too. Without this a power loss may leave a name that stands for an empty file.
+
+An object store shows nothing before it holds all of it. So a file is put together on the disk of this machine, and
+sent under its own name: by one request, or in parts where it is larger than 10 MB, of which nothing is to be seen
+before the last one is there. pyarrow's own stream into a store would not do: it is completed wherever it ends, by
+an exception too. Of two that write one name the last one wins; they write the same, since names of rows come from
+their content, and all else is written by who holds the lease.
 """
 
 import errno
 import os
 import posixpath
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from alia_ray.errors import FULL, FullDiskError
+from alia_ray.store.filesystems import is_object_store
 
 _HIDDEN = ".tmp"
 _DAY_S = 24 * 3600
@@ -27,28 +35,52 @@ _NO_SUCH_THING = (
 
 
 @contextmanager
-def appearing(fs: pafs.FileSystem, path: str, place: str) -> Iterator[str]:
-    """A hidden name to write to; what lies there when the block ends without an exception is then the file `path`.
+def appearing(fs: pafs.FileSystem, path: str, place: str) -> Iterator[pa.NativeFile]:
+    """A stream to write to; when the block ends without an exception, what was written is the file `path`.
 
     Otherwise nothing is left behind. Raises FullDiskError, which names `place`, where the disk is full.
     """
+    is_sent = is_object_store(fs)
+    try:
+        with _sent(fs, path) if is_sent else _renamed(fs, path) as stream:
+            yield stream
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where, how = place, "older run folders, exports, tables of settings that are no longer used"
+        if is_sent:
+            where, how = tempfile.gettempdir(), f"or let TMPDIR name a folder where files for {place} fit"
+        raise FullDiskError(
+            f"the disk of {where} is full; free some space there ({how}) and run it again: what was committed "
+            "stays"
+        ) from None
+
+
+@contextmanager
+def _renamed(fs: pafs.FileSystem, path: str) -> Iterator[pa.NativeFile]:
     head, tail = posixpath.split(path)
     hidden = posixpath.join(head, f".{tail}.{uuid.uuid4().hex}{_HIDDEN}")  # which readers of datasets skip
     try:
         _make_folder(fs, head)
-        yield hidden
+        with fs.open_output_stream(hidden) as stream:
+            yield stream
         _sync(fs, hidden)
         fs.move(hidden, path)
         _sync(fs, head)
-    except BaseException as error:
+    except BaseException:
         if fs.get_file_info(hidden).type == pafs.FileType.File:
             fs.delete_file(hidden)
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise FullDiskError(
-                f"the disk of {place} is full; free some space there (older run folders, exports, tables of "
-                "settings that are no longer used) and run it again: what was committed stays"
-            ) from None
         raise
+
+
+@contextmanager
+def _sent(fs: pafs.FileSystem, path: str) -> Iterator[pa.NativeFile]:
+    here = pafs.LocalFileSystem()
+    with tempfile.TemporaryDirectory(prefix="alia-ray-") as folder:
+        whole = posixpath.join(folder, posixpath.basename(path))
+        with here.open_output_stream(whole) as stream:
+            yield stream
+        pafs.copy_files(whole, path, here, fs)
 
 
 def delete(fs: pafs.FileSystem, path: str) -> None:
@@ -60,6 +92,8 @@ def delete(fs: pafs.FileSystem, path: str) -> None:
 
 def sweep(fs: pafs.FileSystem, folder: str) -> None:
     """Delete what killed processes left half written in a folder and all below it: no file takes a day."""
+    if is_object_store(fs):  # where nothing is half written
+        return
     for info in fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True, recursive=True)):
         is_hidden = info.base_name.startswith(".") and info.base_name.endswith(_HIDDEN)
         if is_hidden and info.type == pafs.FileType.File and is_stale(info):

@@ -1,5 +1,4 @@
 import errno
-from pathlib import Path
 
 import fsspec
 import pyarrow as pa
@@ -114,8 +113,8 @@ def test_rows_of_an_older_release_that_lack_a_column_can_be_discarded(tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_leaves_nothing_half_written_and_is_named(captions, tmp_path, monkeypatch, number):
-    def full(table: pa.Table, where: str, filesystem: object, **options: object) -> None:
-        Path(where).write_bytes(b"half")
+    def full(table: pa.Table, where: pa.NativeFile, **options: object) -> None:
+        where.write(b"half")
         raise OSError(number, "Error writing bytes to file")
 
     monkeypatch.setattr(pq, "write_table", full)

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import pyarrow.fs as pafs
 from moto.moto_server.werkzeug_app import create_backend_app
+from moto.s3.models import s3_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "bucket"
@@ -30,6 +31,7 @@ class Store:
 
     port: int
     requests: list[tuple[str, str]] = field(default_factory=list)  # kind, and the key or the prefix of a LIST
+    heard: Callable[[str], object] = lambda kind: None  # called before a request of a kind is answered
 
     def uri(self, path: str) -> str:
         """The URI of a path in the bucket, for pyarrow."""
@@ -49,10 +51,11 @@ def counted_store() -> Iterator[Store]:
 
     def counting(environ: dict[str, Any], start_response: Any) -> Any:
         store.requests.append(_told(environ))
+        store.heard(store.requests[-1][0])
         return answer(environ, start_response)
 
     app.wsgi_app = counting
-    thread = threading.Thread(target=server.serve_forever, name="store", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="store", daemon=True)
     thread.start()
     try:
         with mock.patch.dict(os.environ, _SIGNED_BY):
@@ -63,6 +66,7 @@ def counted_store() -> Iterator[Store]:
         server.shutdown()
         thread.join()
         server.server_close()
+        s3_backends.reset()  # which all servers of this process have in common
 
 
 class _Quiet(WSGIRequestHandler):

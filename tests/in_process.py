@@ -27,7 +27,7 @@ class InProcess:
     def iter_rows(self) -> Iterator[dict[str, object]]:
         """Do block after block, as they are asked for."""
         job = self.job
-        todo = pq.read_table(streaming._write_todo(job))
+        todo = pq.read_table(streaming._write_todo(job), filesystem=job.target.folder.fs)
         rows = streaming._with_source(job.source, job.prepare)(todo)
         arguments = streaming.worker_of(job)
         cloudpickle.dumps(arguments)  # which is how Ray sends them to a worker

@@ -196,7 +196,7 @@ def test_a_run_in_a_store_gives_the_rows_of_one_on_the_disk_by_few_requests(stor
     asked, left = store.count(), objects(store)
     assert asked["COPY"] == asked["POST"] == 0
     assert asked["PUT"] <= 40
-    assert asked.total() <= 1800
+    assert asked.total() <= 1500
     store.requests.clear()
     run(settings_of(tmp_path / "source", store.uri("run"), PROMPTS))
     again = store.count()

@@ -26,7 +26,7 @@ def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
     scheme, _, rest = path.partition("://")
     place, mark, query = rest.partition("?")
     bucket, _, key = place.partition("/")
-    if scheme not in _SCHEMES or not _AS_IT_IS.fullmatch(key):
+    if scheme not in _SCHEMES or not bucket or not _AS_IT_IS.fullmatch(key):
         return _opened(path)
     fs, root = _opened(f"{scheme}://{bucket}{mark}{query}")
     return fs, f"{root}/{key}".rstrip("/")

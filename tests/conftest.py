@@ -76,5 +76,6 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(ray, "put", lambda value: value)
     monkeypatch.setattr(ray, "get", lambda value: value)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with passes_here():
         yield

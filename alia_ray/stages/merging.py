@@ -42,7 +42,7 @@ def drop_repeated(table: Table) -> None:
 
 def _groups(table: Table) -> Iterator[list[str]]:
     """Files that are to be one, by how many rows and bytes each has."""
-    ledger, sizes = ledger_of(table.folder), {path: size or 0 for path, (size, *_) in table.versions().items()}
+    ledger, sizes = ledger_of(table.folder), {info.path: info.size or 0 for info in table.listed()}
     rows = ledger.rows(table, [])
     files = ledger.given(ledger.file_names(table))
     counted = f"SELECT path, count(*) AS rows FROM {rows} JOIN {files} USING (file) GROUP BY path ORDER BY path"

@@ -16,11 +16,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs as pafs
 
 from alia_ray.store import parquet, tables
 from alia_ray.store.damage import put_damaged_aside
 from alia_ray.store.patience import patiently
-from alia_ray.store.run_folder import FILE, READS, RunFolder, Table, Version
+from alia_ray.store.run_folder import FILE, READS, RunFolder, Table, Version, version_of
 
 MEMORY = "512MB"
 THREADS = 4  # each takes some of it
@@ -142,7 +143,7 @@ class Ledger:
     def merged(self, table: Table, files: Mapping[str, Sequence[str]]) -> None:
         """Take note that rows lie in other files now: file -> those that it was made of."""
         name = _name_of(table)
-        known, there = self._files.get(name, {}), table.versions()
+        known, there = self._files.get(name, {}), {info.path: version_of(info) for info in table.listed()}
         if not all(new in there and known.keys() >= set(old) for new, old in files.items()):
             return  # which reads it anew when it is asked
         moves = []
@@ -164,8 +165,9 @@ class Ledger:
 
     def _bring_up_to_date(self, table: Table, name: str) -> None:
         for _ in range(READS):
-            files = table.versions()
-            if any(files.get(file) != version for file, (_, version) in self._files[name].items()):
+            files = {info.path: info for info in table.listed()}
+            known = self._files[name].items()
+            if any(file not in files or version_of(files[file]) != version for file, (_, version) in known):
                 self._forget(name)
             try:
                 self._read(table, name, files)
@@ -176,23 +178,25 @@ class Ledger:
                 self._forget(name)
                 if not put_damaged_aside(table.folder.fs, table.files(), self._columns[name]):
                     raise
-        self._read(table, name, table.versions())
+        self._read(table, name, {info.path: info for info in table.listed()})
 
-    def _read(self, table: Table, name: str, versions: Mapping[str, Version]) -> None:
+    def _read(self, table: Table, name: str, infos: Mapping[str, pafs.FileInfo]) -> None:
         """Add the rows of the files that are not known yet, and leave of each id the row that counts."""
         columns, known = self._columns[name], self._files[name]
-        files = [file for file in versions if file not in known]
+        files = [file for file in infos if file not in known]
         fields = [table.schema.field(column) for column in columns] + [pa.field("file", pa.int32())]
         if not known:
             self.keep(unquoted(name), pa.schema(fields).empty_table())
         for start in range(0, len(files), _FILES_AT_ONCE):
             some, first = files[start : start + _FILES_AT_ONCE], self._next_number(name)
-            rows = parquet.dataset(some, table.folder.fs, table.schema).to_table(columns=[*columns, FILE])
+            rows = parquet.dataset([infos[file] for file in some], table.folder.fs, table.schema).to_table(
+                columns=[*columns, FILE]
+            )
             place = pc.add(pc.index_in(rows.column(FILE), value_set=pa.array(some, pa.string())), first)
             rows = rows.drop_columns(FILE).append_column(fields[-1], pc.cast(place, pa.int32()))
             with self._seen(rows) as seen:
                 self._sql.execute(f"INSERT INTO {name} SELECT * FROM {seen}")
-            known |= {file: (first + place, versions[file]) for place, file in enumerate(some)}
+            known |= {file: (first + place, version_of(infos[file])) for place, file in enumerate(some)}
         if files:
             self._leave_one_of_each(table, name)
 

@@ -242,8 +242,13 @@ class Table:
         strays = self._strays() if strays is None else strays
         if strays and PICTURE_SIZE in self.schema.names:
             self._keep_what_was_said(set().union(*strays.values()))
-        for path, repeated in strays.items():
-            self._rewrite(path, lambda rows, repeated=repeated: self._without(rows, repeated))
+        left = dict(strays)
+        for path in sorted(strays):
+            if repeated := left.pop(path, None):
+                new = self._rewrite(path, lambda rows, repeated=repeated: self._without(rows, repeated))
+                left.pop(
+                    new, None
+                )  # of these very ids: what was a stray there has just become the row that counts
 
     def _strays(self) -> dict[str, set[str]]:
         order = self.order()
@@ -294,11 +299,16 @@ class Table:
         is_held = pc.is_in(places.column(0), value_set=pa.array(list(ids), pa.string()))
         return sorted(set(places.column(FILE).filter(is_held).to_pylist()))
 
-    def _rewrite(self, path: str, change: Callable[[pa.Table], pa.Table]) -> None:
-        """Put what `change` makes of a file's rows in its place; a file of an older release may lack a column."""
+    def _rewrite(self, path: str, change: Callable[[pa.Table], pa.Table]) -> str | None:
+        """Put what `change` makes of a file's rows in its place, and return where that is, if anything is left.
+
+        A file of an older release may lack a column.
+        """
         rows = patiently(lambda: parquet.dataset(path, self.folder.fs, self.schema).to_table())
-        if self.commit(change(rows)) != path:
+        new = self.commit(change(rows))
+        if new != path:
             delete(self.folder.fs, path)
+        return new
 
     def _write(self, rows: pa.Table, name: str) -> str:
         path, fs = posixpath.join(self.path, f"part-{name}.parquet"), self.folder.fs
@@ -363,9 +373,10 @@ class Table:
         """The same with their sizes: an object store need not be asked for those again, file by file."""
         return listed_in(self.folder.fs, self.path)
 
-    def versions(self) -> dict[str, Version]:
-        """The same with what changes where other rows lie under the same name."""
-        return {info.path: (info.size, info.mtime_ns, _written[info.path]) for info in self.listed()}
+
+def version_of(info: pafs.FileInfo) -> Version:
+    """What is another where other rows lie under the same name."""
+    return info.size, info.mtime_ns, _written[info.path]
 
 
 def parts_in(fs: pafs.FileSystem, folder: str) -> list[str]:

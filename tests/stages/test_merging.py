@@ -15,10 +15,7 @@ from alia_ray.store.tables import EDITS
 COLUMNS = ["edit_id", "image", "error", "confidence"]
 
 
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are put together in this process."""
-    monkeypatch.setattr(merging.ray, "is_initialized", lambda: False)
+pytestmark = pytest.mark.usefixtures("without_ray")
 
 
 def edits(folder: Path, rows: int, a_file: int) -> Table:
@@ -102,3 +99,18 @@ def test_the_ledger_follows_without_reading_again(tmp_path, monkeypatch):
     names = {row["file"]: row["path"] for row in ledger.file_names(table).to_pylist()}
     assert [names[place["file"]]] == table.files()
     assert reads == []
+
+
+def test_of_files_that_repeat_each_other_crosswise_no_row_is_lost(tmp_path):
+    """Of the whole file the first half is repeated by a file before it, the second by one after it."""
+    for number in range(1000):
+        table = RunFolder(str(tmp_path / str(number))).table("edits", "f")
+        rows = [{"edit_id": f"{number}-{place}", "image_bytes": 1, "image": b"x"} for place in range(4)]
+        first, whole, second = (
+            table.commit(pa.Table.from_pylist(some, schema=EDITS)) for some in (rows[:2], rows, rows[2:])
+        )
+        if first < whole < second:
+            break
+    assert first < whole < second
+    drop_repeated(table)
+    assert sorted(table.stored(["edit_id"]).column(0).to_pylist()) == [row["edit_id"] for row in rows]

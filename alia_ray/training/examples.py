@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ from alia_ray.store.run_folder import filesystem
 
 if TYPE_CHECKING:
     import torch
+
+    from alia_ray.training.on_disk import OnDisk
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Examples:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Decoded examples in memory."""
+    """Decoded examples."""
 
-    pixels: "torch.Tensor"  # uint8 (N, 3, S, S)
+    pixels: "torch.Tensor | OnDisk"  # uint8 (N, 3, S, S)
     labels: list[str]
     groups: list[str | None]
 
@@ -58,19 +61,23 @@ def shard(examples: Sequence[Examples], rank: int, world: int, seed: int = 0) ->
     ]
 
 
-def load(examples: Sequence[Examples], pixels: Pixels, threads: int) -> Loaded:
-    """Read and decode examples, in the order of their ids, with a few threads.
+def load(examples: Sequence[Examples], pixels: Pixels, threads: int, on_disk: bool = False) -> Loaded:
+    """Read and decode examples, in the order of their ids, with a few threads, into memory or onto the disk.
 
-    Raises ValueError when an id is not in its table, and alia_ray.images.DecodeError for broken bytes.
+    Raises ValueError when an id is not in its table, alia_ray.images.DecodeError for broken bytes, and
+    FullDiskError.
     """
     import torch  # not above: the driver shares out ids and needs none
 
-    sizes = [len(source.ids) for source in examples]
-    shape = (sum(sizes), 3, pixels.image_size, pixels.image_size)
-    decoded = torch.empty(shape, dtype=torch.uint8)  # of all tables: to join theirs would take it twice
+    from alia_ray.training.on_disk import OnDisk
+
+    firsts = list(accumulate((len(source.ids) for source in examples), initial=0))
+    count, size = firsts.pop(), pixels.image_size
+    # Of all tables: to join theirs would take it twice.
+    decoded = OnDisk(count, size) if on_disk else torch.empty((count, 3, size, size), dtype=torch.uint8)
     parts = [
-        _load_table(source, pixels, threads, part)
-        for source, part in zip(examples, decoded.split(sizes), strict=True)
+        _load_table(source, pixels, threads, decoded, first)
+        for source, first in zip(examples, firsts, strict=True)
         if source.ids
     ]
     return Loaded(
@@ -80,8 +87,10 @@ def load(examples: Sequence[Examples], pixels: Pixels, threads: int) -> Loaded:
     )
 
 
-def _load_table(examples: Examples, pixels: Pixels, threads: int, decoded: "torch.Tensor") -> Loaded:
-    """Read and decode the examples of a table into `decoded`, uint8 (N, 3, S, S)."""
+def _load_table(
+    examples: Examples, pixels: Pixels, threads: int, decoded: "torch.Tensor | OnDisk", first: int
+) -> Loaded:
+    """Read and decode the examples of a table into `decoded`, uint8 (N, 3, S, S), from the place `first` on."""
     from alia_ray.models.classifier import pixels_for_training
 
     places = {key: place for place, key in enumerate(examples.ids)}
@@ -89,7 +98,7 @@ def _load_table(examples: Examples, pixels: Pixels, threads: int, decoded: "torc
     groups: list[str | None] = [None] * len(places)
 
     def decode(place: int, encoded: bytes) -> None:
-        decoded[place] = pixels_for_training(encoded, pixels)
+        decoded[first + place] = pixels_for_training(encoded, pixels)
 
     columns = ["image", "label", "group"]
     with ThreadPoolExecutor(threads) as pool:

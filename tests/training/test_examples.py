@@ -5,13 +5,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from alia_ray.config import Pixels
-from alia_ray.images import encode
+from alia_ray.images import DecodeError, encode
 from alia_ray.store import patience
 from alia_ray.store.tables import EDITS
 from alia_ray.training.examples import Examples, load, shard
+from alia_ray.training.on_disk import OnDisk
 
 
 def test_shards_share_out_every_example_once_whatever_the_order():
@@ -31,7 +33,8 @@ def test_shards_share_out_every_example_once_whatever_the_order():
     assert shard(sources, 1, 3, seed=6) != shards[1]
 
 
-def test_the_examples_of_several_tables_lie_one_after_the_other(tmp_path: Path):
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_examples_of_several_tables_lie_one_after_the_other(tmp_path: Path, on_disk: bool):
     tables = []
     for name, greys in [("images", (10, 20, 30)), ("edits", (40,)), ("extra", ())]:
         rows = [
@@ -41,11 +44,20 @@ def test_the_examples_of_several_tables_lie_one_after_the_other(tmp_path: Path):
         if rows:
             pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / name)
         tables.append(Examples(str(tmp_path / name), "id", tuple(str(grey) for grey in greys)))
-    loaded = load(tables, Pixels(image_size=8), threads=2)
-    assert loaded.pixels.shape == (4, 3, 8, 8)
-    assert loaded.pixels[:, 0, 4, 4].tolist() == [10, 20, 30, 40]
+    loaded = load(tables, Pixels(image_size=8), threads=2, on_disk=on_disk)
+    assert isinstance(loaded.pixels, OnDisk if on_disk else torch.Tensor)
+    assert loaded.pixels.nbytes == 4 * 3 * 8 * 8
+    assert loaded.pixels[torch.arange(4)][:, 0, 4, 4].tolist() == [10, 20, 30, 40]
     assert (loaded.labels, loaded.groups) == (["10", "20", "30", "40"], ["images"] * 3 + ["edits"])
     assert load(tables[2:], Pixels(image_size=8), threads=1).pixels.shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_picture_that_cannot_be_decoded_ends_the_loading(tmp_path, on_disk):
+    rows = [{"id": str(n), "image": b"no picture", "label": "a", "group": "b"} for n in range(3)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "images")
+    with pytest.raises(DecodeError, match="cannot be decoded"):
+        load([Examples(str(tmp_path / "images"), "id", ("1",))], Pixels(image_size=8), 2, on_disk)
 
 
 @pytest.mark.parametrize("made_in", ["1", "2"])

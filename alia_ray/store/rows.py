@@ -44,8 +44,8 @@ def _homes(fs: pafs.FileSystem, path: str, key: str, ids: Sequence[str]) -> pa.T
 def stream(table: str, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Table]:
     """The rows of which `of_rows` are the homes: their key and `columns`, a few at a time, file after file.
 
-    Reading that fails for a moment goes on with the rows that are left. Raises StageError where one of the files
-    was damaged, which is put aside.
+    What `of_rows` has beside key and FILE comes along. Reading that fails for a moment goes on with the rows that
+    are left. Raises StageError where one of the files was damaged, which is put aside.
     """
     fs, first = filesystem(table)[0], 0
     of_rows = of_rows.sort_by(FILE)  # then those of some files are one slice
@@ -59,8 +59,7 @@ def stream(table: str, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Tab
 def _stream(fs: pafs.FileSystem, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Table]:
     """The same of some files."""
     key = of_rows.column_names[0]
-    keys, homes_of_keys = (of_rows.column(name).combine_chunks() for name in (key, FILE))
-    files, given = homes_of_keys.unique().to_pylist(), []
+    keys, files, given = of_rows.column(key).combine_chunks(), of_rows.column(FILE).unique().to_pylist(), []
     found: Iterator[pa.RecordBatch] | None = None
 
     def following() -> pa.RecordBatch | None:
@@ -78,8 +77,12 @@ def _stream(fs: pafs.FileSystem, of_rows: pa.Table, columns: list[str]) -> Itera
 
     while (batch := patiently(following)) is not None:
         rows = pa.Table.from_batches([batch])
-        home = homes_of_keys.take(pc.index_in(rows.column(key), value_set=keys))
-        rows = rows.filter(pc.equal(rows.column(FILE), home)).drop_columns(FILE)
+        known = of_rows.take(pc.index_in(rows.column(key), value_set=keys))
+        lie_there = pc.equal(rows.column(FILE), known.column(FILE))
+        rows = rows.drop_columns(FILE)
+        for name in known.column_names[2:]:
+            rows = rows.append_column(name, known.column(name))
+        rows = rows.filter(lie_there)
         given += rows.column(key).to_pylist()
         if rows.num_rows:
             yield rows

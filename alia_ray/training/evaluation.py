@@ -84,7 +84,7 @@ def predict(folder: str, examples: Examples, cluster: Cluster) -> Predictions:
     threads = _GPU_DECODERS if cluster.gpus else 1
     with failures_of("evaluate"):
         parts = ray.get(
-            [ask.remote(folder, shard([examples.resolved()], rank, tasks), threads) for rank in range(tasks)]
+            [ask.remote(folder, shard([examples.for_workers()], rank, tasks), threads) for rank in range(tasks)]
         )
     probabilities = np.concatenate([part.probabilities for part in parts])
     if bad := int((~np.isfinite(probabilities)).any(axis=1).sum()):

@@ -219,8 +219,8 @@ def _jobs(trainings: Sequence[Training], stream: bool) -> dict[str, "Job"]:
         jobs[each.out] = Job(
             name=each.name,
             out=RunFolder(each.out).uri(),
-            train=tuple(source.resolved() for source in each.train),
-            val=tuple(source.resolved() for source in each.val),
+            train=tuple(source.for_workers() for source in each.train),
+            val=tuple(source.for_workers() for source in each.val),
             classes=each.classes,
             settings=each.settings,
             augment=each.augment,

@@ -1,5 +1,7 @@
 """Labelled examples: how they are shared out among workers, and read into memory."""
 
+import random
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,12 +27,27 @@ def test_shards_share_out_every_example_once_whatever_the_order():
     sizes = [sum(len(part.ids) for part in parts) for parts in shards]
     assert sorted(sizes) == [3, 3, 4]
     for number, source in enumerate(sources):
-        together = [key for parts in shards for key in parts[number].ids]
-        assert sorted(together) == sorted(source.ids)
+        parts = [part[number].ids.to_pylist() for part in shards]
+        assert all(part == sorted(part) for part in parts)
+        assert sorted(chain(*parts)) == sorted(source.ids)
         assert shards[0][number].table == source.table
     backwards = [Examples(s.table, s.key, s.ids[::-1]) for s in sources]
     assert shard(backwards, 1, 3, seed=5) == shards[1]
+    assert shard([source.for_workers() for source in sources], 1, 3, seed=5)[0].ids == shards[1][0].ids
     assert shard(sources, 1, 3, seed=6) != shards[1]
+
+
+@pytest.mark.parametrize("world", [1, 3, 60])
+def test_shards_are_the_sorted_ids_shuffled_by_the_seed_and_dealt_out(world):
+    """As Python does it with a list of all of them; é comes after z, and 𝄞 after the rest."""
+    ids = (*(f"{number * 7919 % 101:02}" for number in range(40)), "é", "z", "𝄞", "\uffff", "00")
+    sources = [Examples("t", "id", ids), Examples("u", "id", ()), Examples("v", "id", ids[::-2])]
+    items = [(number, key) for number, source in enumerate(sources) for key in sorted(set(source.ids))]
+    random.Random(5).shuffle(items)
+    for rank in range(world):
+        found = shard(sources, rank, world, seed=5)
+        mine = [(number, key) for number, part in enumerate(found) for key in part.ids.to_pylist()]
+        assert mine == sorted(items[rank::world])
 
 
 @pytest.mark.parametrize("on_disk", [False, True])

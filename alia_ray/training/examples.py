@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from alia_ray.training.on_disk import OnDisk
 
 
+Names = Sequence[str | None] | pa.StringArray
 _PLACE = "place"  # of an example among the ids
 
 
@@ -150,10 +151,11 @@ def _homes(examples: Examples) -> pa.Table:
     return found[0].append_column(_PLACE, pc.index_in(found[0].column(examples.key), value_set=ids))
 
 
-def class_indices(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """The place of each label in `classes`. Raises ValueError for a label that is not there."""
-    places = {name: place for place, name in enumerate(classes)}
-    unknown = sorted(set(labels) - set(places))
-    if unknown:
-        raise ValueError(f"the label {unknown[0]!r} is none of the classes {', '.join(classes)}")
-    return [places[label] for label in labels]
+def class_indices(labels: Names, classes: Sequence[str]) -> np.ndarray:
+    """The place of each label in `classes`, int64 (N,). Raises ValueError for a label that is not there."""
+    labels = pa.array(labels, pa.string())
+    places = pc.index_in(labels, value_set=pa.array(classes, pa.string()))
+    if places.null_count:
+        unknown = labels.filter(places.is_null()).unique().sort()[0].as_py()
+        raise ValueError(f"the label {unknown!r} is none of the classes {', '.join(classes)}")
+    return places.to_numpy().astype(np.int64)

@@ -151,7 +151,7 @@ def _load(job: Job, examples: list[Examples]) -> Images:
     """A worker's images, in main memory or on its node's disk."""
     threads = max(1, int(job.settings.cpus_per_worker))
     loaded = load(examples, job.settings.pixels, threads, on_disk=job.stream)
-    labels = torch.tensor(class_indices(loaded.labels, job.classes), dtype=torch.int64)
+    labels = torch.from_numpy(class_indices(loaded.labels, job.classes))
     return Images(loaded.pixels, labels)
 
 

@@ -17,7 +17,6 @@ from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import FILE, PICTURE_SIZE, filesystem, first_of_each, listed_in
 
 ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
-
 FILES_AT_ONCE = 4  # whose ids are looked up in every batch; pyarrow reads all of them ahead
 
 

@@ -59,8 +59,8 @@ def test_the_examples_of_several_tables_lie_one_after_the_other(tmp_path: Path, 
             for grey in greys
         ]
         if rows:
-            pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / name)
-        tables.append(Examples(str(tmp_path / name), "id", tuple(str(grey) for grey in greys)))
+            pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / f"{name}.parquet")
+        tables.append(Examples(str(tmp_path / f"{name}.parquet"), "id", tuple(str(grey) for grey in greys)))
     loaded = load(tables, Pixels(image_size=8), threads=2, on_disk=on_disk)
     assert isinstance(loaded.pixels, OnDisk if on_disk else torch.Tensor)
     assert loaded.pixels.nbytes == 4 * 3 * 8 * 8
@@ -72,9 +72,9 @@ def test_the_examples_of_several_tables_lie_one_after_the_other(tmp_path: Path, 
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_a_picture_that_cannot_be_decoded_ends_the_loading(tmp_path, on_disk):
     rows = [{"id": str(n), "image": b"no picture", "label": "a", "group": "b"} for n in range(3)]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "images")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "images.parquet")
     with pytest.raises(DecodeError, match="cannot be decoded"):
-        load([Examples(str(tmp_path / "images"), "id", ("1",))], Pixels(image_size=8), 2, on_disk)
+        load([Examples(str(tmp_path / "images.parquet"), "id", ("1",))], Pixels(image_size=8), 2, on_disk)
 
 
 @pytest.mark.parametrize("made_in", ["1", "2"])

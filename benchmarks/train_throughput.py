@@ -4,7 +4,7 @@
     python benchmarks/train_throughput.py --architecture resnet50 --size 224 --batch 128 --images 4096   # a GPU
 
 Ours runs under Ray Train with one worker, whose images lie in memory or are streamed from the disk, and streamed
-once more with a tenth of them, for its memory. Images are decoded once and augmented on the device. The loop opens,
+once more with a tenth of them, for its memory. They are decoded once and augmented on the device. The loop opens,
 crops and flips each picture anew in every epoch, in as many DataLoader workers as there are cores. Both train the
 same model with the same optimiser and precision on as many threads as there are cores. Rates are of whole epochs
 after the first one; what decoding once costs is said beside them, and the ratios "with decoding" contain it.

@@ -3,20 +3,26 @@
     python benchmarks/train_throughput.py --out train.json
     python benchmarks/train_throughput.py --architecture resnet50 --size 224 --batch 128 --images 4096   # a GPU
 
-Ours runs under Ray Train with one worker: images are decoded once and augmented on the device. The loop opens,
+Ours runs under Ray Train with one worker, whose images lie in memory or are streamed from the disk, and streamed
+once more with a tenth of them, for its memory. They are decoded once and augmented on the device. The loop opens,
 crops and flips each picture anew in every epoch, in as many DataLoader workers as there are cores. Both train the
 same model with the same optimiser and precision on as many threads as there are cores. Rates are of whole epochs
-after the first one; what decoding once costs is said beside them, and the second ratio contains it.
+after the first one; what decoding once costs is said beside them, and the ratios "with decoding" contain it.
 """
 
 import argparse
 import json
 import os
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -49,17 +55,27 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         paths = write_pictures(Path(folder), options.images)
-        rows = [ours(Path(folder), options), dataloader_loop(paths, options)]
+        rows = [
+            ours(Path(folder), options, "memory", options.images),
+            ours(Path(folder), options, "stream", options.images),
+            dataloader_loop(paths, options),
+            ours(Path(folder), options, "stream", options.images // 10),
+        ]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {CORES} cores"
     ratios = {
-        "vs_dataloader_loop": rows[0]["images_per_second"] / rows[1]["images_per_second"],
-        "vs_dataloader_loop_with_decoding": whole_rate(rows[0]) / whole_rate(rows[1]),
+        f"{way}vs_dataloader_loop{and_decoding}": rate(row) / rate(rows[2])
+        for way, row in (("", rows[0]), ("stream_", rows[1]))
+        for and_decoding, rate in (("", itemgetter("images_per_second")), ("_with_decoding", whole_rate))
     }
+    ratios["stream_memory_at_ten_times"] = rows[1]["peak_gb"] / rows[3]["peak_gb"]
     print(f"{device}: {options.architecture}, {options.size} pixels, batches of {options.batch}")
-    print("| loop | images/s | time preparing or awaiting input | decoding once, s |\n|---|---|---|---|")
+    print("| loop | images | images/s | time preparing or awaiting input | decoding once, s | peak memory, GB |")
+    print("|---|---|---|---|---|---|")
     for row in rows:
-        cells = (row["loop"], f"{row['images_per_second']:.1f}", f"{100 * row['input_share']:.1f} %")
-        print(f"| {' | '.join(cells)} | {row['load_seconds']:.2f} |")
+        count = row["images"] // (options.epochs - 1)
+        cells = (row["loop"], str(count), f"{row['images_per_second']:.1f}", f"{100 * row['input_share']:.1f} %")
+        peak = f"{row['peak_gb']:.2f}" if "peak_gb" in row else "–"
+        print(f"| {' | '.join(cells)} | {row['load_seconds']:.2f} | {peak} |")
     print(", ".join(f"{name} {value:.2f}" for name, value in ratios.items()))
     if options.out:
         settings = {key: value for key, value in vars(options).items() if key != "out"}
@@ -82,9 +98,9 @@ def write_pictures(folder: Path, count: int) -> list[tuple[Path, int]]:
     return paths
 
 
-def ours(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The product's trainer, its last epochs."""
-    ids = [path.name for path in folder.glob("*.jpg")]
+def ours(folder: Path, options: argparse.Namespace, loading: str, images: int) -> dict[str, Any]:
+    """The product's trainer on some of the images, its last epochs."""
+    ids = sorted(path.name for path in folder.glob("*.jpg"))[:images]
     settings = Train(
         architecture=options.architecture,
         weights="none",
@@ -92,23 +108,47 @@ def ours(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         epochs=options.epochs,
         batch_size=options.batch,
         cpus_per_worker=CORES,
+        loading=loading,
     )
     examples = Examples(str(folder / "table"), "image_id", tuple(ids))
     validation = Examples(str(folder / "table"), "image_id", tuple(ids[:8]))
-    out = str(folder / "classifier")
+    out = str(folder / f"classifier-{loading}-{images}")
     training = Training("ours", out, (examples,), (validation,), dataset.CLASSES, settings, "none", 0)
-    with joined(Run(folder=str(folder))) as cluster:
+    with joined(Run(folder=str(folder))) as cluster, watched() as peak:
         train_classifiers([training], cluster)
     history = json.loads(Path(out, "history.json").read_text())
     timed = history["epochs"][1:]
     seconds = sum(epoch["seconds"] for epoch in timed)
     return {
-        "loop": "alia_ray",
-        "images_per_second": options.images * len(timed) / seconds,
+        "loop": f"alia_ray, {loading}",
+        "images_per_second": images * len(timed) / seconds,
         "input_share": sum(epoch["input_share"] * epoch["seconds"] for epoch in timed) / seconds,
         "load_seconds": history["load_seconds"],
-        "images": options.images * len(timed),
+        "images": images * len(timed),
+        "peak_gb": max(peak) / 1e9,
     }
+
+
+@contextmanager
+def watched() -> Iterator[list[int]]:
+    """The bytes of a trainer's own memory meanwhile, without files' pages, which the system takes back at will."""
+    found, ended = [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            for each in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error, OSError):
+                    if "RayTrainWorker" in " ".join(each.cmdline()):
+                        status = Path(f"/proc/{each.pid}/status").read_text()
+                        found.append(int(status.partition("RssAnon:")[2].split()[0]) * 1024)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()
 
 
 class Pictures(Dataset):

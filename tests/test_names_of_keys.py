@@ -200,6 +200,7 @@ KEYS: dict[str, Key] = {
     "train.select_by": Key("accuracy", TRAINED),
     "train.workers": Key(2, NOTHING),  # docs/experiment.md says what they do change
     "train.cpus_per_worker": Key(2, NOTHING),
+    "train.loading": Key("stream", NOTHING),
     "train.max_failures": Key(0, NOTHING),
     "train.trackers": Key(["mlflow"], NOTHING),
     "train.equal_steps": Key(True, "alia"),  # of those that images are added to

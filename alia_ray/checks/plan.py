@@ -10,7 +10,7 @@ from alia_ray.checks import disk, names, nodes, resources, texts, unread
 from alia_ray.checks.comparison import arms_of
 from alia_ray.checks.inputs import listing_of, refuse
 from alia_ray.checks.splits import doubtful_things
-from alia_ray.cluster.memory import caption_needs, edit_needs, sections, uncounted
+from alia_ray.cluster.memory import caption_needs, edit_needs, loading_text, sections, uncounted
 from alia_ray.cluster.placement import GB, Cluster, Needs, place
 from alia_ray.config import Config, Pool
 from alia_ray.models.methods import models_of
@@ -65,7 +65,8 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
         f"edit      {most}{attempts} edits of {settings.edit.size}² pixels with {settings.edit.method}, "
         f"{editors}; {disk.kept_edits(settings, listing)} kept as {settings.edit.format} if enough survive",
         f"train     {number_of(len(settings.train.arms), 'arms')} ({', '.join(settings.train.arms)}) of "
-        f"{number_of(settings.train.epochs, 'epochs')}, {number_of(settings.train.workers, 'workers')}",
+        f"{number_of(settings.train.epochs, 'epochs')}, {number_of(settings.train.workers, 'workers')}; "
+        f"{loading_text(settings.train, splits['train'] + splits['val'], cluster)}",
         *_experiment(settings, listing),
         *_time(settings, attempts, place("edit", settings.edit, cluster, edit_needs(settings, cluster)).workers),
         _disk(settings, cluster, listing),

@@ -9,7 +9,7 @@ this machine counts as nothing, and is said.
 
 from collections.abc import Iterator
 
-from alia_ray.cluster.placement import GB, Cluster, Needs
+from alia_ray.cluster.placement import GB, Cluster, Needs, most_trainers
 from alia_ray.config import Config, Model, Section, Train
 from alia_ray.models.methods import models_of
 from alia_ray.models.naming import is_random
@@ -56,11 +56,46 @@ def judge_needs(settings: Config, cluster: Cluster) -> Needs:
 
 
 def train_needs(train: Train, images: int, cluster: Cluster) -> Needs:
-    """Of a trainer that holds its share of `images` decoded, as bytes."""
+    """Of a trainer: with its share of `images` decoded, unless it streams them."""
+    return _trainer(train, cluster) if streams(train, images, cluster) else _with_share(train, images, cluster)
+
+
+def streams(train: Train, images: int, cluster: Cluster) -> bool:
+    """Whether the trainers of a training on `images` stream them: as `train.loading` says.
+
+    With `auto` where the nodes have no memory for so many workers with their shares. Where their memory is not
+    known, they have.
+    """
+    if train.loading != "auto":
+        return train.loading == "stream"
+    return most_trainers(train, cluster, _with_share(train, images, cluster)) < train.workers
+
+
+def loading_text(train: Train, images: int, cluster: Cluster) -> str:
+    """Where trainers have their images, how much that takes, and why, for the person."""
+    size = f"{share_bytes(train, images) / GB:.1f} GB for each worker"
+    if not streams(train, images, cluster):
+        return f"decoded images in memory, {size}"
+    why = "train.loading is stream" if train.loading == "stream" else "no memory holds them beside the model"
+    return f"decoded images streamed from the disk of the worker's node, {size}: {why}"
+
+
+def share_bytes(train: Train, images: int) -> int:
+    """What a trainer's share of `images` takes decoded, in memory or on its node's disk."""
+    return -(-images // train.workers) * 3 * train.image_size**2
+
+
+def _with_share(train: Train, images: int, cluster: Cluster) -> Needs:
+    """Of a trainer that holds its share in memory."""
+    needs = _trainer(train, cluster)
+    return Needs(needs.memory + share_bytes(train, images), needs.gpu_memory)
+
+
+def _trainer(train: Train, cluster: Cluster) -> Needs:
+    """Of a trainer without any image but those of a batch."""
     size = CLASSIFIERS.get(train.architecture, LARGE_CLASSIFIER)
     each = TRAIN_ACTIVATIONS * train.image_size**2 / 224**2 * size / _RESNET50
-    needs = _needs(cluster, _COPIES * 4 * size, each, train.batch_size // train.workers, halves=False)
-    return Needs(needs.memory + images / train.workers * 3 * train.image_size**2, needs.gpu_memory)
+    return _needs(cluster, _COPIES * 4 * size, each, train.batch_size // train.workers, halves=False)
 
 
 def uncounted(settings: Config) -> Iterator[str]:

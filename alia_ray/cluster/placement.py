@@ -92,14 +92,21 @@ def check_trainers(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> No
     Ray Train's controller asks for no CPU of its own (Ray 2.60), so the workers may take all there are.
     """
     trainer = _trainer(train, cluster, needs)
+    only_memory = train.loading == "memory" and most_trainers(train, cluster) >= train.workers
+    other = ", or set train.loading to stream" if only_memory else ""
     if none := _why_none("train", trainer, needs, cluster):
-        raise ConfigError(none)
-    most = sum(_slots(trainer, node) for node in cluster.machines)
+        raise ConfigError(none + other)
+    most = most_trainers(train, cluster, needs)
     if train.workers > most:
         raise ConfigError(
             f"train.workers: {train.workers} workers of {_text(trainer)} each do not fit; {_have(cluster)}; at "
-            f"most {most} fit, so lower train.workers or train.cpus_per_worker"
+            f"most {most} fit, so lower train.workers or train.cpus_per_worker{other}"
         )
+
+
+def most_trainers(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> int:
+    """How many workers of trainings the cluster has room for."""
+    return sum(_slots(_trainer(train, cluster, needs), node) for node in cluster.machines)
 
 
 def trainings_at_once(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> int:

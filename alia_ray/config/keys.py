@@ -43,7 +43,9 @@ _CHANGES: dict[str, str] = {
     "train": _TRAINED,
     "train.color_jitter": "jitter",
     "train.equal_steps": "alia",
-    **dict.fromkeys((f"train.{key}" for key in ("arms", "workers", "cpus_per_worker", "max_failures")), ""),
+    **dict.fromkeys(
+        (f"train.{key}" for key in ("arms", "workers", "cpus_per_worker", "loading", "max_failures")), ""
+    ),
     "train.trackers": "",
     "experiment": "",
 }

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from alia_ray.config.arms import ARMS
-from alia_ray.config.identity import LATER
+from alia_ray.config.identity import LATER, NEVER
 from alia_ray.config.keys import nearest
 from alia_ray.config.places import Weights
 from alia_ray.config.sections import Section
@@ -92,6 +92,11 @@ class Train(Pixels):
     )
     workers: int = Field(1, ge=1, description="of each training; on a cluster with GPUs one GPU each")
     cpus_per_worker: float = Field(1.0, gt=0, description="more where decoding keeps a GPU waiting")
+    loading: Annotated[Literal["auto", "memory", "stream"], NEVER] = Field(
+        "auto",
+        description="where decoded images lie: in a worker's memory, or on its node's disk, from where they are "
+        "streamed; auto: in memory where they fit. The weights are the same",
+    )
     max_failures: int = Field(2, ge=0, description="how often a lost worker is replaced, for each training")
     trackers: list[Literal["wandb", "mlflow"]] = Field(
         [], description="beside TensorBoard's files; must be installed"

@@ -171,11 +171,11 @@ def pixels_for_training(encoded: bytes, pixels: Pixels) -> torch.Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
-def class_thresholds(probabilities: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+def class_thresholds(of_label: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     """The threshold of each class: its mean probability over the images labelled with it (paper, section 3.3).
 
-    probabilities: float (N, C); labels: int64 (N,). Returns float64 (C,); NaN for a class without images.
+    of_label: float (N,), what each image's label got; labels: int64 (N,). Returns float64 (C,); NaN for a class
+    without images.
     """
-    of_label = probabilities.double().gather(1, labels[:, None]).squeeze(1)
-    sums = torch.zeros(num_classes, dtype=torch.float64).index_add_(0, labels, of_label)
+    sums = torch.zeros(num_classes, dtype=torch.float64).index_add_(0, labels, of_label.double())
     return sums / torch.bincount(labels, minlength=num_classes)

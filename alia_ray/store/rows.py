@@ -17,6 +17,7 @@ from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import FILE, PICTURE_SIZE, filesystem, first_of_each, listed_in
 
 ROWS_AT_ONCE = 64  # encoded images held beside the decoded ones, times pyarrow's read-ahead
+FILES_AT_ONCE = 4  # whose ids are looked up in every batch; pyarrow reads all of them ahead
 
 
 def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
@@ -30,10 +31,11 @@ def homes(table: str, key: str, ids: Sequence[str]) -> pa.Table:
 def _homes(fs: pafs.FileSystem, path: str, key: str, ids: Sequence[str]) -> pa.Table:
     stored = parquet.dataset(path if path.endswith(".parquet") else listed_in(fs, path) or path, fs)
     names = stored.schema.names
-    is_made = pc.field("error").is_null() if "error" in names else None
+    wanted = pc.field(key).isin(pa.array(ids, pa.string()))
+    if "error" in names:
+        wanted &= pc.field("error").is_null()
     sizes = [PICTURE_SIZE] if PICTURE_SIZE in names else []
-    rows = stored.to_table(columns=[key, *sizes, FILE], filter=is_made)
-    rows = rows.filter(pc.is_in(rows.column(key), value_set=pa.array(ids, pa.string())))
+    rows = stored.to_table(columns=[key, *sizes, FILE], filter=wanted)
     order = [(name, "ascending", "at_end") for name in rows.column_names]
     return first_of_each(rows.sort_by(order), key).select([key, FILE])
 
@@ -41,15 +43,22 @@ def _homes(fs: pafs.FileSystem, path: str, key: str, ids: Sequence[str]) -> pa.T
 def stream(table: str, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Table]:
     """The rows of which `of_rows` are the homes: their key and `columns`, a few at a time, file after file.
 
-    Reading that fails for a moment goes on with the rows that are left. Raises StageError where one of the files
-    was damaged, which is put aside.
+    What `of_rows` has beside key and FILE comes along. Reading that fails for a moment goes on with the rows that
+    are left. Raises StageError where one of the files was damaged, which is put aside.
     """
-    if not of_rows.num_rows:
-        return
+    fs, first = filesystem(table)[0], 0
+    of_rows = of_rows.sort_by(FILE)  # then those of some files are one slice
+    files = of_rows.group_by(FILE).aggregate([([], "count_all")]).sort_by(FILE).combine_chunks()
+    for some in files.to_batches(FILES_AT_ONCE):
+        count = pc.sum(some.column("count_all")).as_py()
+        yield from _stream(fs, of_rows.slice(first, count), columns)
+        first += count
+
+
+def _stream(fs: pafs.FileSystem, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Table]:
+    """The same of some files."""
     key = of_rows.column_names[0]
-    keys, homes_of_keys = (of_rows.column(name).combine_chunks() for name in (key, FILE))
-    files = sorted(homes_of_keys.unique().to_pylist())
-    fs, given = filesystem(table)[0], []
+    keys, files, given = of_rows.column(key).combine_chunks(), of_rows.column(FILE).unique().to_pylist(), []
     found: Iterator[pa.RecordBatch] | None = None
 
     def following() -> pa.RecordBatch | None:
@@ -67,8 +76,12 @@ def stream(table: str, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Tab
 
     while (batch := patiently(following)) is not None:
         rows = pa.Table.from_batches([batch])
-        home = homes_of_keys.take(pc.index_in(rows.column(key), value_set=keys))
-        rows = rows.filter(pc.equal(rows.column(FILE), home)).drop_columns(FILE)
+        known = of_rows.take(pc.index_in(rows.column(key), value_set=keys))
+        lie_there = pc.equal(rows.column(FILE), known.column(FILE))
+        rows = rows.drop_columns(FILE)
+        for name in known.column_names[2:]:
+            rows = rows.append_column(name, known.column(name))
+        rows = rows.filter(lie_there)
         given += rows.column(key).to_pylist()
         if rows.num_rows:
             yield rows

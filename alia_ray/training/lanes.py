@@ -28,7 +28,7 @@ import pyarrow.fs as pafs
 import ray
 import ray.train
 
-from alia_ray.cluster.memory import train_needs
+from alia_ray.cluster.memory import loading_text, streams, train_needs
 from alia_ray.cluster.placement import Cluster, Needs, check_trainers, trainings_at_once
 from alia_ray.config import ConfigError, Train
 from alia_ray.config.arms import Augment
@@ -70,10 +70,11 @@ class Training:
 def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     """Train what is not finished, side by side where the cluster has room. All take the same workers.
 
-    `history.json` of each: {"name", "architecture", "augment", "seed", "workers", "train_images", "val_images",
-    "best_epoch", "select_by", "val_class_balanced_accuracy", "load_seconds", "seconds", "images_per_second",
-    "epochs": [{"epoch", "workers", "loss", "seconds", "images_per_second", "input_share", "val_accuracy",
-    "val_class_balanced_accuracy", "val_macro_f1"}]}.
+    `history.json` of each: {"name", "architecture", "augment", "seed", "workers", "loading", "train_images",
+    "val_images", "best_epoch", "select_by", "val_class_balanced_accuracy", "load_seconds", "seconds",
+    "images_per_second", "epochs": [{"epoch", "workers", "loss", "seconds", "images_per_second", "input_share",
+    "val_accuracy", "val_class_balanced_accuracy", "val_macro_f1"}]}.
+    "loading" is "memory" or "stream": of all trainings alike, by what the largest of them needs.
     "untracked" is there where a tracker failed: {TRACKER: reason}.
     `load_seconds` are those of reading and decoding, which is done once; `seconds` those of training alone, and
     `input_share` is the part of them that went into preparing batches.
@@ -87,7 +88,9 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     if not todo:
         return
     lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster, _most_needs(todo, cluster)))
-    jobs = _jobs(todo)
+    stream = streams(todo[0].settings, _most_images(todo), cluster)
+    inform(f"train: {loading_text(todo[0].settings, _most_images(todo), cluster)}")
+    jobs = _jobs(todo, stream)
     for logs in sorted({each.logs or each.out for each in todo}):
         prepare(RunFolder(logs), todo[0].settings.trackers)
     _sweep(RunFolder(todo[0].out).parent)
@@ -183,8 +186,11 @@ def check_trainable(training: Training, cluster: Cluster) -> None:
 
 def _most_needs(trainings: Sequence[Training], cluster: Cluster) -> Needs:
     """What a worker of the largest of some trainings needs."""
-    images = max(count(each.train) + count(each.val) for each in trainings)
-    return train_needs(trainings[0].settings, images, cluster)
+    return train_needs(trainings[0].settings, _most_images(trainings), cluster)
+
+
+def _most_images(trainings: Sequence[Training]) -> int:
+    return max(count(each.train) + count(each.val) for each in trainings)
 
 
 def _lanes(trainings: Sequence[Training], most: int) -> list[list[Training]]:
@@ -200,7 +206,7 @@ def _work(training: Training) -> int:
     return count(training.train) * training.settings.epochs
 
 
-def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
+def _jobs(trainings: Sequence[Training], stream: bool) -> dict[str, "Job"]:
     """The trainings as the workers get them, by folder; those of one seed share their first weights."""
     from alia_ray.training.loop import Job, first_weights  # not above: torch takes seconds to import
 
@@ -213,13 +219,14 @@ def _jobs(trainings: Sequence[Training]) -> dict[str, "Job"]:
         jobs[each.out] = Job(
             name=each.name,
             out=RunFolder(each.out).uri(),
-            train=tuple(source.resolved() for source in each.train),
-            val=tuple(source.resolved() for source in each.val),
+            train=tuple(source.for_workers() for source in each.train),
+            val=tuple(source.for_workers() for source in each.val),
             classes=each.classes,
             settings=each.settings,
             augment=each.augment,
             seed=each.seed,
             weights=weights[start],
+            stream=stream,
             logs=each.logs,
         )
     return jobs

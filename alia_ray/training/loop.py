@@ -60,6 +60,7 @@ class Job:
     seed: int
     weights: ray.ObjectRef  # of the first weights, as safetensors
     images_on_gpu: bool = True  # where they fit
+    stream: bool = False  # decoded images from the disk; else they lie in memory
     logs: str = ""  # the folder of what trackers write; an empty text: `out`
 
     @property
@@ -147,9 +148,10 @@ def cosine(step: int, steps: int, peak: float) -> float:
 
 
 def _load(job: Job, examples: list[Examples]) -> Images:
-    """A worker's images, in main memory."""
-    loaded = load(examples, job.settings.pixels, max(1, int(job.settings.cpus_per_worker)))
-    labels = torch.tensor(class_indices(loaded.labels, job.classes), dtype=torch.int64)
+    """A worker's images, in main memory or on its node's disk."""
+    threads = max(1, int(job.settings.cpus_per_worker))
+    loaded = load(examples, job.settings.pixels, threads, on_disk=job.stream)
+    labels = torch.from_numpy(class_indices(loaded.labels, job.classes))
     return Images(loaded.pixels, labels)
 
 
@@ -175,15 +177,14 @@ def _train_epoch(
     learner.model.train()
     total = torch.zeros(2, dtype=torch.float64, device=learner.device)  # loss × images, images
     started, preparing = time.perf_counter(), 0.0
-    for number, indices in enumerate(plan):
+    batches = images.batches(plan)
+    for number in range(len(plan)):
         learner.optimiser.param_groups[0]["lr"] = cosine(
             epoch * len(plan) + number, settings.epochs * len(plan), settings.learning_rate
         )
         began = time.perf_counter()
-        indices = indices.to(images.labels.device)
-        pixels, targets = augment(
-            images.pixels[indices].to(learner.device), images.labels[indices].to(learner.device)
-        )
+        pixels, labels = next(batches)
+        pixels, targets = augment(pixels.to(learner.device), labels.to(learner.device))
         preparing += time.perf_counter() - began
         with learner.autocast():
             logits = learner.model(pixels)
@@ -193,7 +194,7 @@ def _train_epoch(
         learner.scaler.scale(loss).backward()
         learner.scaler.step(learner.optimiser)
         learner.scaler.update()
-        total += torch.stack([loss.detach().double() * len(indices), total.new_tensor(len(indices))])
+        total += torch.stack([loss.detach().double() * len(labels), total.new_tensor(len(labels))])
     loss_sum, count = over_workers(total).tolist()
     seconds = time.perf_counter() - started
     state = learner.bare.state_dict().values()  # the running statistics too, which no loss sees
@@ -214,7 +215,7 @@ def _validate(learner: Learner, images: Images, job: Job) -> dict[str, float]:
     for buffer in model.buffers():  # the running statistics that the checkpoint will hold are those of rank 0
         torch.distributed.broadcast(buffer, src=0)
     confusion = MulticlassConfusionMatrix(len(job.classes)).to(learner.device)
-    for pixels, labels in zip(images.pixels.split(256), images.labels.split(256), strict=True):
+    for pixels, labels in images.batches(torch.arange(len(images.labels)).split(256)):
         pixels, labels = pixels.to(learner.device), labels.to(learner.device)
         with learner.autocast():
             confusion.update(model(prepare(pixels.float() / 255, job.settings.pixels)), labels)
@@ -249,6 +250,7 @@ def _finish(
         "augment": job.augment,
         "seed": job.seed,
         "workers": job.settings.workers,
+        "loading": "stream" if job.stream else "memory",
         "train_images": count(job.train),
         "val_images": count(job.val),
         "best_epoch": best,

@@ -1,13 +1,16 @@
-"""Where the decoded images of a training lie: on its GPU beside what a step takes, or in main memory.
+"""Where the decoded images of a training lie: on its GPU beside what a step takes, in main memory, or on the disk.
 
-Nothing is estimated. The first epoch reads from main memory; after it torch keeps what the largest step and the
-validation took, so what is free on the card then is free for good, and that is the one budget of all splits.
+Of the card nothing is estimated. The first epoch reads from main memory or the disk; after it torch keeps what the
+largest step and the validation took, so what is free on the card then is free for good, and that is the one budget
+of all splits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+
+from alia_ray.training.on_disk import OnDisk
 
 RESERVE = 0.1
 """The share of a card that is left alone: for other kernels' workspaces, and for who else uses the card."""
@@ -15,10 +18,17 @@ RESERVE = 0.1
 
 @dataclass(frozen=True)
 class Images:
-    """A worker's part of a split, in memory."""
+    """A worker's part of a split."""
 
-    pixels: torch.Tensor  # uint8 (N, 3, S, S)
+    pixels: torch.Tensor | OnDisk  # uint8 (N, 3, S, S)
     labels: torch.Tensor  # int64 (N,), on the pixels' device
+
+    def batches(self, plan: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pixels and labels of batches that are given as indices, int64 (B,), where they lie or in main memory."""
+        plan = [indices.to(self.labels.device) for indices in plan]
+        is_read = isinstance(self.pixels, OnDisk)
+        pixels = self.pixels.batches(plan) if is_read else (self.pixels[indices] for indices in plan)
+        return zip(pixels, (self.labels[indices] for indices in plan), strict=True)
 
     def to(self, device: torch.device) -> "Images":
         """The same on a device."""

@@ -3,8 +3,16 @@ import struct
 
 import pytest
 
-from alia_ray.cluster.memory import caption_needs, edit_needs, judge_needs, train_needs, uncounted
-from alia_ray.cluster.placement import GB, Cluster
+from alia_ray.cluster.memory import (
+    caption_needs,
+    edit_needs,
+    judge_needs,
+    loading_text,
+    streams,
+    train_needs,
+    uncounted,
+)
+from alia_ray.cluster.placement import GB, Cluster, Node
 from alia_ray.config import Model, Train, load_config
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.sizes import CONTROLNET_SD15, parameters
@@ -87,6 +95,29 @@ def test_a_trainer_holds_its_share_of_the_images():
     train = Train(workers=2, batch_size=2)
     more = train_needs(train, 100_000, CPU).memory - train_needs(train, 0, CPU).memory
     assert more == 50_000 * 3 * 224 * 224
+
+
+def test_a_trainer_that_streams_holds_none_of_its_share():
+    train = Train(loading="stream")
+    assert train_needs(train, 10**7, CPU) == train_needs(train, 0, CPU)
+
+
+@pytest.mark.parametrize(
+    ("train", "nodes", "is_streamed"),
+    [
+        (Train(), [Node(8, memory=31 * GB)], False),  # 100,000 images take 15 GB, and a trainer as much
+        (Train(), [Node(8, memory=25 * GB)], True),
+        (Train(workers=2), [Node(8, memory=30 * GB)], True),  # twice what a trainer takes beside its images
+        (Train(workers=2), [Node(8, memory=25 * GB)] * 2, False),
+        (Train(), [Node(8)], False),  # whose memory is not known
+        (Train(loading="stream"), [Node(8)], True),
+        (Train(loading="memory"), [Node(8, memory=25 * GB)], False),  # and is refused
+    ],
+)
+def test_images_are_streamed_where_trainers_with_their_shares_do_not_fit(train, nodes, is_streamed):
+    cluster = Cluster.of(tuple(nodes))
+    assert streams(train, 100_000, cluster) == is_streamed
+    assert ("streamed" in loading_text(train, 100_000, cluster)) == is_streamed
 
 
 @pytest.mark.slow

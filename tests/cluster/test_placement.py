@@ -125,5 +125,14 @@ def test_trainings_side_by_side_share_the_memory():
     node = Cluster.of((Node(9, memory=10 * GB),))
     assert trainings_at_once(Train(), node) == 8
     assert trainings_at_once(Train(), node, Needs(memory=3 * GB)) == 3
-    with pytest.raises(ConfigError, match=r"train: a worker needs about 11\.0 GB"):
+    with pytest.raises(ConfigError, match=r"train: a worker needs about 11\.0 GB .* machine with more$"):
         check_trainers(Train(), node, Needs(memory=11 * GB))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_trainers_that_only_their_images_keep_from_fitting_may_be_told_to_stream(workers):
+    node, train = Cluster.of((Node(2, memory=10 * GB),)), Train(workers=workers, loading="memory")
+    with pytest.raises(ConfigError, match=r", or set train\.loading to stream$"):
+        check_trainers(train, node, Needs(memory=11 * GB / workers))
+    with pytest.raises(ConfigError, match=r"or train\.cpus_per_worker$"):
+        check_trainers(train.model_copy(update={"workers": 4}), node, Needs())

@@ -140,8 +140,7 @@ def test_squashed_training_pixels_hold_the_whole_image():
 
 
 def test_thresholds_are_mean_probabilities_of_the_own_label():
-    probabilities = torch.tensor([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.2, 0.8, 0.0]])
-    thresholds = class_thresholds(probabilities, torch.tensor([0, 0, 1]), 3)
+    thresholds = class_thresholds(torch.tensor([0.9, 0.5, 0.8]), torch.tensor([0, 0, 1]), 3)
     assert thresholds[:2].tolist() == pytest.approx([0.7, 0.8])
     assert thresholds[2].isnan()
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alia_ray.errors import StageError
+from alia_ray.store import parquet
 from alia_ray.store.rows import ROWS_AT_ONCE, homes, stream
 from alia_ray.store.run_folder import FILE, RunFolder
 from alia_ray.store.tables import EDITS, IMAGES
@@ -64,6 +65,22 @@ def test_rows_come_a_few_at_a_time_and_nothing_comes_of_nothing(tmp_path):
     ] * 3
     assert list(stream(table.uri, homes(table.uri, "image_id", []), ["image"])) == []
     assert list(stream(table.uri, homes(table.uri, "image_id", ["z"]), ["image"])) == []
+
+
+def test_many_files_are_gone_through_a_few_at_a_time_and_what_is_known_of_rows_comes_along(tmp_path, monkeypatch):
+    files = {str(n): [{"image_id": f"{n}{each}", "image": b"x"} for each in "ab"] for n in range(9)}
+    table, opened, dataset = write(tmp_path, IMAGES, **files), [], parquet.dataset
+    known = homes(table, "image_id", ["0a", "3b", "8a", "8b", "9a"])
+    known = known.append_column("place", pa.array(range(4)))
+    monkeypatch.setattr(parquet, "dataset", lambda files, fs: opened.append(len(files)) or dataset(files, fs))
+    monkeypatch.setattr("alia_ray.store.rows.FILES_AT_ONCE", 2)
+    found = pa.concat_tables(stream(table, known, ["image"]))
+    assert found.column_names == ["image_id", "image", "place"]
+    assert [found.column(name).to_pylist() for name in ("image_id", "place")] == [
+        ["0a", "3b", "8a", "8b"],
+        [0, 1, 2, 3],
+    ]
+    assert opened == [2, 1]
 
 
 def test_a_picture_of_which_a_byte_has_changed_is_put_aside_and_not_read(tmp_path):

@@ -18,7 +18,8 @@ from alia_ray.images import encode
 from alia_ray.models.classifier import Classifier, build_classifier, prepare, save_classifier
 from alia_ray.training import evaluation
 from alia_ray.training.evaluation import evaluate_classifier, predict, score_training_set, summarise
-from alia_ray.training.examples import Examples, load
+from alia_ray.training.examples import Examples, class_indices, load
+from alia_ray.training.on_disk import OnDisk
 
 CLASSES = ["dark", "light"]
 
@@ -112,8 +113,36 @@ def test_test_images_are_cropped_once_as_training_images_are(tmp_path, monkeypat
     row = {"image_id": "one", "image": encode(Image.fromarray(rising)), "label": "dark", "group": "any"}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "part-0.parquet")
     examples = Examples(str(tmp_path), "image_id", ("one",))
-    evaluation._predict("any", [examples], threads=1)
+    evaluation._predict("any", [examples.for_workers()], threads=1)
     torch.testing.assert_close(shown[0], prepare(load([examples], seen, threads=1).pixels.float() / 255, seen))
+
+
+def test_what_a_task_holds_no_more_of_it_keeps_on_the_disk_and_says_the_same(tmp_path, monkeypatch):
+    examples = [write_examples(tmp_path / "images", 300).for_workers()]
+    shown = Pixels(image_size=32)
+    model = build_classifier("shufflenet_v2_x0_5", "miniature:classifier", 2)
+    save_classifier(str(tmp_path / "classifier"), model, CLASSES, "shufflenet_v2_x0_5", shown)
+    held = evaluation._predict(str(tmp_path / "classifier"), examples, threads=1)
+    kept, of_disk = [], OnDisk.batches
+    monkeypatch.setattr(OnDisk, "batches", lambda self, plan: kept.append(self.nbytes) or of_disk(self, plan))
+    monkeypatch.setattr(evaluation, "_IN_MEMORY", 300 * 3 * 32**2 - 1)
+    streamed = evaluation._predict(str(tmp_path / "classifier"), examples, threads=1)
+    assert kept == [300 * 3 * 32**2]
+    assert streamed.rows.equals(held.rows)
+    assert np.array_equal(streamed.of_label, held.of_label)
+    assert len(set(held.of_label.tolist())) > 2
+
+
+def test_a_label_of_which_the_classifier_knows_nothing_is_told(tmp_path):
+    examples = [write_examples(tmp_path / "images", 4).for_workers()]
+    model = build_classifier("squeezenet1_1", "none", 2)
+    save_classifier(str(tmp_path / "classifier"), model, ["dark", "dim"], "squeezenet1_1", Pixels(image_size=32))
+    found = evaluation._predict(str(tmp_path / "classifier"), examples, threads=1)
+    is_light = np.array(found.rows.column("label").to_pylist()) == "light"
+    assert found.of_label[is_light].tolist() == [0, 0]
+    assert (found.of_label[~is_light] > 0).all()
+    with pytest.raises(ValueError, match="the label 'light' is none of the classes dark, dim"):
+        class_indices(found.rows.column("label").combine_chunks(), found.classes)
 
 
 def test_evaluating_on_nothing_is_refused(tmp_path):

@@ -1,17 +1,21 @@
 """Labelled examples: how they are shared out among workers, and read into memory."""
 
+import random
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from alia_ray.config import Pixels
-from alia_ray.images import encode
+from alia_ray.images import DecodeError, encode
 from alia_ray.store import patience
 from alia_ray.store.tables import EDITS
 from alia_ray.training.examples import Examples, load, shard
+from alia_ray.training.on_disk import OnDisk
 
 
 def test_shards_share_out_every_example_once_whatever_the_order():
@@ -23,15 +27,31 @@ def test_shards_share_out_every_example_once_whatever_the_order():
     sizes = [sum(len(part.ids) for part in parts) for parts in shards]
     assert sorted(sizes) == [3, 3, 4]
     for number, source in enumerate(sources):
-        together = [key for parts in shards for key in parts[number].ids]
-        assert sorted(together) == sorted(source.ids)
+        parts = [part[number].ids.to_pylist() for part in shards]
+        assert all(part == sorted(part) for part in parts)
+        assert sorted(chain(*parts)) == sorted(source.ids)
         assert shards[0][number].table == source.table
     backwards = [Examples(s.table, s.key, s.ids[::-1]) for s in sources]
     assert shard(backwards, 1, 3, seed=5) == shards[1]
+    assert shard([source.for_workers() for source in sources], 1, 3, seed=5)[0].ids == shards[1][0].ids
     assert shard(sources, 1, 3, seed=6) != shards[1]
 
 
-def test_the_examples_of_several_tables_lie_one_after_the_other(tmp_path: Path):
+@pytest.mark.parametrize("world", [1, 3, 60])
+def test_shards_are_the_sorted_ids_shuffled_by_the_seed_and_dealt_out(world):
+    """As Python does it with a list of all of them; é comes after z, and 𝄞 after the rest."""
+    ids = (*(f"{number * 7919 % 101:02}" for number in range(40)), "é", "z", "𝄞", "\uffff", "00")
+    sources = [Examples("t", "id", ids), Examples("u", "id", ()), Examples("v", "id", ids[::-2])]
+    items = [(number, key) for number, source in enumerate(sources) for key in sorted(set(source.ids))]
+    random.Random(5).shuffle(items)
+    for rank in range(world):
+        found = shard(sources, rank, world, seed=5)
+        mine = [(number, key) for number, part in enumerate(found) for key in part.ids.to_pylist()]
+        assert mine == sorted(items[rank::world])
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_examples_of_several_tables_lie_one_after_the_other(tmp_path: Path, on_disk: bool):
     tables = []
     for name, greys in [("images", (10, 20, 30)), ("edits", (40,)), ("extra", ())]:
         rows = [
@@ -39,13 +59,22 @@ def test_the_examples_of_several_tables_lie_one_after_the_other(tmp_path: Path):
             for grey in greys
         ]
         if rows:
-            pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / name)
-        tables.append(Examples(str(tmp_path / name), "id", tuple(str(grey) for grey in greys)))
-    loaded = load(tables, Pixels(image_size=8), threads=2)
-    assert loaded.pixels.shape == (4, 3, 8, 8)
-    assert loaded.pixels[:, 0, 4, 4].tolist() == [10, 20, 30, 40]
+            pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / f"{name}.parquet")
+        tables.append(Examples(str(tmp_path / f"{name}.parquet"), "id", tuple(str(grey) for grey in greys)))
+    loaded = load(tables, Pixels(image_size=8), threads=2, on_disk=on_disk)
+    assert isinstance(loaded.pixels, OnDisk if on_disk else torch.Tensor)
+    assert loaded.pixels.nbytes == 4 * 3 * 8 * 8
+    assert loaded.pixels[torch.arange(4)][:, 0, 4, 4].tolist() == [10, 20, 30, 40]
     assert (loaded.labels, loaded.groups) == (["10", "20", "30", "40"], ["images"] * 3 + ["edits"])
     assert load(tables[2:], Pixels(image_size=8), threads=1).pixels.shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_picture_that_cannot_be_decoded_ends_the_loading(tmp_path, on_disk):
+    rows = [{"id": str(n), "image": b"no picture", "label": "a", "group": "b"} for n in range(3)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "images.parquet")
+    with pytest.raises(DecodeError, match="cannot be decoded"):
+        load([Examples(str(tmp_path / "images.parquet"), "id", ("1",))], Pixels(image_size=8), 2, on_disk)
 
 
 @pytest.mark.parametrize("made_in", ["1", "2"])

@@ -180,7 +180,10 @@ def test_a_finished_training_leaves_its_curves_and_no_checkpoints(whole):
 
 @pytest.mark.slow
 def test_lost_workers_and_a_lost_driver_change_nothing(whole, splits, tmp_path, monkeypatch):
-    """Worker 1 is killed in epoch 2 and no other may take its place; then in epoch 3, when one may."""
+    """Worker 1 is killed in epoch 2 and no other may take its place; then in epoch 3, when one may.
+
+    What went on in memory goes on from the disk.
+    """
     log = tmp_path / "epochs.log"
     with monkeypatch.context() as first:
         lose_a_worker(rank=1, epoch=2, log=log, monkeypatch=first)
@@ -191,12 +194,25 @@ def test_lost_workers_and_a_lost_driver_change_nothing(whole, splits, tmp_path, 
 
     with monkeypatch.context() as second:
         lose_a_worker(rank=1, epoch=3, log=log, monkeypatch=second)
-        fit(tmp_path, splits, "lost", max_failures=1)  # as a new driver does: the same folder
+        fit(tmp_path, splits, "lost", max_failures=1, loading="stream")  # as a new driver does: the same folder
     assert log.read_text().split() == ["1", "2", "3"]
     assert_same_training(tmp_path / "lost", whole / "first")
     written = (tmp_path / "lost" / "history.json").stat().st_mtime_ns
     fit(tmp_path, splits, "lost")
     assert (tmp_path / "lost" / "history.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_what_is_streamed_gives_the_weights_of_memory_under_every_augmentation(ray_cluster, splits, tmp_path):
+    for augment in ("cutmix", "randaugment"):
+        for loading in ("memory", "stream"):
+            settings = SETTINGS.model_copy(update={"workers": 1, "epochs": 2, "loading": loading})
+            out = str(tmp_path / augment / loading)
+            training = Training(loading, out, splits[:1], splits[1:], dataset.CLASSES, settings, augment, 3)
+            with trainings_here():
+                train_classifiers([training], Cluster(3, 0))
+            assert history_of(Path(out))["loading"] == loading
+        assert_same_training(tmp_path / augment / "memory", tmp_path / augment / "stream")
 
 
 @pytest.mark.slow

@@ -61,8 +61,10 @@ def test_the_memory_that_the_images_of_a_training_take_is_counted_before_the_fir
     node = Cluster.of((Node(cpus=3, memory=8 * GB),))
     listing = pa.table({"split": ["train"] * 60_000})
     check_fits(load_config(DEMO, ["train.image_size=48"]), node, listing)
+    large = ["train.image_size=224", "train.batch_size=8"]
+    check_fits(load_config(DEMO, large), node, listing)  # which are streamed
     with pytest.raises(ConfigError, match=r"train: a worker needs about \d+\.\d GB .* more than 8\.0 GB free"):
-        check_fits(load_config(DEMO, ["train.image_size=224", "train.batch_size=8"]), node, listing)
+        check_fits(load_config(DEMO, [*large, "train.loading=memory"]), node, listing)
 
 
 def test_a_plan_says_what_the_disk_will_hold_and_how_large_the_models_are():

@@ -138,7 +138,7 @@ class LoadedRun:
         with self._state() as state:
             if state.settings.discover.prompts is not None:
                 return CAPTIONS.empty_table()
-            training = pa.array(state.ids_of("train"), pa.string())
+            training = state.id_column("train")
             rows = captions_table(state.settings).read()
             rows = rows.filter(pc.is_in(rows.column("image_id"), value_set=training))
             if not rows.num_rows:

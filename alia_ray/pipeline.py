@@ -169,7 +169,7 @@ def _knows_thresholds(state: State) -> bool:
 def run_train(state: State, cluster: Cluster) -> None:
     """images and selected edits -> one classifier for each arm"""
     for arm in state.arms:
-        if arm.edits and not state.selected(arm):
+        if arm.edits and not len(state.selected_column(arm)):
             raise StageError(
                 f"train: no edit survived the filters of {arm.name}; look at the verdicts in the report, or "
                 "loosen judge.filters"

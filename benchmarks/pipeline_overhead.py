@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,6 +38,7 @@ from alia_ray.miniature import world
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.loading import pick_device
 from alia_ray.pipeline import run_discovery, run_edit, run_ingest, run_train_base
+from alia_ray.stages import streaming
 from alia_ray.stages.streaming import ROWS_PER_BLOCK
 from alia_ray.stages.trying import EditAndJudge
 from alia_ray.state import State
@@ -106,7 +108,8 @@ def pass_through_ray(state: State, cluster: Cluster) -> dict[str, float]:
     """Make all edits anew: seconds an edit, the worker's own share of them, and seconds until it was running."""
     state.edits.discard(state.edits.ids())
     began = time.time()
-    run_edit(state, cluster)
+    with patch.object(streaming, "merge_files"):  # each file is to tell when it was committed
+        run_edit(state, cluster)
     first, *blocks = sorted((commit(state, path) for path in state.edits.files()), key=lambda block: block["at"])
     seconds, edits = blocks[-1]["at"] - first["at"], sum(block["edits"] for block in blocks)
     per_edit = seconds / edits

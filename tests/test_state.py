@@ -144,7 +144,7 @@ def test_what_was_made_of_an_image_that_is_gone_is_not_read_any_more(tmp_path):
     after = state(tmp_path)
     after.folder.write_json({"cat": 0.9}, *after.arm_path(BASE), "thresholds.json")
     after.edits.commit(before)  # as `judge` would, under the new base classifier
-    trained = [example for part in after.training_examples(ARMS["alia"]) for example in part.ids]
+    trained = [example for part in after.training_examples(ARMS["alia"]) for example in part.ids.to_pylist()]
     assert set(after.selected()) < set(trained)
     assert edits_of_it.isdisjoint(trained)
     assert gone not in trained

@@ -198,7 +198,7 @@ def test_half_of_the_edits_are_refused(found, command, lost):
 
 def test_whole_edits_are_selected_from(found):
     assert len(forget(found).selected()) == 6
-    assert forget(found).training_examples(ARMS["alia"])[1].ids == tuple(forget(found).selected())
+    assert forget(found).training_examples(ARMS["alia"])[1].ids.to_pylist() == forget(found).selected()
 
 
 def test_edits_of_which_too_many_failed_are_refused(found):

@@ -5,7 +5,9 @@ command that makes it. In three steps: what is there before edits (`there.py`), 
 and, here, what is trained on them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import pyarrow.compute as pc
@@ -15,7 +17,7 @@ from alia_ray.config import Train
 from alia_ray.config.arms import Arm
 from alia_ray.errors import StageError
 from alia_ray.state.drawn import Drawn
-from alia_ray.state.there import so_far
+from alia_ray.state.there import AT_ONCE, so_far
 from alia_ray.store import tables
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.training.examples import Examples
@@ -33,7 +35,7 @@ class State(Drawn):
 
     def examples(self, split: Literal["train", "val", "extra"]) -> Examples:
         """The images of a split that training may see."""
-        return Examples(self.images.uri, "image_id", tuple(self.ids_of(split)))
+        return Examples(self.images.uri, "image_id", self.id_column(split))
 
     def test_examples(self, arm: Arm) -> Examples:
         """The test images, for an arm whose checkpoint is chosen; StageError before that.
@@ -42,16 +44,16 @@ class State(Drawn):
         """
         if self.history(arm) is None:
             raise StageError(f"the arm {arm.name} is not trained yet; run `alia-ray train` first")
-        return Examples(self.images.uri, "image_id", tuple(self.ids_of("test")))
+        return Examples(self.images.uri, "image_id", self.id_column("test"))
 
     def training_examples(self, arm: Arm) -> list[Examples]:
         """What an arm trains on: the originals, and what it adds, if anything."""
         parts = [self.examples("train")]
         if arm.edits is not None:
-            parts.append(Examples(self.edits.uri, "edit_id", tuple(self.selected(arm))))
+            parts.append(Examples(self.edits.uri, "edit_id", self.selected_column(arm)))
         if arm.real:
             parts.append(self.examples("extra"))
-        return [part for part in parts if part.ids]
+        return [part for part in parts if len(part.ids)]
 
     def training_settings(self, arm: Arm) -> Train:
         """How an arm is trained: as configured, or with as many steps as the original."""
@@ -66,11 +68,28 @@ class State(Drawn):
 
         Arms that come to the same, such as a filter that drops nothing and none, have the same classifier.
         """
+        if arm.edits is None and arm in self._named:  # it depends on the images alone, which are read once
+            return self._named[arm]
         unused = frozenset() if arm.augment == "color_jitter" else {"color_jitter"}
         train = config.plain(self.training_settings(arm), without=_HOW | unused)
-        ids = [examples.ids for examples in (*self.training_examples(arm), self.examples("val"))]
-        seen = [example_id for part in ids for example_id in (*part, "|")] + self._labels(arm)
-        return config.fingerprint(train, arm.augment, self.settings.seed, tables.content_id(*seen))
+        seen = tables.content_id_of(self._seen_by(arm))
+        name = config.fingerprint(train, arm.augment, self.settings.seed, seen)
+        if arm.edits is None:
+            self._named[arm] = name
+        return name
+
+    @cached_property
+    def _named(self) -> dict[Arm, str]:
+        """What arms without edits are called."""
+        return {}
+
+    def _seen_by(self, arm: Arm) -> Iterator[str]:
+        """The ids, and where names cover them the labels, of everything that an arm is trained or validated on."""
+        for examples in (*self.training_examples(arm), self.examples("val")):
+            for start in range(0, len(examples.ids), AT_ONCE):
+                yield from examples.ids.slice(start, AT_ONCE).to_pylist()
+            yield "|"
+        yield from self._labels(arm)
 
     def arm_path(self, arm: Arm) -> tuple[str, ...]:
         """Where an arm's classifier lies in the run folder."""

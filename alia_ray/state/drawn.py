@@ -1,7 +1,6 @@
 """Which edits a configuration asks for, needs and adds: by queries of the ledger, never by reading a picture."""
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -125,11 +124,15 @@ class Drawn(There):
         return rows.append_column("verdict", pa.array(verdicts, pa.string()))
 
     def selected(self, arm: Arm = ARMS["alia"], needs_pictures: bool = True) -> list[str]:
-        """The ids of the edits that an arm adds to the training set; none where none survived its filter.
+        """The ids of the edits that an arm adds to the training set, sorted; none where none survived its filter.
 
         Raises StageError when there are no edits to select from.
         """
-        return self._chosen(arm, needs_pictures).column("edit_id").to_pylist()
+        return self.selected_column(arm, needs_pictures).to_pylist()
+
+    def selected_column(self, arm: Arm, needs_pictures: bool = True) -> pa.StringArray:
+        """The same as a column, for any number of them."""
+        return self._chosen(arm, needs_pictures).column("edit_id").combine_chunks()
 
     def _chosen(self, arm: Arm, needs_pictures: bool = True) -> pa.Table:
         """`edit_id` and `label` of what an arm adds, sorted by id."""
@@ -201,13 +204,18 @@ class Drawn(There):
         """How many edits an arm may add, in all or of each class."""
         configured = self.settings.select
         if arm.control_of is not None:
-            return Counter(self._chosen(arm.control_of).column("label").to_pylist())
+            return _counted(self._chosen(arm.control_of).column("label"))
         if arm.amount is not None:
             return round(arm.amount * self.count_of("train"))
         if configured.num_extra == "extra":
-            return Counter(self._of_split("extra").column("label").to_pylist())
+            return _counted(self._of_split("extra").column("label"))
         if configured.num_extra == "all":
             return None
         if configured.class_balanced:
             return dict.fromkeys(self.classes, configured.num_extra // len(self.classes))
         return configured.num_extra
+
+
+def _counted(labels: pa.ChunkedArray) -> dict[str, int]:
+    """How often each label occurs."""
+    return {row["values"]: row["counts"] for row in labels.value_counts().to_pylist()}

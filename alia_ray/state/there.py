@@ -1,6 +1,6 @@
 """What a run folder holds before there are edits: images, captions and domains, and where they lie."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from alia_ray.store.ledger import Ledger, ledger_of
 from alia_ray.store.run_folder import RunFolder, Table
 
 T = TypeVar("T")
+AT_ONCE = 10_000  # rows as Python's objects
 
 
 def so_far(read: Callable[[], T]) -> T | None:
@@ -74,13 +75,15 @@ class There:
             raise StageError(left)
         return self.images.read(["image_id", "split", "label"])
 
-    def _labels(self, arm: Arm) -> list[str]:
+    def _labels(self, arm: Arm) -> Iterator[str]:
         """Ids and labels of the images that an arm learns from, where its name covers them."""
         if not names_labels(self.images):
-            return []
+            return
         splits = pa.array(["train", "val", *(["extra"] if arm.real else [])])
         rows = self._image_rows.filter(pc.is_in(self._image_rows.column("split"), value_set=splits))
-        return [text for row in rows.to_pylist() for text in (row["image_id"], row["label"])]
+        for batch in rows.to_batches(max_chunksize=AT_ONCE):
+            for row in batch.to_pylist():
+                yield from (row["image_id"], row["label"])
 
     def _of_split(self, split: str) -> pa.Table:
         return self._image_rows.filter(pc.equal(self._image_rows.column("split"), split))
@@ -97,8 +100,12 @@ class There:
 
     def ids_of(self, split: str) -> list[str]:
         """The image ids of a split, sorted. Raises StageError when it has none."""
+        return self.id_column(split).to_pylist()
+
+    def id_column(self, split: str) -> pa.StringArray:
+        """The same as a column, for splits of any size."""
         self.count_of(split)
-        return self._of_split(split).column("image_id").to_pylist()
+        return self._of_split(split).column("image_id").combine_chunks()
 
     @cached_property
     def classes(self) -> list[str]:

@@ -6,6 +6,7 @@ Image bytes stay encoded in every table; only a model's worker decodes them.
 """
 
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -112,6 +113,11 @@ KEYS = {
 
 def content_id(*parts: str | bytes) -> str:
     """A 32-digit hex id of its parts: parts are length-prefixed, so ("ab", "c") differs from ("a", "bc")."""
+    return content_id_of(parts)
+
+
+def content_id_of(parts: Iterable[str | bytes]) -> str:
+    """The same of parts that come one after the other."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(as_hashed(part))

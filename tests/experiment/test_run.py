@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pyarrow as pa
+
 from alia_ray.checks.comparison import arms_of, draws
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, load_config
@@ -85,7 +87,7 @@ def test_the_time_in_which_the_seeds_base_classifiers_are_trained_together_count
         run.pipeline, "_knows_thresholds", lambda state: state.arm_folder(BASE).has_file(THRESHOLDS)
     )
     monkeypatch.setattr(State, "count_of", lambda state, split: 2)
-    monkeypatch.setattr(State, "ids_of", lambda state, split: ["a", "b"])
+    monkeypatch.setattr(State, "id_column", lambda state, split: pa.array(["a", "b"]))
     monkeypatch.setattr(State, "arm_path", lambda state, arm: ("classifiers", str(state.settings.seed)))
     arms = [BASE, ARMS["text_to_image"]]
     states = draws(small(tmp_path), arms)

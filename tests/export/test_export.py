@@ -395,7 +395,7 @@ def test_parts_hold_every_image_once_and_are_no_larger_than_asked(state, size):
     training = state.training_examples(ARMS["alia"])
     parts = parts_of("train", training, size)
     ids = [key for part in parts for piece in part.pieces for key in piece.ids]
-    assert sorted(ids) == sorted(key for examples in training for key in examples.ids)
+    assert sorted(ids) == sorted(key for examples in training for key in examples.ids.to_pylist())
     assert [sum(len(piece.ids) for piece in part.pieces) for part in parts[:-1]] == [size] * (len(parts) - 1)
     assert [part.number for part in parts] == list(range(-(-20 // size)))
     assert all(Path(piece.table).is_file() for part in parts for piece in part.pieces)

@@ -10,6 +10,7 @@ of an earlier run stays until the outcome of trying it again is committed.
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +36,8 @@ from alia_ray.store import tables
 from alia_ray.store.errors import Row, is_tried_again, read_errors, settle
 from alia_ray.store.ledger import Ledger, ledger_of
 from alia_ray.store.patience import still_unseen
-from alia_ray.store.run_folder import FILE, Table, parts_in
+from alia_ray.store.run_folder import FILE, Table
 from alia_ray.store.tables import ERRORS
-from alia_ray.store.writing import delete
 
 COMPLETES = "completes"  # how many rows of its input a row completes, where they do not answer one by one
 MADE_WITH = "made_with"  # the record of what a worker made a row with, as JSON; see `made_with.py`
@@ -262,8 +262,8 @@ def _write_todo(job: Pass) -> list[str]:
 
 def _delete_todo(job: Pass) -> None:
     folder = job.target.folder
-    for path in parts_in(folder.fs, folder.file(*_todo_folder(job))):
-        delete(folder.fs, path)
+    with suppress(FileNotFoundError):
+        folder.fs.delete_dir(folder.file(*_todo_folder(job)))
 
 
 def _with_source(

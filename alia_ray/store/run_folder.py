@@ -4,6 +4,7 @@
       images/FINGERPRINT/part-*.parquet    and captions/, domains/, edits/, errors/ alike
       listing/FINGERPRINT/                 what was ingested last, and whether ingest came to its end
       classifiers/FINGERPRINT/             a classifier, its history, its test metrics
+      todo/STAGE-FINGERPRINT/              what a stage has to do, while it does it
       logs/                                what a run does not say, and what the language model's server wrote
       results/NAME/                        of each configuration its config.yaml, metrics.json and report.html, and
                                            stages/STAGE.json: rows, errors and seconds of each stage

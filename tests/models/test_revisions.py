@@ -80,19 +80,7 @@ def test_a_dataset_is_listed_at_the_commit_that_is_read(cache, monkeypatch):
 
 
 def a_pass(*args: object) -> streaming.Pass:
-    names = (
-        "stage",
-        "source",
-        "columns",
-        "prepare",
-        "worker",
-        "target",
-        "key",
-        "wanted",
-        "batch_size",
-        "todo",
-        "run",
-    )
+    names = ("stage", "rows", "todo", "worker", "target", "key", "wanted", "batch_size", "run")
     return streaming.Pass(**dict.fromkeys(names), worker_args=args)
 
 

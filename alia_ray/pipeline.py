@@ -34,6 +34,7 @@ from alia_ray.state import State
 from alia_ray.store.patience import still_unseen
 from alia_ray.store.run_folder import HISTORY, METRICS, PREDICTIONS, RunFolder
 from alia_ray.training.evaluation import THRESHOLDS, evaluate_classifier, score_training_set
+from alia_ray.training.examples import Examples
 from alia_ray.training.lanes import Training, is_begun, train_classifiers
 from alia_ray.training.results import read_thresholds
 from alia_ray.training.trackers import training_name
@@ -300,7 +301,8 @@ def evaluate_arms(arms: Trained, cluster: Cluster) -> None:
     if todo:
         counted = Progress("evaluate", len(todo), unit="classifiers", at_first="starting")
         with counted as progress, ThreadPoolExecutor(_EVALUATIONS_AT_ONCE) as pool:
-            for _ in pool.map(lambda pair: _evaluate_arm(*pair, cluster), todo):
+            asked = [(state.arm_folder(arm), state.test_examples(arm), state.classes) for state, arm in todo]
+            for _ in pool.map(lambda each: _evaluate(*each, cluster), asked):  # a state is no thread's to ask
                 progress.advance(1)
     for state, arm in arms:
         metrics = state.measured(arm)
@@ -311,9 +313,8 @@ def evaluate_arms(arms: Trained, cluster: Cluster) -> None:
         )
 
 
-def _evaluate_arm(state: State, arm: Arm, cluster: Cluster) -> None:
-    folder, test = state.arm_folder(arm), state.test_examples(arm)
-    metrics, predictions = evaluate_classifier(folder.uri(), test, state.classes, cluster)
+def _evaluate(folder: RunFolder, test: Examples, classes: list[str], cluster: Cluster) -> None:
+    metrics, predictions = evaluate_classifier(folder.uri(), test, classes, cluster)
     folder.write_json(metrics, METRICS)
     folder.write_parquet(predictions, PREDICTIONS)
 

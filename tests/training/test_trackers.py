@@ -181,7 +181,7 @@ def test_mlflow_s_store_is_made_before_the_first_training(tmp_path, monkeypatch)
     done = []
     monkeypatch.setattr(lanes, "prepare", lambda logs, trackers: done.append((logs.file(), trackers)))
     monkeypatch.setattr(lanes, "check_trainable", lambda *training_and_cluster: None)
-    monkeypatch.setattr(lanes, "_jobs", lambda trainings: {each.out: each for each in trainings})
+    monkeypatch.setattr(lanes, "_jobs", lambda trainings, *others: {each.out: each for each in trainings})
     monkeypatch.setattr(lanes, "_run_lane", lambda lane, *others: done.append(lane))
     monkeypatch.setattr(lanes, "_follow", lambda trainings, ends: [each.result() for each in ends])
     settings = Train(epochs=3, trackers=["mlflow"])

@@ -11,9 +11,8 @@
       config.yaml, metrics.json, report.html    those of the results that were written last
 
 A table's fingerprint covers everything its rows depend on, so a changed setting starts a new table beside
-the old one and never mixes with it, while batch and pool sizes do not matter. Rows are committed in whole
-files, which appear at once. A file's name comes from the ids in it, so a task that runs
-twice writes the same file twice. To resume is to ask which ids are missing.
+the old one and never mixes with it, while batch and pool sizes do not matter. Rows are committed in whole files,
+which appear at once. A file's name comes from its ids, so a task that runs twice writes it twice.
 """
 
 import json

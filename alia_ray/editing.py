@@ -8,8 +8,7 @@ import pyarrow as pa
 
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config.arms import BASE, EditSet
-from alia_ray.edits.attempts import TRIES
-from alia_ray.edits.drawing import outcomes, requests
+from alia_ray.edits.drawing import TRIES, outcomes, requests
 from alia_ray.progress import inform, number_of, say
 from alia_ray.reporting import about_edits
 from alia_ray.results import counting, made_before

@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 from measuring import name_of, write
+from trying import tries_of
 
 from alia_ray.config import load_config
-from alia_ray.edits.attempts import Pending, in_order, next_batch, still_to_try
+from alia_ray.edits.attempts import Attempt, Pending, next_batch
 from alia_ray.edits.requests import plan_edits, requests_of
-from alia_ray.edits.verdicts import select
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature import dataset, world
 from alia_ray.miniature.recipes import DEMO, EDITING
@@ -89,11 +89,12 @@ class Bench:
 
     def run(self, way: str, per_image: int | None, images: int | None = None) -> dict[str, Any]:
         """Edit and judge until nothing is missing. per_image: survivors that an image needs; None: try all."""
-        todo = list(still_to_try(in_order(self.requests, SEED), {}, per_image).items())[:images]
+        todo = list(tries_of(self.requests, SEED).items())[:images]
         started = time.perf_counter()
         sources = dict(zip((image_id for image_id, _ in todo), self.encoded([i for i, _ in todo]), strict=True))
         pending = [
-            Pending(place, deque(attempts), per_image or len(attempts)) for place, (_, attempts) in enumerate(todo)
+            Pending(place, deque(map(Attempt, tries)), per_image or len(tries))
+            for place, (_, tries) in enumerate(todo)
         ]
         survived: dict[str, bool] = {}
         while batch := next_batch(pending, self.edit.batch_size):
@@ -108,9 +109,8 @@ class Bench:
                 survived[attempt.edit_id] = text < len(self.positives)
                 image.settle(survived[attempt.edit_id])
         seconds = time.perf_counter() - started
-        made = self.requests.filter(pa.array([e in survived for e in self.requests["edit_id"].to_pylist()]))
-        verdicts = ["kept" if survived[edit_id] else "semantic" for edit_id in made["edit_id"].to_pylist()]
-        chosen = select(made, verdicts, 1, None, SEED)
+        kept = ([edit_id for edit_id in tries if survived.get(edit_id)] for _, tries in todo)
+        chosen = [edits[0] for edits in kept if edits]
         return {
             "way": way,
             "attempts": len(survived),

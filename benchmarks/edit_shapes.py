@@ -20,9 +20,9 @@ import pyarrow as pa
 import torch
 from measuring import name_of, write
 from PIL import Image
+from trying import with_tries
 
 from alia_ray.config import Config, Pixels, load_config
-from alia_ray.edits.attempts import as_table, in_order, still_to_try, with_attempts
 from alia_ray.edits.requests import OF_IMAGES, Plan, plan_edits, requests_of
 from alia_ray.images import encode
 from alia_ray.llm.discover import domain_rows
@@ -105,8 +105,7 @@ def images_of(options: argparse.Namespace, plan: Plan, shares: dict[tuple[int, i
         ids = {"image_id": f"{number:032x}", "label": label, "group": "forest", "split": "train"}
         rows.append({**ids, "width": shape[0], "height": shape[1], "image": encode(picture)})
     table = pa.Table.from_pylist(rows)
-    requests = in_order(requests_of(table.select(list(OF_IMAGES)), plan), 0)
-    table = with_attempts(table, as_table(still_to_try(requests, {}, 1)))
+    table = with_tries(table, requests_of(table.select(list(OF_IMAGES)), plan), 0)
     return pa.concat_tables(by_bucket(table, options.size).values())
 
 

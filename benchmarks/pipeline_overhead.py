@@ -27,12 +27,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from measuring import name_of, write
+from trying import with_tries
 
 from alia_ray.cluster.joining import joined
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import load_config
 from alia_ray.config.arms import BASE
-from alia_ray.edits.attempts import as_table, in_order, still_to_try, with_attempts
 from alia_ray.edits.requests import OF_IMAGES, plan_edits, requests_of
 from alia_ray.miniature import world
 from alia_ray.miniature.recipes import DEMO
@@ -135,8 +135,7 @@ class BareLoop:
         settings = state.edit_settings("discovered")
         plan = plan_edits(state.domains(), settings.edit, settings.run.seed)
         images = state.images.read([*OF_IMAGES, "image"])
-        requests = in_order(requests_of(images.select(list(OF_IMAGES)), plan), settings.seed)
-        images = with_attempts(images, as_table(still_to_try(requests, {}, None)))
+        images = with_tries(images, requests_of(images.select(list(OF_IMAGES)), plan), settings.seed)
         size = settings.edit.batch_size
         self.batches = [images.slice(start, size) for start in range(0, images.num_rows, size)]
         torch.set_num_threads(max(1, int(settings.edit.cpus_per_worker)))  # as Ray gives it

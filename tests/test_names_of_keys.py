@@ -17,7 +17,7 @@ from asking import wanted_ids
 from alia_ray.config import Config, parse_config
 from alia_ray.config.arms import ARMS, BASE, EditSet
 from alia_ray.config.keys import changed_names, keys
-from alia_ray.edits.attempts import TRIES
+from alia_ray.edits.drawing import TRIES
 from alia_ray.edits.requests import OF_IMAGES, plan_edits, requests_of
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.caption import captions_table

@@ -11,8 +11,7 @@ from asking import needed_ids, requests_in_order, wanted_ids
 from alia_ray.config import Judge, parse_config
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.config.run import Baselines
-from alia_ray.edits.attempts import TRIES
-from alia_ray.edits.drawing import Asked, outcomes
+from alia_ray.edits.drawing import TRIES, Asked, outcomes
 from alia_ray.edits.requests import Plan
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows

@@ -4,7 +4,7 @@ An edit's `draw` is its place in a seeded random order (`tables.draw_key`). An i
 order until enough survive, and survivors are added to training in it, so trying ends with the same edits as trying
 all would. Where a limit says how many are added, the attempts up to some draw are gone through, the *cut*: no
 further than brings so many survivors, as far as outcomes are known. The same is done image by image, and told in
-plain Python, in tests/edits/reference.py.
+plain Python, in tests/reference_draw.py.
 """
 
 import math
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from alia_ray.config import Judge
-from alia_ray.edits.attempts import TRIES
 from alia_ray.edits.requests import Plan, parameters_of
 from alia_ray.edits.verdicts import Limit, judged
 from alia_ray.store.ledger import Ledger, quoted
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import as_hashed
 
+TRIES = 40  # attempts after which a prompt's acceptance is believed
 LEAST_ACCEPTANCE = 0.05  # what a wave reckons with at the least, so that it stays bounded
 SCORES = ("label", "domain_id", "semantic_text", "predicted_label", "confidence", "label_rank", "unsafe", "error")
 _BETWEEN = ("within_domain",)  # of judge.confidence_rule: an edit's verdict depends on the others

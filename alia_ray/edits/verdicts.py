@@ -1,4 +1,4 @@
-"""Verdicts and selection: pure functions over score columns. Changing a filter never touches a GPU.
+"""Verdicts: pure functions over score columns. Changing a filter never touches a GPU.
 
 The semantic filter keeps an edit whose likeliest text is a positive one (paper, section 3.3). The confidence
 filter compares the base classifier's top probability p with a class threshold t, the mean probability that
@@ -16,7 +16,6 @@ and, of our own,
                     to those who read the table.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,7 +24,6 @@ import pyarrow as pa
 from alia_ray.config import Judge
 from alia_ray.config.filters import ConfidenceRule, Filter
 from alia_ray.edits.within_domain import lost_class
-from alia_ray.store.tables import draw_key
 
 Limit = int | Mapping[str, int] | None
 """How many edits may be taken: in all, of each class, or as many as there are."""
@@ -88,37 +86,3 @@ def _flags(
 def judged(edits: pa.Table, thresholds: dict[str, float], judge: Judge) -> list[str]:
     """The verdicts of edits under a configuration's filters."""
     return verdicts(edits, thresholds, judge.positives, judge.filters, judge.confidence_rule, judge.top_k)
-
-
-def select(
-    edits: pa.Table, verdict: Sequence[str], edits_per_image: int | None, limit: Limit, seed: int
-) -> list[str]:
-    """The ids of the kept edits that are added to the training set, sorted.
-
-    Draws by a hash of the seed and the ids, so neither order nor number of workers matters, and two filters that
-    keep the same edit draw it alike: of each image at most `edits_per_image` survivors, then of those as many as
-    `limit` allows.
-    """
-    columns = (edits.column(name).to_pylist() for name in ("edit_id", "image_id", "label"))
-    kept = [row for row, v in zip(zip(*columns, strict=True), verdict, strict=True) if v == "kept"]
-    kept.sort(key=lambda row: draw_key(seed, row[0]))
-    if edits_per_image is not None:
-        kept = _first_of_each(kept, 1, dict.fromkeys({image_id for _, image_id, _ in kept}, edits_per_image))
-    if isinstance(limit, Mapping):
-        kept = _first_of_each(kept, 2, limit)
-    elif limit is not None:
-        kept = kept[:limit]
-    return sorted(edit_id for edit_id, _, _ in kept)
-
-
-def _first_of_each(
-    rows: list[tuple[str, str, str]], column: int, limits: Mapping[str, int]
-) -> list[tuple[str, str, str]]:
-    """The first rows of each value of a column, as many as its limit; none of a value without one."""
-    taken: Counter[str] = Counter()
-    first = []
-    for row in rows:
-        if taken[row[column]] < limits.get(row[column], 0):
-            taken[row[column]] += 1
-            first.append(row)
-    return first

@@ -3,19 +3,10 @@ from collections import Counter, deque
 
 import pyarrow as pa
 import pytest
+from reference_draw import in_order, needed, pilot, select, still_to_try
 
-from alia_ray.edits.attempts import (
-    Attempt,
-    Pending,
-    as_table,
-    in_order,
-    needed,
-    next_batch,
-    pilot,
-    still_to_try,
-    with_attempts,
-)
-from alia_ray.edits.verdicts import Limit, select
+from alia_ray.edits.attempts import Attempt, Pending, next_batch
+from alia_ray.edits.verdicts import Limit
 
 
 def requests(images: int = 40, prompts: int = 5) -> pa.Table:
@@ -169,15 +160,6 @@ def test_a_prompt_that_hardly_ever_survives_is_given_up_after_its_first_tries():
     assert run(table, truth, 1, drop_below=0.1, size=3) == made
     assert Counter(edit_id.split("-")[1] for edit_id in run(table, truth, 1))["2"] > 40
     assert drawn(table, made, 1) == drawn(table, truth, 1)
-
-
-def test_images_take_along_what_is_to_be_tried_of_them():
-    todo = as_table({"i2": [Attempt("x", True), Attempt("y")], "i0": [Attempt("z")]}, {"y": "a file"})
-    rows = with_attempts(pa.table({"image_id": ["i0", "i1", "i2"]}), todo).to_pylist()
-    assert rows == [
-        {"image_id": "i0", "attempts": ["z"], "survived": [None], "stored": [None]},
-        {"image_id": "i2", "attempts": ["x", "y"], "survived": [True, None], "stored": [None, "a file"]},
-    ]
 
 
 def test_a_prompt_is_given_up_by_the_outcomes_of_its_tries_alone():

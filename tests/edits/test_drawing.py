@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import reference_draw
+from reference_draw import select
 
 from alia_ray.config import load_config
-from alia_ray.edits import attempts, drawing
+from alia_ray.edits import drawing
+from alia_ray.edits.attempts import Attempt
 from alia_ray.edits.drawing import Asked
 from alia_ray.edits.requests import plan_edits, requests_of
-from alia_ray.edits.verdicts import Limit, judged, select
+from alia_ray.edits.verdicts import Limit, judged
 from alia_ray.llm.discover import domain_rows
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.store.ledger import Ledger
@@ -52,9 +55,9 @@ def asked_of(folder: Path, images: int = 60, **changes: object) -> Asked:
     return Asked(**{**defaults, "images": table, "plan": plan, "target": target, **changes})
 
 
-def in_python(asked: Asked) -> list[attempts.Request]:
+def in_python(asked: Asked) -> list[reference_draw.Request]:
     columns = ["image_id", "label", "group", "split", "width", "height"]
-    return attempts.in_order(requests_of(asked.images.read(columns), asked.plan), asked.seed)
+    return reference_draw.in_order(requests_of(asked.images.read(columns), asked.plan), asked.seed)
 
 
 def edits_of(asked: Asked, share: float, kept: float = 0.5) -> None:
@@ -82,7 +85,7 @@ def edits_of(asked: Asked, share: float, kept: float = 0.5) -> None:
         asked.target.commit(pa.Table.from_pylist(made[start : start + 16], schema=EDITS))
 
 
-def outcomes_in_python(asked: Asked, requests: list[attempts.Request]) -> dict[str, bool]:
+def outcomes_in_python(asked: Asked, requests: list[reference_draw.Request]) -> dict[str, bool]:
     rows = asked.target.read()
     rows = rows.filter(pa.compute.is_in(rows["edit_id"], pa.array([each.edit_id for each in requests])))
     verdicts = judged(rows, dict(asked.thresholds), asked.judge)
@@ -137,7 +140,7 @@ LIMITS: list[Limit] = [None, 0, 5, 30, 10_000, {"red_bird": 3, "7": 0, "nobody":
 def test_what_is_tried_and_needed_is_that_of_the_plain_functions(
     ledger, tmp_path, monkeypatch, per_image, drop_below, limit, share
 ):
-    for module in (attempts, drawing):
+    for module in (reference_draw, drawing):
         monkeypatch.setattr(module, "TRIES", 7)
     judge = SETTINGS.judge.model_copy(update={"filters": ["semantic"]})
     asked = asked_of(tmp_path, judge=judge, per_image=per_image, limit=limit, drop_below=drop_below)
@@ -145,7 +148,7 @@ def test_what_is_tried_and_needed_is_that_of_the_plain_functions(
     requests = in_python(asked)
     made = outcomes_in_python(asked, requests)
     if drop_below and share == 0.9:  # the tries are whole
-        for request in attempts.pilot(requests):
+        for request in reference_draw.pilot(requests):
             made.setdefault(request.edit_id, len(request.edit_id) % 2 == 1)
         known = pa.table({"edit_id": list(made), "survived": list(made.values())})
         ledger.rows(asked.target, [])
@@ -157,15 +160,15 @@ def test_what_is_tried_and_needed_is_that_of_the_plain_functions(
     how = (per_image, limit, drop_below)
     within = drawing.gone_through(ledger, asked)
     needed = set(ledger.column(f"SELECT edit_id FROM {within} WHERE is_needed"))
-    assert needed == attempts.needed(requests, made, *how)
+    assert needed == reference_draw.needed(requests, made, *how)
     rows = ledger.ask(f"SELECT * FROM ({drawing.left_to_try(within)}) ORDER BY draw").to_pylist()
-    found: dict[str, list[attempts.Attempt]] = {}
+    found: dict[str, list[Attempt]] = {}
     for row in rows:
-        found.setdefault(row["image_id"], []).append(attempts.Attempt(row["edit_id"], row["survived"]))
+        found.setdefault(row["image_id"], []).append(Attempt(row["edit_id"], row["survived"]))
     place = {request.edit_id: number for number, request in enumerate(requests)}
     expected = {  # the order matters not where prompts are tried, since all of those attempts are made
         image_id: sorted(tries, key=lambda each: place[each.edit_id])
-        for image_id, tries in attempts.still_to_try(requests, made, *how).items()
+        for image_id, tries in reference_draw.still_to_try(requests, made, *how).items()
     }
     if per_image is None and drop_below is None:  # what has survived counts for nothing
         expected = {image: [each for each in tries if each.survived is None] for image, tries in expected.items()}

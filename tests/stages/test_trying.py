@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from trying import with_tries
 
 from alia_ray.config import Config, Pixels, load_config
-from alia_ray.edits.attempts import as_table, in_order, still_to_try, with_attempts
 from alia_ray.edits.requests import Plan, plan_edits, requests_of
 from alia_ray.images import decode_rgb, encode, to_array
 from alia_ray.llm.discover import domain_rows
@@ -61,8 +61,7 @@ def images(plan: Plan, count: int) -> pa.Table:
         for number in range(count)
     ]
     table = pa.Table.from_pylist(rows)
-    requests = in_order(requests_of(table.drop_columns("image"), plan), seed=0)
-    return with_attempts(table, as_table(still_to_try(requests, {}, 1)))
+    return with_tries(table, requests_of(table.drop_columns("image"), plan), 0)
 
 
 def tries_of(rows: pa.Table, image_id: str) -> list[str]:

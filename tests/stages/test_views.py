@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from trying import with_tries
 
 from alia_ray.config import Config, Edit, Pixels, load_config
-from alia_ray.edits.attempts import as_table, in_order, still_to_try, with_attempts
 from alia_ray.edits.requests import Plan, plan_edits, requests_of
 from alia_ray.edits.shapes import bucket_of, frame_of
 from alia_ray.images import decode_rgb, encode
@@ -92,8 +92,7 @@ def images_of(settings: Config, pictures: list[Image.Image]) -> pa.Table:
         for number, picture in enumerate(pictures)
     ]
     table = pa.Table.from_pylist(rows)
-    requests = in_order(requests_of(table.drop_columns("image"), plan_of(settings)), seed=0)
-    return with_attempts(table, as_table(still_to_try(requests, {}, 1)))
+    return with_tries(table, requests_of(table.drop_columns("image"), plan_of(settings)), 0)
 
 
 def seen_box(shape: tuple[int, int], view: Pixels) -> tuple[float, float, float, float]:
@@ -186,7 +185,5 @@ def test_images_are_sorted_by_bucket_and_keep_their_order_within_one(tmp_path):
 def test_workers_are_handed_pictures_of_one_bucket_side_by_side(without_ray):
     settings = settings_of(48)
     pictures = [Image.new("RGB", shape) for shape in [(96, 72), (48, 48), (72, 96)] * 3]
-    images = images_of(settings, pictures).drop_columns(["attempts", "survived"])
-    requests = in_order(requests_of(images.drop_columns("image"), plan_of(settings)), seed=0)
-    handed = _by_bucket(48)(with_attempts(images, as_table(still_to_try(requests, {}, 1))))
+    handed = _by_bucket(48)(images_of(settings, pictures))
     assert handed["width"].to_pylist() == [48] * 3 + [96] * 3 + [72] * 3

@@ -30,7 +30,7 @@ from alia_ray.miniature import dataset, world
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.classifier import build_classifier, save_classifier
 from alia_ray.stages.edit import IMAGES_PER_PLACE
-from alia_ray.stages.trying import EditAndJudge, by_bucket
+from alia_ray.stages.trying import EditAndJudge, by_bucket, rules_of
 from alia_ray.store.tables import DOMAINS
 
 MIX = {(4, 3): 0.4, (3, 2): 0.25, (5, 4): 0.05, (3, 4): 0.1, (2, 3): 0.1, (1, 1): 0.1}
@@ -55,7 +55,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         network = build_classifier("shufflenet_v2_x0_5", "none", len(CLASSES))
         save_classifier(folder, network, CLASSES, "shufflenet_v2_x0_5", Pixels(image_size=options.size))
-        worker = EditAndJudge(settings.edit, settings.judge, plan, folder, dict.fromkeys(CLASSES, 0.9))
+        rules = rules_of(settings.edit, plan, folder, dict.fromkeys(CLASSES, 0.9))
+        worker = EditAndJudge(settings.edit, settings.judge, rules)
     mixes = {"squares": {(1, 1): 1.0}, "mix": MIX}
     tables = {name: images_of(options, plan, shares) for name, shares in mixes.items()}
     for table in tables.values():

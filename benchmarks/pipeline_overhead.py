@@ -40,7 +40,7 @@ from alia_ray.models.loading import pick_device
 from alia_ray.pipeline import run_discovery, run_edit, run_ingest, run_train_base
 from alia_ray.stages import streaming
 from alia_ray.stages.streaming import ROWS_PER_BLOCK
-from alia_ray.stages.trying import EditAndJudge
+from alia_ray.stages.trying import EditAndJudge, rules_of
 from alia_ray.state import State
 
 
@@ -140,7 +140,8 @@ class BareLoop:
         self.batches = [images.slice(start, size) for start in range(0, images.num_rows, size)]
         torch.set_num_threads(max(1, int(settings.edit.cpus_per_worker)))  # as Ray gives it
         base = state.folder.uri(*state.arm_path(BASE))
-        self.worker = EditAndJudge(settings.edit, settings.judge, plan, base, state.thresholds())
+        rules = rules_of(settings.edit, plan, base, state.thresholds())
+        self.worker = EditAndJudge(settings.edit, settings.judge, rules)
 
     def seconds_per_edit(self) -> float:
         """Of every batch but the first."""

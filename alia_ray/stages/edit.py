@@ -133,11 +133,11 @@ def _wave(
         f"list(path ORDER BY draw) AS stored FROM {left} GROUP BY image_id",
     )
     images, of_images = ledger.rows(asked.images, OF_IMAGES), ", ".join(map(quoted, OF_IMAGES))
-    others = (asked.plan, classifier_folder, asked.thresholds, target.uri)
+    rules = rules_of(settings.edit, asked.plan, classifier_folder, asked.thresholds, target.uri)
     if stage == "edit":
-        worker, columns, args = EditAndJudge, ["image"], (settings.edit, settings.judge, *others)
+        worker, columns, args = EditAndJudge, ["image"], (settings.edit, settings.judge, rules)
     else:
-        worker, columns, args = JudgeStored, [], (settings.judge, rules_of(settings.edit), *others)
+        worker, columns, args = JudgeStored, [], (settings.judge, rules)
     missing = ledger.number(f"SELECT count(*) FROM {left} WHERE survived IS NULL")
     images_left = ledger.number(f"SELECT count(*) FROM {todo}")
     return Pass(

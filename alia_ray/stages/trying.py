@@ -54,21 +54,36 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """What of `edit` says how edits are tried and kept, whoever makes them."""
+    """How edits are asked for, tried, judged and kept, whoever makes them."""
 
+    plan: Plan
+    classifier_folder: str  # of the base classifier, which judges
+    thresholds: dict[str, float]  # class name -> the base classifier's
     per_image: int | Literal["all"]  # survivors that end it
     at_once: int
     size: int
     format: str
     keeps_rejected: bool
     threads: int
+    table: str  # the URI of an edits table, on whose file system the stored pictures are; "" where none is stored
 
 
-def rules_of(edit: Edit) -> Rules:
-    """The same of a section."""
-    threads = max(2, int(edit.cpus_per_worker))
-    per_image = edit.edits_per_image
-    return Rules(per_image, edit.batch_size, edit.size, edit.format, edit.keep_rejected, threads)
+def rules_of(
+    edit: Edit, plan: Plan, classifier_folder: str, thresholds: dict[str, float], table: str = ""
+) -> Rules:
+    """The rules of a configuration's `edit`."""
+    return Rules(
+        plan=plan,
+        classifier_folder=classifier_folder,
+        thresholds=thresholds,
+        per_image=edit.edits_per_image,
+        at_once=edit.batch_size,
+        size=edit.size,
+        format=edit.format,
+        keeps_rejected=edit.keep_rejected,
+        threads=max(2, int(edit.cpus_per_worker)),
+        table=table,
+    )
 
 
 class JudgeStored:
@@ -80,19 +95,9 @@ class JudgeStored:
     tell: Callable[[int], None] = staticmethod(lambda made: None)  # hears of each batch of attempts
     said: str | None = None  # a sentence for the person
 
-    def __init__(
-        self,
-        judge: Judge,
-        rules: Rules,
-        plan: Plan,
-        classifier_folder: str,
-        thresholds: dict[str, float],
-        table: str = "",
-    ) -> None:
-        """table: the URI of an edits table, on whose file system the stored pictures are, if there are any."""
-        self.judge, self.rules, self.plan, self.thresholds = judge, rules, plan, thresholds
-        self.table = table
-        self.scorer = scorer_of(judge, classifier_folder)
+    def __init__(self, judge: Judge, rules: Rules) -> None:
+        self.judge, self.rules = judge, rules
+        self.scorer = scorer_of(judge, rules.classifier_folder)
         self.node = socket.gethostname()
         self.threads = ThreadPoolExecutor(rules.threads)
 
@@ -113,7 +118,7 @@ class JudgeStored:
 
         Each as rows of the edits table without pictures, and the pictures.
         """
-        asked = requests_of(images.select(list(OF_IMAGES)), self.plan).drop_columns("source_image")
+        asked = requests_of(images.select(list(OF_IMAGES)), self.rules.plan).drop_columns("source_image")
         requests = {row["edit_id"]: row for row in asked.to_pylist()}
         make = self._maker(images, bucket)
         pending = _pending(images, self.rules.per_image)
@@ -143,7 +148,7 @@ class JudgeStored:
         """The edits that are there, as they were made."""
         places = {"edit_id": [a.edit_id for a in attempts], FILE: [a.stored for a in attempts]}
         found: Outcomes = {}
-        for rows in stream(self.table, pa.table(places, schema=_PLACES), _AS_IT_WAS_MADE):
+        for rows in stream(self.rules.table, pa.table(places, schema=_PLACES), _AS_IT_WAS_MADE):
             pictures = self.threads.map(decode_rgb, rows["image"].to_pylist())
             for row, picture in zip(rows.to_pylist(), pictures, strict=True):
                 shown = Shown(picture, row.pop("image"))
@@ -161,7 +166,7 @@ class JudgeStored:
             {**how, **request, **score, "error": how["error"] or score["error"]}
             for request, score, (how, _) in zip(requests, scores, made, strict=True)
         ]
-        return with_verdicts(rows, self.thresholds, self.judge), [shown for _, shown in made]
+        return with_verdicts(rows, self.rules.thresholds, self.judge), [shown for _, shown in made]
 
     def _picture(self, shown: Shown, verdict: str) -> Future[bytes] | None:
         """An edit that is to be kept as a picture, being encoded beside the device's work."""
@@ -173,17 +178,9 @@ class JudgeStored:
 class EditAndJudge(JudgeStored):
     """The same, and makes what is not stored."""
 
-    def __init__(
-        self,
-        edit: Edit,
-        judge: Judge,
-        plan: Plan,
-        classifier_folder: str,
-        thresholds: dict[str, float],
-        table: str = "",
-    ) -> None:
+    def __init__(self, edit: Edit, judge: Judge, rules: Rules) -> None:
         self.editor = editor_of(edit)
-        super().__init__(judge, rules_of(edit), plan, classifier_folder, thresholds, table)
+        super().__init__(judge, rules)
 
     @property
     def said(self) -> str | None:

@@ -16,7 +16,7 @@ from alia_ray.stages import caption, loading
 from alia_ray.stages import edit as editing
 from alia_ray.stages.ingest import images_table
 from alia_ray.stages.stored import stored_edits
-from alia_ray.stages.trying import EditAndJudge, JudgeStored, rules_of
+from alia_ray.stages.trying import EditAndJudge, JudgeStored, Rules, rules_of
 from alia_ray.store.ledger import ledger_of
 from alia_ray.store.tables import DOMAINS, IMAGES
 from alia_ray.training import evaluation, learner
@@ -67,12 +67,16 @@ def test_a_pool_has_no_more_workers_than_the_memory_holds(
     assert placement.workers < 15  # of which the CPUs would hold so many
 
 
+def rules(settings: Config) -> Rules:
+    return rules_of(settings.edit, None, "base", {})
+
+
 @pytest.mark.parametrize(
     ("module", "start"),
     [
         (loading, lambda settings: caption._Captions(settings.caption)),
-        (loading, lambda settings: EditAndJudge(settings.edit, settings.judge, None, "base", {})),
-        (loading, lambda settings: JudgeStored(settings.judge, rules_of(settings.edit), None, "base", {})),
+        (loading, lambda settings: EditAndJudge(settings.edit, settings.judge, rules(settings))),
+        (loading, lambda settings: JudgeStored(settings.judge, rules(settings))),
         (learner, lambda settings: learner.new_learner(settings.train, 2, b"")),
         (evaluation, lambda settings: evaluation._predict("base", [], 1)),
     ],

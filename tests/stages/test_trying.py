@@ -17,7 +17,7 @@ from alia_ray.miniature import dataset, shapes
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.models.classifier import Classifier, build_classifier, save_classifier
 from alia_ray.models.clip import ClipJudge
-from alia_ray.stages.trying import EditAndJudge
+from alia_ray.stages.trying import EditAndJudge, rules_of
 from alia_ray.store.tables import DOMAINS
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,9 @@ def worker(settings, plan, tmp_path_factory) -> EditAndJudge:
     folder = str(tmp_path_factory.mktemp("base"))
     network = build_classifier("shufflenet_v2_x0_5", "none", len(CLASSES))
     save_classifier(folder, network, CLASSES, "shufflenet_v2_x0_5", Pixels(image_size=48))
-    return EditAndJudge(settings.edit, settings.judge, plan, folder, dict.fromkeys(CLASSES, 0.9))
+    return EditAndJudge(
+        settings.edit, settings.judge, rules_of(settings.edit, plan, folder, dict.fromkeys(CLASSES, 0.9))
+    )
 
 
 def images(plan: Plan, count: int) -> pa.Table:

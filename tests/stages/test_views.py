@@ -18,7 +18,7 @@ from alia_ray.miniature import dataset
 from alia_ray.miniature.recipes import DEMO, EDITING
 from alia_ray.models.classifier import build_classifier, pixels_for_training, save_classifier
 from alia_ray.stages.edit import _by_bucket
-from alia_ray.stages.trying import EditAndJudge, by_bucket
+from alia_ray.stages.trying import EditAndJudge, by_bucket, rules_of
 from alia_ray.store.tables import DOMAINS
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,8 @@ def worker_of(settings: Config, folder: str) -> EditAndJudge:
     save_classifier(
         folder, build_classifier("shufflenet_v2_x0_5", "none", 2), CLASSES, "shufflenet_v2_x0_5", Pixels()
     )
-    return EditAndJudge(settings.edit, settings.judge, plan_of(settings), folder, dict.fromkeys(CLASSES, 0.9))
+    rules = rules_of(settings.edit, plan_of(settings), folder, dict.fromkeys(CLASSES, 0.9))
+    return EditAndJudge(settings.edit, settings.judge, rules)
 
 
 def images_of(settings: Config, pictures: list[Image.Image]) -> pa.Table:

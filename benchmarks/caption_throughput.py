@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from measuring import Loop, compare, write
+from figures import write
+from measuring import Loop, compare
 from PIL import Image
 
 from alia_ray.config import Model

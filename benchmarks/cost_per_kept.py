@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from measuring import name_of, write
+from figures import write
+from measuring import name_of
 from trying import tries_of
 
 from alia_ray.config import load_config

@@ -18,7 +18,8 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from measuring import name_of, write
+from figures import write
+from measuring import name_of
 from PIL import Image
 from trying import with_tries
 

@@ -18,7 +18,8 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInstructPix2PixPipeline,
 )
-from measuring import Loop, compare, graphs_compiled, write
+from figures import write
+from measuring import Loop, compare, graphs_compiled
 from PIL import Image
 
 from alia_ray.config import Edit, Model, load_config

@@ -12,7 +12,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from measuring import Loop, compare, write
+from figures import write
+from measuring import Loop, compare
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 

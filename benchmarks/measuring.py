@@ -1,10 +1,8 @@
-"""What the benchmarks of models share: time, the device's peak, where figures go."""
+"""What the benchmarks of models share: time and the device's peak."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,9 +102,3 @@ def graphs_compiled() -> int:
 def name_of(device: torch.device) -> str:
     """What the figures were measured on."""
     return torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-
-
-def write(out: Path | None, result: dict[str, Any]) -> None:
-    """The figures as JSON, where that was asked for."""
-    if out:
-        out.write_text(json.dumps(result, indent=2) + "\n")

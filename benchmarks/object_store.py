@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from counted_store import KINDS, Store, counted_store
-from measuring import write
+from figures import write
 from scale import paint, settings_of, steps_of
 
 from alia_ray.cluster.joining import joined

@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from measuring import name_of, write
+from figures import write
+from measuring import name_of
 from trying import with_tries
 
 from alia_ray.cluster.joining import joined

@@ -5,8 +5,8 @@
 Small JPEGs in a Parquet dataset go through ingest, caption, discover, edit, select, export and report; captioner,
 language model, editor and judge are simulated without any latency, and half of the edits survive. The base
 classifier's thresholds are given: training is measured by train_throughput.py. Each size runs in a process of its
-own, and once more with everything done. The driver's memory for each image is the slope between half of the images
-and all of them, since a process takes much before the first one.
+own, once more with everything done, and once more with one file of the edits table missing. The driver's memory
+for each image is the slope between a tenth of the images and all of them, since a process takes much before the first.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from measuring import write
+from figures import write
 from PIL import Image
 
 from alia_ray.cluster.joining import joined
@@ -35,6 +35,7 @@ from alia_ray.images import encode
 from alia_ray.llm.simulated import PLACES
 from alia_ray.pipeline import run_caption, run_discovery, run_edit, run_ingest
 from alia_ray.reporting import run_report
+from alia_ray.results import made_before
 from alia_ray.state import State
 from alia_ray.training.evaluation import THRESHOLDS
 
@@ -46,7 +47,7 @@ GB = 2**30
 
 
 def main() -> None:
-    """Measure half of the images and all of them; print the figures and write them."""
+    """Measure a tenth of the images and all of them; print the figures and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--prompts", type=int, default=8, help=f"at most {len(PLACES)}")
@@ -56,24 +57,38 @@ def main() -> None:
     if options.once:
         write(options.once / FIGURES, measured(options.once, options.images, options.prompts))
         return
-    half, whole = (in_a_process(images, options.prompts) for images in (options.images // 2, options.images))
-    more = options.images - options.images // 2
+    few, whole = (in_processes(images, options.prompts) for images in (options.images // 10, options.images))
+    more = whole["images"] - few["images"]
     figures = {
         **whole,
-        "driver_rss_bytes_per_image": (whole["driver_peak_rss_gb"] - half["driver_peak_rss_gb"]) * GB / more,
-        "ratios": {name: whole["seconds"][name] / half["seconds"][name] for name in whole["seconds"]},
+        "driver_rss_bytes_per_image": (whole["driver_peak_rss_gb"] - few["driver_peak_rss_gb"]) * GB / more,
+        "ratios": {name: whole["seconds"][name] / few["seconds"][name] for name in whole["seconds"]},
     }
     print(as_text(figures))
     write(options.out, figures)
 
 
-def in_a_process(images: int, prompts: int) -> dict[str, Any]:
-    """The figures of so many images: a run, and another one that finds everything done."""
+def in_processes(images: int, prompts: int) -> dict[str, Any]:
+    """The figures of so many images: a run, one that finds everything done, and one that lacks a file of edits."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--once", folder, "--images", str(images), "--prompts", str(prompts)]
         first, again = (read_after(command, Path(folder) / FIGURES) for _ in range(2))
-    peak = max(first["driver_peak_rss_gb"], again["driver_peak_rss_gb"])
-    return {**first, "driver_peak_rss_gb": peak, "resume_seconds": sum(again["seconds"].values())}
+        lost = lose_a_file(Path(folder))
+        mended = read_after(command, Path(folder) / FIGURES)
+    return {
+        **first,
+        "driver_peak_rss_gb": max(run["driver_peak_rss_gb"] for run in (first, again, mended)),
+        "resume_seconds": sum(again["seconds"].values()),
+        "one_file_missing": {"edits": lost, "made": mended["made"], "seconds": sum(mended["seconds"].values())},
+    }
+
+
+def lose_a_file(folder: Path) -> int:
+    """Delete one file of the edits table; how many edits it held."""
+    lost = min((folder / "run" / "edits").rglob("*.parquet"))
+    rows = pq.read_metadata(lost).num_rows
+    lost.unlink()
+    return rows
 
 
 def read_after(command: list[str], path: Path) -> dict[str, Any]:
@@ -87,12 +102,14 @@ def measured(folder: Path, images: int, prompts: int) -> dict[str, Any]:
     if not (folder / "source").exists():
         paint(folder / "source", images)
     state = State(settings_of(folder / "source", str(folder / "run"), prompts))
+    before = made_before(state, "edit")
     with joined(state.settings.run) as cluster:
         steps = steps_of(state, cluster, str(folder / "export"))
         seconds = {name: time_of(step) for name, step in steps.items()}
     files = {name: len(list((folder / "run" / name).rglob("*.parquet"))) for name in TABLES}
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"images": images, "driver_peak_rss_gb": rss / GB, "seconds": seconds, "files": files}
+    made = made_before(state, "edit") - before
+    return {"images": images, "driver_peak_rss_gb": rss / GB, "seconds": seconds, "files": files, "made": made}
 
 
 def steps_of(state: State, cluster: Cluster, out: str) -> dict[str, Callable[[], object]]:
@@ -163,8 +180,9 @@ def as_text(figures: dict[str, Any]) -> str:
             f"{figures['images']} images: the driver took {figures['driver_peak_rss_gb']:.2f} GB at its peak, "
             f"{figures['driver_rss_bytes_per_image']:.0f} bytes for each image more",
             f"everything done, run again: {figures['resume_seconds']:.1f} s",
+            f"one file of edits missing: {figures['one_file_missing']}",
             f"files: {figures['files']}",
-            "| stage | seconds | of half as many images |\n|---|---|---|",
+            "| stage | seconds | times those of a tenth |\n|---|---|---|",
             *rows,
         ]
     )

@@ -13,10 +13,10 @@ from alia_ray.store.tables import ERROR_KINDS
 def made(target: Table, key: str) -> str:
     """SQL of the values of `key` (`key`) in the rows of a table that hold no error."""
     rows = ledger_of(target.folder).rows(target, [key])
-    return f"SELECT {quoted(key)} AS key FROM {rows} {'WHERE error IS NULL' if has_errors(target) else ''}"
+    return f"SELECT {quoted(key)} AS key FROM {rows} {'WHERE error IS NULL' if _has_errors(target) else ''}"
 
 
-def has_errors(target: Table) -> bool:
+def _has_errors(target: Table) -> bool:
     """Whether rows that failed are in the table, and not only among its errors."""
     return "error" in target.schema.names
 

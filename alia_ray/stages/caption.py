@@ -11,7 +11,7 @@ from alia_ray.images import decode_rgb
 from alia_ray.plain_text import plain_line
 from alia_ray.stages.answered import left_to_do
 from alia_ray.stages.loading import captioner_of
-from alia_ray.stages.streaming import Pass, run_pass
+from alia_ray.stages.streaming import ROWS_PER_QUICK_BLOCK, Pass, run_pass
 from alia_ray.store import tables
 from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table
@@ -46,6 +46,7 @@ def caption(settings: Config, images: Table, cluster: Cluster) -> None:
             key="image_id",
             wanted=wanted,
             batch_size=settings.caption.batch_size,
+            rows_per_block=ROWS_PER_QUICK_BLOCK,
             run=settings.run,
         ),
         place("caption", settings.caption, cluster, caption_needs(settings, cluster)),

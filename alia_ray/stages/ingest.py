@@ -33,6 +33,7 @@ from alia_ray.stages.changes import (
     outdated,
 )
 from alia_ray.stages.streaming import (
+    ROWS_PER_QUICK_BLOCK,
     Pass,
     check_error_rate,
     progress_of,
@@ -191,6 +192,7 @@ def _pass(settings: Config, target: Table, listing: pa.Table) -> Pass:
         key="origin",
         wanted=wanted,
         batch_size=POOL.batch_size,
+        rows_per_block=ROWS_PER_QUICK_BLOCK,
         run=settings.run,
     )
 

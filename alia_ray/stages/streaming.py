@@ -44,8 +44,10 @@ MADE_WITH = "made_with"  # the record of what a worker made a row with, as JSON;
 SAID = "said"  # a sentence of the worker's for the person, or null
 RESTARTS = 5  # of a lost worker, and of what it was at; Ray Data's own number has no end
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
+ROWS_PER_QUICK_BLOCK = 512  # the same where a row takes little, and a block's own cost is felt
 ROWS_BEFORE_REFUSING = 200  # before so many rows no share of errors stops a pass that has not come to its end
 BLOCKS = 24  # a small pass has about so many, as far as its batches allow, for progress that moves
+BLOCKS_PER_WORKER = 4  # and at least so many, so that workers end at about the same time
 
 
 Source = tuple[Table, list[str]]
@@ -72,6 +74,7 @@ class Pass:
     prepare: Callable[[pa.Table], pa.Table] | None = None  # rows as read -> rows for the workers; runs in tasks
     # A worker that has an attribute `tell` may call it with how many rows it has made in the middle of a batch.
     unit: str = "rows"  # what is counted
+    rows_per_block: int = ROWS_PER_BLOCK  # of a pass that is large enough
     makes_one_each: bool = True  # of each row of its input
     makes: int | None = None  # how many in all, where it makes not one of each and yet knows it
 
@@ -208,7 +211,7 @@ def _commits(job: Pass, placement: Placement, counter: Counter) -> ray.data.Data
     """The pass as a dataset of the counts of what was committed; it runs while they are read."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    rows_per_block = _block_rows(job.batch_size, job.todo, placement.workers)
+    rows_per_block = _block_rows(job.rows_per_block, job.batch_size, job.todo, placement.workers)
     resources = {"num_cpus": placement.num_cpus}
     if placement.num_gpus:
         resources["num_gpus"] = placement.num_gpus
@@ -217,7 +220,11 @@ def _commits(job: Pass, placement: Placement, counter: Counter) -> ray.data.Data
     return (
         ray.data.read_parquet(_write_todo(job), filesystem=job.target.folder.fs)
         .repartition(target_num_rows_per_block=rows_per_block)
-        .map_batches(_with_source(job.source, job.prepare), batch_format="pyarrow", batch_size=None)
+        .map_batches(
+            _with_source(job.source, job.prepare),
+            batch_format="pyarrow",
+            batch_size=max(ROWS_PER_BLOCK, job.batch_size),  # pictures that a task holds at once
+        )
         .map_batches(
             Recorded,
             fn_constructor_args=(*worker_of(job), counter),
@@ -314,9 +321,10 @@ class Recorded:
         tell(self.counter, made, 0)
 
 
-def _block_rows(batch_size: int, todo: int, workers: int) -> int:
-    """Whole batches, at least ROWS_PER_BLOCK rows, but so many blocks that no worker idles and progress moves."""
-    wanted = min(max(ROWS_PER_BLOCK, batch_size), max(-(-todo // workers), 1), max(todo // BLOCKS, 1))
+def _block_rows(at_most: int, batch_size: int, todo: int, workers: int) -> int:
+    """Whole batches, about `at_most` rows, but so many blocks that no worker idles and progress moves."""
+    blocks = max(BLOCKS, BLOCKS_PER_WORKER * workers)
+    wanted = min(at_most, max(todo // blocks, 1))
     return -(-wanted // batch_size) * batch_size
 
 

@@ -39,9 +39,7 @@ class Ledger:
         self._sql = duckdb.connect(Path(self._place.name) / "ledger.db", config=settings)
         self._sql.execute("SET preserve_insertion_order = false")
         self._files: dict[str, dict[str, tuple[int, Version]]] = {}  # relation -> file -> its number, as it was
-        self._strays: dict[
-            str, dict[str, set[str]]
-        ] = {}  # relation -> file -> ids whose row in another one counts
+        self._strays: dict[str, dict[str, set[str]]] = {}  # relation -> file -> ids whose row elsewhere counts
         self._columns: dict[str, list[str]] = {}
         self._tokens: dict[str, str] = {}  # what is kept -> what it depends on
         self._kept = itertools.count()
@@ -53,17 +51,17 @@ class Ledger:
 
     # ---------------------------------------------------------------- asking
 
-    def ask(self, query: str, **values: Any) -> pa.Table:
-        """What a query gives. values: of its parameters, `$name`."""
-        return self._sql.sql(query, params=values or None).to_arrow_table()
+    def ask(self, query: str) -> pa.Table:
+        """What a query gives."""
+        return self._sql.sql(query).to_arrow_table()
 
-    def number(self, query: str, **values: Any) -> int:
+    def number(self, query: str) -> int:
         """The one number that a query gives; 0 for none."""
-        return next(iter(self.column(query, **values)), 0) or 0
+        return next(iter(self.column(query)), 0) or 0
 
-    def column(self, query: str, **values: Any) -> list[Any]:
+    def column(self, query: str) -> list[Any]:
         """The values of the one column that a query gives."""
-        return self.ask(query, **values).column(0).to_pylist()
+        return self.ask(query).column(0).to_pylist()
 
     def batches(self, query: str, rows: int = _ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
         """What a query gives, some rows at a time."""
@@ -71,7 +69,10 @@ class Ledger:
             yield from apart.sql(query).to_arrow_reader(rows)
 
     def keep(self, name: str, what: "str | pa.Table", **values: Any) -> str:
-        """Keep rows, or what a query gives, under a name, which is returned for queries."""
+        """Keep rows, or what a query gives, under a name, which is returned for queries.
+
+        values: of the query's parameters, `$name`.
+        """
         if isinstance(what, str):
             self._sql.execute(f"CREATE OR REPLACE TABLE {quoted(name)} AS {what}", values or None)
         else:
@@ -201,13 +202,12 @@ class Ledger:
             self._leave_one_of_each(table, name)
 
     def _leave_one_of_each(self, table: Table, name: str) -> None:
-        key, order = tables.KEYS[table.name], [f"{column} NULLS {nulls}" for column, _, nulls in _in_sql(table)]
-        paths = self.file_names(table)
+        key, paths = tables.KEYS[table.name], self.file_names(table)
         again = f"SELECT {key} FROM {name} GROUP BY {key} HAVING count(*) > 1"
         with self._seen(paths) as seen:
             ranked = (
                 f"SELECT r.rowid AS place, row_number() OVER (PARTITION BY {key} ORDER BY "
-                f"{', '.join([*order, 'path'])}) AS rank FROM {name} r JOIN {seen} USING (file) "
+                f"{_order_of(table)}, path) AS rank FROM {name} r JOIN {seen} USING (file) "
                 f"WHERE {key} IN ({again})"
             )
             strays = f"SELECT place FROM ({ranked}) WHERE rank > 1"
@@ -220,8 +220,10 @@ class Ledger:
             self._sql.execute(f"DELETE FROM {name} WHERE {key} IN ({passed_over})")
 
 
-def _in_sql(table: Table) -> list[tuple[str, str, str]]:
-    return [(quoted(name), way, "FIRST" if place == "at_start" else "LAST") for name, way, place in table.order()]
+def _order_of(table: Table) -> str:
+    """`Table.order` in SQL."""
+    places = {"at_start": "FIRST", "at_end": "LAST"}
+    return ", ".join(f"{quoted(name)} NULLS {places[place]}" for name, _, place in table.order())
 
 
 def _name_of(table: Table) -> str:

@@ -6,7 +6,7 @@ Small JPEGs in a Parquet dataset go through ingest, caption, discover, edit, sel
 language model, editor and judge are simulated without any latency, and half of the edits survive. The base
 classifier's thresholds are given: training is measured by train_throughput.py. Each size runs in a process of its
 own, once more with everything done, and once more with one file of the edits table missing. The driver's memory
-for each image is the slope between a tenth of the images and all of them, since a process takes much before the first.
+for each image is the slope between a tenth of the images and all of them: a process takes much before the first.
 """
 
 import argparse

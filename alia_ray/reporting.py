@@ -15,7 +15,7 @@ from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.made_with import lines_of, tell_of_changes
 from alia_ray.report.numbers import numbers, shown
 from alia_ray.report.page import build_report
-from alia_ray.report.sections import acceptance
+from alia_ray.report.sections import acceptance, number_of
 from alia_ray.stages.caption import captions_table
 from alia_ray.state import State, so_far
 from alia_ray.statistics.comparing import Outcome, compare
@@ -95,13 +95,16 @@ def about_edits(state: State) -> dict[str, Any] | None:
 
     {"attempts", "kept", "prompts": PROMPT -> {"attempts", "kept", "share"}}
     """
-    edits = so_far(state.wanted_edits)
-    if edits is None or not edits.num_rows:
+    judged = so_far(state.judged_edits)
+    if judged is None:
+        return None
+    edits = state.ledger.ask(f"SELECT domain_id, verdict, count(*) AS count FROM ({judged}) GROUP BY ALL")
+    if not edits.num_rows:
         return None
     prompts = {row["domain_id"]: row["prompt"] for row in state.domains().to_pylist()}
     tried = acceptance(edits, "domain_id", prompts)
     kept = sum(row["kept"] for row in tried)
-    return {"attempts": edits.num_rows, "kept": kept, "prompts": {row["name"]: row for row in tried}}
+    return {"attempts": number_of(edits), "kept": kept, "prompts": {row["name"]: row for row in tried}}
 
 
 def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
@@ -113,7 +116,6 @@ def _of_arms(state: State, read: Callable[[Arm], T | None]) -> dict[str, T]:
 def _report_inputs(state: State, missing: Sequence[str]) -> ReportInputs:
     tell_of_changes(state)
     settings, metrics = state.settings, _gathered(state, missing)
-    edits = so_far(state.wanted_edits)
     histories = _of_arms(state, state.history)
     history = {arm: record["epochs"] for arm, record in histories.items()}
     return ReportInputs(
@@ -122,8 +124,8 @@ def _report_inputs(state: State, missing: Sequence[str]) -> ReportInputs:
         captions=captions_table(settings),
         domains=so_far(state.domains_table),
         edits=so_far(lambda: state.edits),
-        wanted=None if edits is None else edits.column("edit_id").to_pylist(),
-        selected=so_far(lambda: _added(state)) or [],
+        wanted=so_far(lambda: _wanted(state)),
+        selected=_added(state),
         experiment=_experiment(state),
         metrics=metrics,
         predictions={name: table for name, table in _predictions(state).items() if name in metrics["arms"]},
@@ -142,10 +144,17 @@ def _report_inputs(state: State, missing: Sequence[str]) -> ReportInputs:
     )
 
 
-def _added(state: State) -> list[str]:
+def _wanted(state: State) -> str:
+    """SQL of the ids of the discovered edits that are needed. Raises StageError before that is known."""
+    needed = state.ledger.keep("report, needed", state.needed("discovered"))
+    return f"SELECT edit_id FROM {needed}"
+
+
+def _added(state: State) -> pa.StringArray:
     """The discovered edits that the arm of the headline trains on: the first one that adds any."""
     arm = next((arm for arm in state.arms if arm.edits == "discovered"), None)
-    return state.selected(arm) if arm else []
+    found = so_far(lambda: state.selected_column(arm)) if arm else None
+    return pa.array([], pa.string()) if found is None else found
 
 
 def _experiment(state: State) -> dict[str, Any] | None:

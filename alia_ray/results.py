@@ -24,9 +24,8 @@ from alia_ray.config import Config, as_yaml
 from alia_ray.errors import FullDiskError, StageError, shortened
 from alia_ray.progress import say
 from alia_ray.report.made_with import devices_of
-from alia_ray.stages.caption import captions_table
+from alia_ray.stages.caption import captions_table, wanted_captions
 from alia_ray.state import State, so_far
-from alia_ray.store import tables
 from alia_ray.store.run_folder import METRICS, RunFolder
 from alia_ray.store.writing import delete
 
@@ -249,16 +248,18 @@ def publish(state: State, is_less: bool) -> str:
 
 def errors_of(state: State) -> pa.Table:
     """Every row that failed in any stage under this configuration, and not what failed under another one."""
-    images = so_far(lambda: state.ids_of("train")) or []
-    needed = [so_far(lambda each=each: state.needed(each)) for each in state.edit_sets]
-    edits = {key for query in needed if query for key in state.ledger.column(query)}
-    asked = {"caption": set(images), "edit": edits, "judge": edits}
-    stages = {"ingest": state.images, "caption": captions_table(state.settings)}
-    if (table := so_far(lambda: state.edits)) is not None:
-        stages |= {"edit": table, "judge": table}
-    found = [tables.ERRORS.empty_table()]
-    for stage, table in stages.items():
-        rows = table.errors(stage).read()
-        keys = rows.column("key") if stage == "ingest" else pa.array(sorted(asked[stage]), pa.string())
-        found.append(rows.filter(pc.is_in(rows.column("key"), value_set=keys)))
+    found = [state.images.errors("ingest").read()]
+    captioned = captions_table(state.settings).errors("caption").read()
+    found.append(_among(state, captioned, f"SELECT key FROM ({wanted_captions(state.images)})"))
+    for edits in state.edit_sets:
+        if (needed := so_far(lambda edits=edits: state.needed(edits))) is not None:
+            failed = (state.edits.errors(stage).read() for stage in ("edit", "judge"))
+            found.append(_among(state, pa.concat_tables(failed), f"SELECT edit_id AS key FROM ({needed})"))
     return pa.concat_tables(found)
+
+
+def _among(state: State, errors: pa.Table, keys: str) -> pa.Table:
+    """Those of some errors that are of some keys. keys: SQL (`key`)."""
+    given = state.ledger.given(errors.select(["key"]))
+    asked = state.ledger.ask(f"SELECT key FROM {given} SEMI JOIN ({keys}) USING (key)").column("key")
+    return errors.filter(pc.is_in(errors.column("key"), value_set=asked.combine_chunks()))

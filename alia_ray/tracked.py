@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.fs as pafs
 from PIL import Image
 
@@ -20,10 +19,10 @@ from alia_ray.config.arms import Arm
 from alia_ray.images import DecodeError, decode_rgb
 from alia_ray.progress import say
 from alia_ray.report.pictures import picture_grid, read_images
-from alia_ray.report.sections import shuffled
 from alia_ray.results import leaves
 from alia_ray.state import State, so_far
 from alia_ray.statistics.comparing import METRICS
+from alia_ray.store.ledger import content_id_of
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.store.tables import content_id
 from alia_ray.training.trackers import (
@@ -114,17 +113,21 @@ def _table(metrics: dict[str, Any], comparison: dict[str, Any] | None) -> Table:
 
 def _grid(state: State) -> Image.Image | None:
     """Some images, a row each, beside their edits with the verdicts; None where there is no picture to show."""
-    edits = so_far(lambda: state.wanted_edits("prompt"))
-    if edits is None:
+    judged = so_far(lambda: state.judged_edits("prompt", "image_bytes"))
+    if judged is None:
         return None
-    edits = edits.filter(pc.is_valid(edits.column("image_bytes")))
+    judged = f"SELECT * FROM ({judged}) WHERE image_bytes IS NOT NULL"
     if not state.edit_settings("discovered").edit.keep_rejected:
-        edits = edits.filter(pc.equal(edits.column("verdict"), "kept"))  # others may have kept more
-    sources = shuffled(edits.column("image_id").unique().to_pylist(), state.settings.run.seed, "trackers")
-    rows = {source: [] for source in sources[:_SOURCES]}
-    for edit in edits.select(["edit_id", "image_id", "label", "prompt", "verdict"]).to_pylist():
-        if len(rows.get(edit["image_id"], range(_EDITS))) < _EDITS:
-            rows[edit["image_id"]].append(edit)
+        judged += " AND verdict = 'kept'"  # others may have kept more
+    order = content_id_of("image_id", "report", "trackers", str(state.settings.run.seed))
+    edits = state.ledger.ask(
+        f"SELECT edit_id, image_id, label, prompt, verdict FROM ({judged}) "
+        f"QUALIFY dense_rank() OVER (ORDER BY {order}) <= {_SOURCES} "
+        f"AND row_number() OVER (PARTITION BY image_id ORDER BY edit_id) <= {_EDITS} ORDER BY {order}, edit_id"
+    )
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for edit in edits.to_pylist():
+        rows.setdefault(edit["image_id"], []).append(edit)
     shown = [edit["edit_id"] for row in rows.values() for edit in row]
     pictures = read_images(state.images, rows) | read_images(state.edits, shown)
     cells = [

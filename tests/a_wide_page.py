@@ -131,7 +131,7 @@ def inputs(folder: RunFolder) -> ReportInputs:
     return ReportInputs(
         **tables,
         judge=Judge(filters=FILTERS, confidence_rule="code"),
-        selected=[row["edit_id"] for row in edits if row["verdict"] == "kept"],
+        selected=pa.array([row["edit_id"] for row in edits if row["verdict"] == "kept"]),
         metrics={
             "arms": arms,
             "stages": {"edit": {"rows": 3600, "made": 1200, "reused": 2400, "errors": 0, "seconds": 812.0}},

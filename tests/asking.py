@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pyarrow as pa
+
 from alia_ray.config.arms import EditSet
 from alia_ray.edits.drawing import requests
 from alia_ray.state import State
@@ -21,3 +23,8 @@ def wanted_ids(state: State, edits: EditSet = "discovered") -> list[str]:
 def needed_ids(state: State, edits: EditSet = "discovered") -> set[str]:
     """The ids of those that are needed."""
     return set(state.ledger.column(state.needed(edits)))
+
+
+def judged_edits(state: State, *columns: str) -> pa.Table:
+    """The discovered edits that a configuration needs, of those that are there, with verdicts."""
+    return state.ledger.ask(f"SELECT * FROM ({state.judged_edits(*columns)}) ORDER BY edit_id")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from a_run import hidden_test_split, small
-from asking import needed_ids
+from asking import judged_edits, needed_ids
 from in_process import passes_here, trainings_here
 from PIL import Image
 
@@ -213,7 +213,7 @@ def test_looking_for_one_survivor_of_each_image_ends_with_the_edits_that_all_wou
     assert files(fresh) == before
     beside_all = State(small(finished, drawn, "edit.edits_per_image=1"))
     assert needed_ids(beside_all) == {row["edit_id"] for row in rows}
-    assert beside_all.wanted_edits().num_rows == len(rows)
+    assert judged_edits(beside_all).num_rows == len(rows)
 
 
 def pixels(encoded: bytes) -> np.ndarray:
@@ -238,5 +238,5 @@ def test_a_changed_filter_changes_the_selection_and_no_table(finished):
     before = files(finished)
     strict, loose = (State(small(finished, f"judge.filters={filters}")) for filters in ("[too_similar]", "[]"))
     assert len(loose.selected()) == 32
-    assert set(strict.wanted_edits().column("verdict").to_pylist()) >= {"too_similar"}
+    assert set(judged_edits(strict).column("verdict").to_pylist()) >= {"too_similar"}
     assert files(finished) == before

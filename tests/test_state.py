@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from asking import needed_ids, requests_in_order, wanted_ids
+from asking import judged_edits, needed_ids, requests_in_order, wanted_ids
 
 from alia_ray.config import Judge, parse_config
 from alia_ray.config.arms import ARMS, BASE
@@ -72,7 +72,7 @@ def test_edits_under_a_prompt_that_is_given_up_are_not_selected_whoever_made_the
     chosen = dropping.selected()
     assert {place[edit_id] for edit_id in chosen} == {"wood"}
     assert len(chosen) == TRIES + 30
-    assert dropping.wanted_edits().num_rows == TRIES + 30 + TRIES  # its tries are told of
+    assert judged_edits(dropping).num_rows == TRIES + 30 + TRIES  # its tries are told of
 
 
 def test_no_prompt_is_given_up_where_an_arm_has_other_filters_than_those_that_it_failed(tmp_path):
@@ -120,7 +120,7 @@ def test_a_report_says_added_of_what_its_arm_adds_and_not_of_what_another_filter
 
     def added(*arms: str) -> list[str]:
         train = found.settings.train.model_copy(update={"arms": ["original", *arms]})
-        return _report_inputs(State(found.settings.model_copy(update={"train": train})), ()).selected
+        return _report_inputs(State(found.settings.model_copy(update={"train": train})), ()).selected.to_pylist()
 
     assert added("alia") == found.selected()
     assert added("alia_unfiltered") == found.selected(ARMS["alia_unfiltered"]) != found.selected()
@@ -147,7 +147,7 @@ def test_what_was_made_of_an_image_that_is_gone_is_not_read_any_more(tmp_path):
     assert set(after.selected()) < set(trained)
     assert edits_of_it.isdisjoint(trained)
     assert gone not in trained
-    assert edits_of_it.isdisjoint(after.wanted_edits().column("edit_id").to_pylist())
+    assert edits_of_it.isdisjoint(judged_edits(after).column("edit_id").to_pylist())
     asked = after.settings.discover.model_copy(update={"prompts": None})
     assert len(State(after.settings.model_copy(update={"discover": asked})).captions()) == 3
 

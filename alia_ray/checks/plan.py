@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from alia_ray.checks import disk, names, nodes, resources, texts, unread
 from alia_ray.checks.comparison import arms_of
@@ -99,14 +98,19 @@ def _pool(stage: str, pool: Pool, cluster: Cluster, needs: Needs) -> str:
 
 def _time(settings: Config, attempts: int, workers: int) -> list[str]:
     """How long the edits take, if some are there to tell; of other machines nothing is known."""
-    state, columns = State(settings), ("edit_seconds", "judge_seconds")
-    made = so_far(lambda: state.scored("discovered", *columns))
-    if made is None or not made.num_rows:
+    state = State(settings)
+    judged = so_far(lambda: state.judged_edits("edit_seconds", "judge_seconds"))
+    if judged is None:
         return []
-    each = sum(pc.sum(made.column(name)).as_py() or 0.0 for name in columns) / made.num_rows
-    left = max(0, attempts - made.num_rows)
+    [took] = state.ledger.ask(
+        f"SELECT count(*) AS made, sum(edit_seconds) + sum(judge_seconds) AS seconds FROM ({judged})"
+    ).to_pylist()
+    if not (made := took["made"]):
+        return []
+    each = (took["seconds"] or 0.0) / made
+    left = max(0, attempts - made)
     return [
-        f"time      {rate_text(1 / max(each, 1e-9))} for an edit, as {made.num_rows} in this folder took; at most "
+        f"time      {rate_text(1 / max(each, 1e-9))} for an edit, as {made} in this folder took; at most "
         f"{left} others take {duration(left * each / workers)} with {number_of(workers, 'workers')}"
     ]
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from alia_ray.config import Judge
 from alia_ray.edits.requests import Plan, parameters_of
 from alia_ray.edits.verdicts import Limit, judged
-from alia_ray.store.ledger import Ledger, quoted
+from alia_ray.store.ledger import Ledger, hashed, literal, quoted
 from alia_ray.store.run_folder import Table
 from alia_ray.store.tables import as_hashed
 
@@ -24,7 +24,6 @@ TRIES = 40  # attempts after which a prompt's acceptance is believed
 LEAST_ACCEPTANCE = 0.05  # what a wave reckons with at the least, so that it stays bounded
 SCORES = ("label", "domain_id", "semantic_text", "predicted_label", "confidence", "label_rank", "unsafe", "error")
 _BETWEEN = ("within_domain",)  # of judge.confidence_rule: an edit's verdict depends on the others
-_LENGTH = "unhex(printf('%02x%02x000000000000', {0} & 255, {0} >> 8))"  # as `as_hashed` writes it, below 65,536
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ def _requests(ledger: Ledger, images: str, plan: Plan, seed: int) -> tuple[str, 
     of_shapes = ledger.given(shapes.append_column("how", pa.array(hows, pa.binary())))
     query = f"""
         WITH described AS (
-            SELECT image_id, label, how,
-                {_LENGTH.format("octet_length(encode(image_id))")} || encode(image_id) AS id
+            SELECT image_id, label, how, {hashed("image_id")} AS id
             FROM {images} JOIN {of_shapes} USING (width, height) WHERE split = 'train'
         ), seeded AS (
             SELECT image_id, label, domain_id, id, prompt, how,
@@ -78,8 +76,7 @@ def _requests(ledger: Ledger, images: str, plan: Plan, seed: int) -> tuple[str, 
             FROM described JOIN {of_labels} USING (label)
         ), named AS (
             SELECT image_id, label, domain_id,
-                sha256(id || prompt || $method || how || {_LENGTH.format("length(seed)")} || encode(seed))[:32]
-                AS edit_id
+                sha256(id || prompt || $method || how || {hashed("seed")})[:32] AS edit_id
             FROM seeded
         )
         SELECT image_id, label, domain_id, edit_id, sha256($select || encode(edit_id))[:32] AS draw FROM named
@@ -95,12 +92,15 @@ def _requests(ledger: Ledger, images: str, plan: Plan, seed: int) -> tuple[str, 
 # -------------------------------------------------------------------- verdicts
 
 
+def scores_of(judge: Judge) -> list[str]:
+    """The columns of the edits table that verdicts depend on."""
+    return [*SCORES, *(["class_probabilities"] if judge.confidence_rule in _BETWEEN else [])]
+
+
 def verdict(ledger: Ledger, judge: Judge, thresholds: Mapping[str, float], rows: str) -> str:
     """SQL of some scored edits with their `verdict`, as `verdicts.verdicts` gives it. rows: SQL."""
     if judge.confidence_rule in _BETWEEN:
-        scored = ledger.ask(rows)
-        verdicts = pa.array(judged(scored, dict(thresholds), judge), pa.string())
-        found = ledger.given(scored.select(["edit_id"]).append_column("verdict", verdicts))
+        found = ledger.given(_between(ledger, judge, thresholds, rows))
         return f"SELECT * FROM ({rows}) JOIN {found} USING (edit_id)"
     known = pa.table({"of": pa.array(thresholds, pa.string()), "t": pa.array(thresholds.values(), pa.float64())})
     t = ledger.given(known)
@@ -121,6 +121,16 @@ def verdict(ledger: Ledger, judge: Judge, thresholds: Mapping[str, float], rows:
     return f"SELECT *, CASE {' '.join([first, *cases])} ELSE 'kept' END AS verdict FROM ({rows})"
 
 
+def _between(ledger: Ledger, judge: Judge, thresholds: Mapping[str, float], rows: str) -> pa.Table:
+    """`edit_id` and `verdict` of edits that are compared with each other; by domain, for their scores are wide."""
+    found = [pa.table({"edit_id": pa.array([], pa.string()), "verdict": pa.array([], pa.string())})]
+    for domain in ledger.column(f"SELECT DISTINCT domain_id FROM ({rows}) ORDER BY domain_id"):
+        edits = ledger.ask(f"SELECT * FROM ({rows}) WHERE domain_id = {literal(domain)} ORDER BY edit_id")
+        verdicts = pa.array(judged(edits, dict(thresholds), judge), pa.string())
+        found.append(edits.select(["edit_id"]).append_column("verdict", verdicts))
+    return pa.concat_tables(found)
+
+
 def _threshold(thresholds: str, name: str) -> str:
     return f"SELECT any_value(t) FROM {thresholds} WHERE of = {name}"
 
@@ -131,7 +141,7 @@ def outcomes(ledger: Ledger, asked: Asked, of: str) -> str:
     One without a picture that should have one, which other settings have not kept, is not made. What else the
     table holds has no say: a filter may compare edits with each other.
     """
-    columns = [*SCORES, *(["class_probabilities"] if asked.judge.confidence_rule in _BETWEEN else [])]
+    columns = scores_of(asked.judge)
     rows = ledger.rows(asked.target, [*columns, "image_bytes"])
     named = ", ".join(map(quoted, ["edit_id", *columns, "image_bytes"]))
     there = f"SELECT {named} FROM {rows} SEMI JOIN {of} USING (edit_id)"

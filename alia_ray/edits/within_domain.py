@@ -10,6 +10,7 @@ MOST and FEWEST were chosen on seed 0 of the miniature (docs/filter_truth.json),
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 MOST = 0.4  # of a domain's edits: a rule that drops more says more about the classifier than about them
 FEWEST = 8  # edits of a class onto a domain from which its usual logits are known
@@ -45,6 +46,8 @@ def lost_class(edits: pa.Table, classes: list[str]) -> np.ndarray:
 
 def _logits(edits: pa.Table, classes: int) -> np.ndarray:
     """The logarithms of the class probabilities, (N, C); NaN where there are none."""
-    unknown = [np.nan] * classes
-    rows = [row or unknown for row in edits.column("class_probabilities").to_pylist()]
-    return np.log(np.array(rows, dtype=float).reshape(len(rows), classes).clip(_TINY))
+    rows = edits.column("class_probabilities").combine_chunks()
+    is_known = pc.greater(pc.fill_null(pc.list_value_length(rows), 0), 0).to_numpy(zero_copy_only=False)
+    found = np.full((len(rows), classes), np.nan)
+    found[is_known] = rows.flatten().to_numpy(zero_copy_only=False).reshape(-1, classes)
+    return np.log(found.clip(_TINY))

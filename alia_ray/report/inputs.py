@@ -19,8 +19,8 @@ class ReportInputs:
     captions: Table | None = None
     domains: Table | None = None
     edits: Table | None = None
-    wanted: list[str] | None = None  # ids of the edits this configuration asks for; None: all in the table
-    selected: list[str] = field(default_factory=list)  # ids of the edits added to training
+    wanted: str | None = None  # SQL of the ids (`edit_id`) of the edits that it needs; None: all in the table
+    selected: pa.StringArray = field(default_factory=lambda: pa.array([], pa.string()))  # ids of those added
     metrics: dict[str, Any] = field(default_factory=dict)  # what metrics.json holds: "arms" and "stages"
     predictions: dict[str, pa.Table] = field(default_factory=dict)  # arm -> what `evaluate` says of each image
     thresholds: dict[str, float] = field(default_factory=dict)  # class -> confidence threshold

@@ -5,17 +5,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from alia_ray.report import confusions, gains, sections
+from alia_ray.report import asking, confusions, gains, sections
 from alia_ray.report.inputs import ReportInputs
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The rows that a page is of, without their pictures."""
+    """What a page is of: counts of all rows, and where those are asked for that it shows."""
 
-    images: pa.Table
-    captions: dict[str, str]  # image_id -> caption
-    edits: pa.Table
+    images: pa.Table  # as `asking.count_images` counts them
+    captions: int
+    edits: pa.Table  # as `asking.count_edits` counts them
+    seconds: float  # of workers, for all edits
+    relation: str  # the edits, for `asking`
+    variants: list[dict[str, Any]]  # what filters would keep of them
     domains: list[dict[str, Any]]
     prompts: dict[str, str]  # domain_id -> prompt, in the order of the domains
     labels: list[str]  # of the edits, sorted
@@ -23,14 +26,21 @@ class Shown:
 
 
 def shown(inputs: ReportInputs) -> Shown:
-    """Read them."""
-    images = sections.image_rows(inputs)
-    captions = sections.caption_rows(images, inputs)
-    edits = sections.edit_rows(inputs)
-    domains = sections.domain_rows(inputs, captions)
-    prompts = _prompts(domains, edits.column("domain_id").unique().to_pylist())
-    labels = sorted(edits.column("label").unique().to_pylist())
-    return Shown(images, captions, edits, domains, prompts, labels, confusions.change(inputs.predictions))
+    """Ask for them."""
+    relation = asking.keep_edits(inputs)
+    edits, domains = asking.count_edits(inputs, relation), sections.domain_rows(inputs)
+    return Shown(
+        images=asking.count_images(inputs),
+        captions=asking.count_captions(inputs),
+        edits=edits,
+        seconds=asking.seconds_of(inputs, relation),
+        relation=relation,
+        variants=sections.filter_variants(inputs) if inputs.thresholds else [],
+        domains=domains,
+        prompts=_prompts(domains, edits.column("domain_id").unique().to_pylist()),
+        labels=sorted(edits.column("label").unique().to_pylist()),
+        changed=confusions.change(inputs.predictions),
+    )
 
 
 def _prompts(domains: list[dict[str, str]], used: list[str]) -> dict[str, str]:
@@ -91,15 +101,15 @@ def _arms(
 
 def _edits(of: Shown, inputs: ReportInputs) -> dict[str, Any] | None:
     """What there is of the edits by prompt, by class, by both, and by filter; None before there are any."""
-    costs = sections.edit_costs(of.edits, inputs.metrics)
+    costs = sections.edit_costs(of.edits, of.seconds, inputs.metrics)
     if costs is None:
         return None
     prompts = list(of.prompts)
     crossing = sections.crossing(of.edits, of.labels, prompts)
-    added = sections.added(of.edits, set(inputs.selected), prompts)
+    added = sections.added(of.edits, prompts)
     classes = sections.acceptance(of.edits, "label", {label: label for label in of.labels})
     return {
-        "attempts": of.edits.num_rows,
+        "attempts": sections.number_of(of.edits),
         "kept": sum(row["kept"] for row in classes),
         **costs,
         "prompts": _named(sections.acceptance(of.edits, "domain_id", of.prompts)),
@@ -114,7 +124,7 @@ def _edits(of: Shown, inputs: ReportInputs) -> dict[str, Any] | None:
             }
             for (name, row), of_both, of_added in zip(_named(classes).items(), crossing, added, strict=True)
         },
-        "filters": _named(sections.filter_variants(of.edits, inputs)) if inputs.thresholds else {},
+        "filters": _named(of.variants),
     }
 
 

@@ -2,7 +2,6 @@
 
 import posixpath
 import re
-from collections import Counter
 from importlib.resources import files
 from typing import Any
 
@@ -24,7 +23,7 @@ _OUTDATED = "An earlier version wrote this comparison. `alia-ray experiment` wri
 def build_report(folder: RunFolder, inputs: ReportInputs, of: Shown | None = None) -> str:
     """The page of a run: one HTML document that loads nothing and holds no script.
 
-    What the run has not reached yet is said in one line. of: the rows of `inputs`, where they were read before.
+    What the run has not reached yet is said in one line. of: what `inputs` show, where it was asked for before.
     """
     of = shown(inputs) if of is None else of
     edits, prompts, labels, changed = of.edits, of.prompts, of.labels, of.changed
@@ -33,7 +32,6 @@ def build_report(folder: RunFolder, inputs: ReportInputs, of: Shown | None = Non
         "name": posixpath.basename(folder.file().rstrip("/")),
         "style": files("alia_ray.report").joinpath("style.css").read_text(),
         "inputs": inputs,
-        "selected": set(inputs.selected),
         "verdicts": VERDICTS,
         "counts": sections.counts(of.images, edits, of.domains, inputs),
         "cards": gains.cards(
@@ -41,16 +39,16 @@ def build_report(folder: RunFolder, inputs: ReportInputs, of: Shown | None = Non
         ),
         "seeds": len(inputs.experiment["seeds"]) if inputs.experiment else 1,
         "alone": None if inputs.experiment is None else inputs.experiment["seeds"][0],
-        "costs": sections.edit_costs(edits, inputs.metrics),
+        "costs": sections.edit_costs(edits, of.seconds, inputs.metrics),
         "domains": of.domains,
-        "caption_count": len(of.captions),
+        "caption_count": of.captions,
         "prompts": prompts,
         "crossing": sections.crossing(edits, labels, list(prompts)),
-        "added": sections.added(edits, set(inputs.selected), list(prompts)),
-        "verdict_counts": Counter(edits.column("verdict").to_pylist()),
+        "added": sections.added(edits, list(prompts)),
+        "verdict_counts": sections.counts_by(edits).get((), {}),
         "by_class": sections.acceptance(edits, "label", {label: label for label in labels}),
         "by_domain": sections.acceptance(edits, "domain_id", prompts),
-        "variants": sections.filter_variants(edits, inputs),
+        "variants": of.variants,
         "added_by": gains.augmented(inputs.metrics.get("arms") or {}),
         "metric_names": list(gains.METRICS.values()),
         "arms": gains.arm_rows(inputs.metrics),
@@ -68,7 +66,7 @@ def build_report(folder: RunFolder, inputs: ReportInputs, of: Shown | None = Non
         "stages": sections.stage_times(inputs.metrics),
         "time": sections.time_of(inputs.metrics),
         "errors": sections.grouped_errors(inputs.errors),
-        **samples.draw(of.images, of.captions, edits, list(prompts), changed, inputs),
+        **samples.draw(of.relation, list(prompts), changed, inputs),
         "largest": LARGEST,
     }
     return _environment().get_template("page.html.jinja").render(content)

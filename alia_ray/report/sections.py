@@ -1,30 +1,22 @@
 """The tables of a run -> the numbers of a report, as plain data for the template."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from alia_ray.config.filters import VARIANTS, Variant
-from alia_ray.edits.verdicts import judged, verdicts
-from alia_ray.llm.captions import words_of
 from alia_ray.llm.discover import content_words
+from alia_ray.report.asking import count_verdicts, draw_captions
 from alia_ray.report.charts import Chart, line_chart
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.store.errors import same_reason
-from alia_ray.store.tables import EDITS, SPLITS, VERDICTS, content_id
+from alia_ray.store.tables import SPLITS, VERDICTS
 
 CAPTIONS_PER_DOMAIN = 3
 KEYS_PER_REASON = 3
 _VALIDATION = "val_class_balanced_accuracy"
 CURVES = {"loss": "Training loss", _VALIDATION: "Class-balanced accuracy on validation"}
-_COLUMNS = [name for name in EDITS.names if name not in ("image", "parameters")]
-
-
-def shuffled(ids: Iterable[str], seed: int, purpose: str) -> list[str]:
-    """Ids in an order that depends on nothing but the seed, the purpose and each id itself."""
-    return sorted(ids, key=lambda item: content_id("report", purpose, str(seed), item))
 
 
 def share(part: int, whole: int) -> float | None:
@@ -35,78 +27,50 @@ def share(part: int, whole: int) -> float | None:
 def counts(
     images: pa.Table, edits: pa.Table, domains: list[dict[str, Any]], inputs: ReportInputs
 ) -> dict[str, Any]:
-    """How much there is of everything, for the top of the page."""
-    split = images.column("split").to_pylist()
-    kept = pc.sum(pc.equal(edits.column("verdict"), "kept")).as_py() or 0
+    """How much there is of everything, for the top of the page. images, edits: as `asking` counts them."""
+    splits = {name: number_of(images.filter(pc.equal(images.column("split"), name))) for name in SPLITS}
+    kept = number_of(edits.filter(pc.equal(edits.column("verdict"), "kept")))
     return {
         "classes": len(images.column("label").unique()),
-        "images": images.num_rows,
-        "splits": {name: split.count(name) for name in SPLITS if name in split},
+        "images": number_of(images),
+        "splits": {name: number for name, number in splits.items() if number},
         "domains": len(domains),
-        "edits": edits.num_rows,
+        "edits": number_of(edits),
         "kept": kept,
-        "kept_share": share(kept, edits.num_rows),
+        "kept_share": share(kept, number_of(edits)),
         "added": len(inputs.selected),
         "errors": inputs.errors.num_rows,
     }
 
 
-# ------------------------------------------------------------------ images, captions, domains
+def number_of(counted: pa.Table) -> int:
+    """How many rows a table stands for that counts them."""
+    return pc.sum(counted.column("count")).as_py() or 0
 
 
-def image_rows(inputs: ReportInputs) -> pa.Table:
-    """The images table without its pictures."""
-    return inputs.images.read(["image_id", "label", "split", "group", "origin"])
-
-
-def caption_rows(images: pa.Table, inputs: ReportInputs) -> dict[str, str]:
-    """image_id -> caption, of the images that the source still has."""
-    if inputs.captions is None:
-        return {}
-    rows = inputs.captions.read()
-    rows = rows.filter(pc.is_in(rows.column("image_id"), value_set=images.column("image_id").combine_chunks()))
-    return dict(zip(rows.column("image_id").to_pylist(), rows.column("caption").to_pylist(), strict=True))
-
-
-def domain_rows(inputs: ReportInputs, captions: dict[str, str]) -> list[dict[str, Any]]:
+def domain_rows(inputs: ReportInputs) -> list[dict[str, Any]]:
     """The domains, the best supported first, each with `examples`: captions that say all it adds to the prefix."""
     if inputs.domains is None:
         return []
-    said = [(captions[key], set(words_of(captions[key]))) for key in shuffled(captions, inputs.seed, "domains")]
     rows = sorted(inputs.domains.read().to_pylist(), key=lambda row: (-row["support"], row["prompt"]))
-    for row in rows:
-        added = content_words(row["prompt"], inputs.prefix)
-        matching = dict.fromkeys(caption for caption, words in said if added <= words)
-        row["examples"] = list(matching)[:CAPTIONS_PER_DOMAIN]
-    return rows
+    added = [content_words(row["prompt"], inputs.prefix) for row in rows]
+    examples = draw_captions(inputs, added, CAPTIONS_PER_DOMAIN)
+    return [{**row, "examples": captions} for row, captions in zip(rows, examples, strict=True)]
 
 
 # ------------------------------------------------------------------ edits
 
 
-def edit_rows(inputs: ReportInputs) -> pa.Table:
-    """The wanted edits without their pictures, with verdicts under the filters configured now.
-
-    Before there are thresholds the verdicts are those that were written with the edits.
-    """
-    if inputs.edits is None:
-        return EDITS.empty_table().select(_COLUMNS)
-    rows = inputs.edits.read(_COLUMNS)
-    if inputs.wanted is not None:
-        rows = rows.filter(pc.is_in(rows.column("edit_id"), value_set=pa.array(inputs.wanted, pa.string())))
-    if not inputs.thresholds:
-        return rows
-    verdict = pa.array(judged(rows, inputs.thresholds, inputs.judge), pa.string())
-    return rows.set_column(rows.schema.get_field_index("verdict"), "verdict", verdict)
-
-
 def counts_by(edits: pa.Table, *columns: str) -> dict[tuple[str, ...], dict[str, int]]:
-    """For each combination of values of `columns` that occurs: verdict -> number of edits."""
+    """For each combination of values of `columns` that occurs: verdict -> number of edits.
+
+    edits: as `asking.count_edits` counts them, here and below.
+    """
     names = [*columns, "verdict"]
-    counted = edits.group_by(names).aggregate([([], "count_all")])
+    counted = edits.group_by(names).aggregate([("count", "sum")])
     found: dict[tuple[str, ...], dict[str, int]] = {}
     for row in counted.to_pylist():
-        values, verdict, count = [row[name] for name in columns], row["verdict"], row["count_all"]
+        values, verdict, count = [row[name] for name in columns], row["verdict"], row["count_sum"]
         found.setdefault(tuple(values), dict.fromkeys(VERDICTS, 0))[verdict] = count
     return found
 
@@ -133,11 +97,10 @@ def _acceptance(counts: dict[str, int]) -> dict[str, Any]:
     return {"attempts": attempts, "kept": kept, "share": share(kept, attempts), "verdicts": counts}
 
 
-def added(edits: pa.Table, selected: set[str], domains: list[str]) -> list[dict[str, Any]]:
+def added(edits: pa.Table, domains: list[str]) -> list[dict[str, Any]]:
     """How many edits were added to training, of each class: {"name", "cells": of each domain_id, "total"}."""
-    rows = edits.filter(pc.is_in(edits.column("edit_id"), value_set=pa.array(sorted(selected), pa.string())))
-    counted = rows.group_by(["label", "domain_id"]).aggregate([([], "count_all")]).to_pylist()
-    found = {(row["label"], row["domain_id"]): row["count_all"] for row in counted}
+    counted = edits.group_by(["label", "domain_id"]).aggregate([("added", "sum")]).to_pylist()
+    found = {(row["label"], row["domain_id"]): row["added_sum"] for row in counted}
     table = []
     for label in sorted(edits.column("label").unique().to_pylist()):
         cells = [found.get((label, domain), 0) for domain in domains]
@@ -145,7 +108,7 @@ def added(edits: pa.Table, selected: set[str], domains: list[str]) -> list[dict[
     return table
 
 
-def filter_variants(edits: pa.Table, inputs: ReportInputs) -> list[dict[str, Any]]:
+def filter_variants(inputs: ReportInputs) -> list[dict[str, Any]]:
     """What each published filter, and the configured one, would keep of the edits; `in_force` marks the latter."""
     judge = inputs.judge
     variants = dict(VARIANTS)
@@ -156,8 +119,8 @@ def filter_variants(edits: pa.Table, inputs: ReportInputs) -> list[dict[str, Any
         variants[in_force] = configured
     rows = []
     for name, variant in variants.items():
-        verdict = verdicts(edits, inputs.thresholds, judge.positives, variant.filters, variant.rule, judge.top_k)
-        counts = {each: verdict.count(each) for each in VERDICTS}
+        changes = {"filters": list(variant.filters), "confidence_rule": variant.rule}
+        counts = dict.fromkeys(VERDICTS, 0) | count_verdicts(inputs, judge.model_copy(update=changes))
         rows.append({"name": name, "in_force": name == in_force, **_acceptance(counts)})
     return rows
 
@@ -168,21 +131,22 @@ def _same_filter(one: Variant, other: Variant) -> bool:
     return set(one.filters) == set(other.filters) and same_rule
 
 
-def edit_costs(edits: pa.Table, metrics: dict[str, Any]) -> dict[str, float | None] | None:
+def edit_costs(edits: pa.Table, seconds: float, metrics: dict[str, Any]) -> dict[str, float | None] | None:
     """Seconds of editing and judging; None without edits.
 
     {"seconds", "per_attempt", "per_kept"} are of workers, summed, without their start; "clock_per_kept" is of the
     clock, as long as the stage took, and None where it did not make just these edits.
     """
-    if not edits.num_rows:
+    attempts = number_of(edits)
+    if not attempts:
         return None
-    total = sum(pc.sum(edits.column(name)).as_py() or 0.0 for name in ("edit_seconds", "judge_seconds"))
-    kept = pc.sum(pc.equal(edits.column("verdict"), "kept")).as_py() or 0
+    kept = number_of(edits.filter(pc.equal(edits.column("verdict"), "kept")))
+    clock = _clock(attempts, metrics)
     return {
-        "seconds": total,
-        "per_attempt": total / edits.num_rows,
-        "per_kept": share(total, kept),
-        "clock_per_kept": share(clock, kept) if (clock := _clock(edits.num_rows, metrics)) is not None else None,
+        "seconds": seconds,
+        "per_attempt": seconds / attempts,
+        "per_kept": share(seconds, kept),
+        "clock_per_kept": None if clock is None else share(clock, kept),
     }
 
 

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from alia_ray.config import Config, Judge
 from alia_ray.config.arms import ARMS, BASE, Arm, EditSet
-from alia_ray.edits.drawing import SCORES, Asked, gone_through, left_to_try, requests, selected, verdict
-from alia_ray.edits.verdicts import Limit, judged
+from alia_ray.edits.drawing import Asked, gone_through, left_to_try, requests, scores_of, selected, verdict
+from alia_ray.edits.verdicts import Limit
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import domain_rows
 from alia_ray.stages.edit import asked_of, edits_table
@@ -117,11 +117,16 @@ class Drawn(There):
         asked = self.ledger.ask(self.needed(edits)).column(0)
         return rows.filter(pc.is_in(rows.column("edit_id"), value_set=asked.combine_chunks()))
 
-    def wanted_edits(self, *columns: str) -> pa.Table:
-        """The discovered edits that this configuration asks for, of those that are there, with verdicts."""
-        rows = self.scored("discovered", *columns)
-        verdicts = judged(rows, self.thresholds(), self.settings.judge)
-        return rows.append_column("verdict", pa.array(verdicts, pa.string()))
+    def judged_edits(self, *columns: str) -> str:
+        """The discovered edits that this configuration needs, of those that are there, with their verdicts.
+
+        SQL of edit_id, image_id, what filters go by, and `columns`. What was tried beyond that has no say.
+        """
+        judge, ledger = self.settings.judge, self.ledger
+        names = dict.fromkeys(["edit_id", "image_id", *scores_of(judge), *columns])
+        needed = ledger.keep("needed, judged", self.needed("discovered"))
+        rows = f"SELECT {', '.join(map(quoted, names))} FROM {ledger.rows(self.edits, list(names))}"
+        return verdict(ledger, judge, self.thresholds(), f"{rows} SEMI JOIN {needed} USING (edit_id)")
 
     def selected(self, arm: Arm = ARMS["alia"], needs_pictures: bool = True) -> list[str]:
         """The ids of the edits that an arm adds to the training set, sorted; none where none survived its filter.
@@ -158,8 +163,7 @@ class Drawn(There):
     def _scores(self, arm: Arm) -> str:
         """What an arm draws from, as a relation: the scores of the edits of its set, with their draw."""
         within = gone_through(self.ledger, self.asked(arm.edits))
-        between = ["class_probabilities"] if self.judge_of(arm).confidence_rule == "within_domain" else []
-        names = [*SCORES, *between, "image_id", "image_bytes"]
+        names = [*scores_of(self.judge_of(arm)), "image_id", "image_bytes"]
         rows = self.ledger.rows(self.edits, names)
         return self.ledger.keep(
             "scores of an arm",

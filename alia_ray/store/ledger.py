@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,15 @@ class Ledger:
         numbers = pa.array([number for number, _ in files.values()], pa.int32())
         return pa.table({"file": numbers, "path": pa.array(files, pa.string())})
 
+    def homes(self, table: Table, ids: Iterable[str]) -> pa.Table:
+        """Which file holds each of some rows of a table, for `rows.stream`: its key, and FILE."""
+        key, rows = tables.KEYS[table.name], self.rows(table, [])
+        some, paths = (self.given(each) for each in (_as_column("id", ids), self.file_names(table)))
+        return self.ask(
+            f"SELECT {key}, path AS {quoted(FILE)} FROM {rows} JOIN {paths} USING (file) "
+            f"WHERE {key} IN (SELECT id FROM {some}) ORDER BY {key}"
+        )
+
     def state_of(self, table: Table) -> str:
         """What changes with the rows that `rows` has read of a table."""
         return str(self._files[_name_of(table)])
@@ -230,6 +239,27 @@ def _name_of(table: Table) -> str:
     """The relation of a table's rows; who passes some of them over has one of its own."""
     reading = "" if table.passed_over("") is None else " as it is read"
     return quoted(f"{table.name}/{table.fingerprint}{reading}")
+
+
+def _as_column(name: str, values: Iterable[str]) -> pa.Table:
+    return pa.table({name: pa.array(list(values), pa.string())})
+
+
+def hashed(column: str) -> str:
+    """SQL of what `tables.as_hashed` gives of a column's texts, which are shorter than 65,536 bytes."""
+    length = f"octet_length(encode({column}))"
+    return f"unhex(printf('%02x%02x000000000000', {length} & 255, {length} >> 8)) || encode({column})"
+
+
+def content_id_of(column: str, *before: str) -> str:
+    """SQL of `tables.content_id(*before, text)` of a column's texts."""
+    known = "".join(f"\\x{byte:02x}" for byte in tables.as_hashed(*before))
+    return f"sha256('{known}'::BLOB || {hashed(column)})[:32]"
+
+
+def literal(text: str) -> str:
+    """A text as SQL takes any."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def quoted(name: str) -> str:

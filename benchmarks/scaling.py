@@ -43,7 +43,6 @@ from PIL import Image
 
 from alia_ray.cluster.devices import LOGICAL_GPUS
 from alia_ray.cluster.joining import joined
-from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, parse_config
 from alia_ray.config.arms import BASE
 from alia_ray.edits.shapes import Shape
@@ -138,7 +137,7 @@ def configured(folder: Path, gpus: int, address: str, options: argparse.Namespac
     images = gpus * options.blocks * ROWS_PER_BLOCK
     return parse_config(
         {
-            "run": {"folder": str(folder / f"run-{gpus}"), "address": address, "accelerator": "gpu"},
+            "run": {"folder": str(folder / f"run-{gpus}"), "address": address},
             "source": {
                 "kind": "parquet",
                 "path": str(folder / "source"),
@@ -160,16 +159,23 @@ def configured(folder: Path, gpus: int, address: str, options: argparse.Namespac
     )
 
 
+def prepare(settings: Config) -> None:
+    """What comes before the edits; the base classifier has told its thresholds."""
+    state = State(settings)
+    with joined(settings.run) as cluster:
+        run_ingest(state, cluster)
+        run_discovery(state, cluster)
+    state.arm_folder(BASE).write_json(dict.fromkeys(state.classes, 0.5), THRESHOLDS)
+
+
 def measured(folder: Path, gpus: int, address: str, options: argparse.Namespace) -> dict[str, Any]:
     """A row: the edit stage on so many GPUs."""
     state = State(configured(folder, gpus, address, options))
     worker = Timed if options.pixels else WithoutPixels
     worker.clock = folder / f"clock-{gpus}"
     worker.clock.mkdir()
-    with joined(state.settings.run) as cluster:
-        prepare(state, cluster)
-        with patch.object(edit_stage, "EditAndJudge", worker), Watch() as watch:
-            run_edit(state, cluster)
+    with joined(state.settings.run) as cluster, patch.object(edit_stage, "EditAndJudge", worker), Watch() as watch:
+        run_edit(state, cluster)
     batches = [read_clock(file) for file in worker.clock.iterdir()]
     if len(batches) < gpus:
         sys.exit(f"{len(batches)} of {gpus} workers had something to do; raise --blocks")
@@ -181,13 +187,6 @@ def measured(folder: Path, gpus: int, address: str, options: argparse.Namespace)
         "cores_at_work": watch.cores(start, end),
         "object_store_mb": watch.objects / 2**20,
     }
-
-
-def prepare(state: State, cluster: Cluster) -> None:
-    """What comes before the edits; the base classifier has told its thresholds."""
-    run_ingest(state, cluster)
-    run_discovery(state, cluster)
-    state.arm_folder(BASE).write_json(dict.fromkeys(state.classes, 0.5), THRESHOLDS)
 
 
 # -------------------------------------------------------------------- workers that keep time

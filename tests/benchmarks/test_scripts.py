@@ -74,7 +74,7 @@ def test_the_cost_of_a_run_is_measured_in_a_folder_and_again_with_everything_don
     ],
 )
 def test_a_benchmark_is_a_command(script, options, tmp_path):
-    """The others are run here, where their libraries are imported already; nodes are started by a command alone."""
+    """The others are run here, where libraries are imported already; a cluster of nodes needs its own process."""
     out = tmp_path / "figures.json"
     command = [sys.executable, BENCHMARKS / script, *options, "--out", out]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

@@ -1,6 +1,7 @@
 """Images a second of our trainer against the loop that people write with a DataLoader, same images, same run.
 
     python benchmarks/train_throughput.py --out train.json
+    python benchmarks/train_throughput.py --cold --out train_cold.json
     python benchmarks/train_throughput.py --architecture resnet50 --size 224 --batch 128 --images 4096   # a GPU
 
 Ours runs under Ray Train with one worker, whose images lie in memory or are streamed from the disk, and streamed
@@ -8,16 +9,25 @@ once more with a tenth of them, for its memory. They are decoded once and augmen
 crops and flips each picture anew in every epoch, in as many DataLoader workers as there are cores. Both train the
 same model with the same optimiser and precision on as many threads as there are cores. Rates are of whole epochs
 after the first one; what decoding once costs is said beside them, and the ratios "with decoding" contain it.
+
+A machine's rate drifts, so the ways take turns: each ratio is of one round, and the median of the rounds counts.
+Memory is what the processes of a way hold of their own at its peak, without pages of files.
+
+With `--cold` the dataset is larger than any memory: what is streamed leaves the system's memory as soon as it has
+been read, so that an epoch reads all of it from the disk. How much it read there is said. The loop's pictures stay
+in memory, being smaller, and in its favour.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
+import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -26,11 +36,13 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from measuring import write
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from alia_ray.cluster.joining import joined
+from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Pixels, Run, Train
 from alia_ray.images import encode
 from alia_ray.miniature import dataset
@@ -41,46 +53,74 @@ from alia_ray.training.lanes import Training, train_classifiers
 
 STORED = 256  # pixels of the pictures that are read
 CORES = os.cpu_count() or 1
+LOOK_EVERY_S = 0.5
+Row = dict[str, Any]
 
 
 def main() -> None:
-    """Time both, print the table, write the figures."""
+    """Time all ways in turn, print the table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", default="resnet18")
     parser.add_argument("--size", type=int, default=64, help="pixels that the classifier sees")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--epochs", type=int, default=4, help="the first one is not timed")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cold", action="store_true", help="nothing that is streamed stays in memory; Linux only")
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         paths = write_pictures(Path(folder), options.images)
-        rows = [
-            ours(Path(folder), options, "memory", options.images),
-            ours(Path(folder), options, "stream", options.images),
-            dataloader_loop(paths, options),
-            ours(Path(folder), options, "stream", options.images // 10),
-        ]
+        with joined(Run(folder=folder)) as cluster:
+            rounds = [one_round(Path(folder), paths, options, cluster) for _ in range(options.rounds)]
+            tenth = ours(Path(folder), options, cluster, "stream", options.images // 10)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {CORES} cores"
     ratios = {
-        f"{way}vs_dataloader_loop{and_decoding}": rate(row) / rate(rows[2])
-        for way, row in (("", rows[0]), ("stream_", rows[1]))
+        f"{prefix}vs_dataloader_loop{and_decoding}": statistics.median(
+            rate(ways[way]) / rate(ways["loop"]) for ways in rounds
+        )
+        for prefix, way in (("", "memory"), ("stream_", "stream"))
         for and_decoding, rate in (("", itemgetter("images_per_second")), ("_with_decoding", whole_rate))
     }
-    ratios["stream_memory_at_ten_times"] = rows[1]["peak_gb"] / rows[3]["peak_gb"]
+    largest = statistics.median(ways["stream"]["peak_gb"] for ways in rounds)
+    ratios["stream_memory_at_ten_times"] = largest / tenth["peak_gb"]
+    rows = [row for ways in rounds for row in ways.values()] + [tenth]
     print(f"{device}: {options.architecture}, {options.size} pixels, batches of {options.batch}")
-    print("| loop | images | images/s | time preparing or awaiting input | decoding once, s | peak memory, GB |")
-    print("|---|---|---|---|---|---|")
-    for row in rows:
-        count = row["images"] // (options.epochs - 1)
-        cells = (row["loop"], str(count), f"{row['images_per_second']:.1f}", f"{100 * row['input_share']:.1f} %")
-        peak = f"{row['peak_gb']:.2f}" if "peak_gb" in row else "–"
-        print(f"| {' | '.join(cells)} | {row['load_seconds']:.2f} | {peak} |")
+    print(as_text(rows, options.epochs - 1))
     print(", ".join(f"{name} {value:.2f}" for name, value in ratios.items()))
-    if options.out:
-        settings = {key: value for key, value in vars(options).items() if key != "out"}
-        result = {"device": device, "settings": settings, "rows": rows, "ratios": ratios}
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    settings = {key: value for key, value in vars(options).items() if key != "out"}
+    write(options.out, {"device": device, "settings": settings, "rows": rows, "ratios": ratios})
+
+
+def one_round(
+    folder: Path, paths: list[tuple[Path, int]], options: argparse.Namespace, cluster: Cluster
+) -> dict[str, Row]:
+    """The rows of all ways, one after the other."""
+    return {
+        "stream": ours(folder, options, cluster, "stream", options.images),
+        "loop": dataloader_loop(paths, options),
+        "memory": ours(folder, options, cluster, "memory", options.images),
+    }
+
+
+def as_text(rows: list[Row], epochs: int) -> str:
+    """The rows as a table."""
+    lines = [
+        "| loop | images | images/s | preparing or awaiting input | decoding once, s | memory, GB | read, MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = (
+            row["loop"],
+            str(row["images"] // epochs),
+            f"{row['images_per_second']:.1f}",
+            f"{100 * row['input_share']:.1f} %",
+            f"{row['load_seconds']:.2f}",
+            f"{row['peak_gb']:.2f}",
+            f"{row['read_mb']:.0f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def write_pictures(folder: Path, count: int) -> list[tuple[Path, int]]:
@@ -98,7 +138,7 @@ def write_pictures(folder: Path, count: int) -> list[tuple[Path, int]]:
     return paths
 
 
-def ours(folder: Path, options: argparse.Namespace, loading: str, images: int) -> dict[str, Any]:
+def ours(folder: Path, options: argparse.Namespace, cluster: Cluster, loading: str, images: int) -> Row:
     """The product's trainer on some of the images, its last epochs."""
     ids = sorted(path.name for path in folder.glob("*.jpg"))[:images]
     settings = Train(
@@ -112,11 +152,10 @@ def ours(folder: Path, options: argparse.Namespace, loading: str, images: int) -
     )
     examples = Examples(str(folder / "table"), "image_id", tuple(ids))
     validation = Examples(str(folder / "table"), "image_id", tuple(ids[:8]))
-    out = str(folder / f"classifier-{loading}-{images}")
-    training = Training("ours", out, (examples,), (validation,), dataset.CLASSES, settings, "none", 0)
-    with joined(Run(folder=str(folder))) as cluster, watched() as peak:
+    with tempfile.TemporaryDirectory(dir=folder) as out, Watch(trainers, options.cold) as watch:
+        training = Training("ours", out, (examples,), (validation,), dataset.CLASSES, settings, "none", 0)
         train_classifiers([training], cluster)
-    history = json.loads(Path(out, "history.json").read_text())
+        history = json.loads(Path(out, "history.json").read_text())
     timed = history["epochs"][1:]
     seconds = sum(epoch["seconds"] for epoch in timed)
     return {
@@ -125,30 +164,73 @@ def ours(folder: Path, options: argparse.Namespace, loading: str, images: int) -
         "input_share": sum(epoch["input_share"] * epoch["seconds"] for epoch in timed) / seconds,
         "load_seconds": history["load_seconds"],
         "images": images * len(timed),
-        "peak_gb": max(peak) / 1e9,
+        **watch.figures(),
     }
 
 
-@contextmanager
-def watched() -> Iterator[list[int]]:
-    """The bytes of a trainer's own memory meanwhile, without files' pages, which the system takes back at will."""
-    found, ended = [0], threading.Event()
+class Watch:
+    """Looks at some processes from a thread, within a `with` block."""
 
-    def watch() -> None:
-        while not ended.wait(0.5):
-            for each in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error, OSError):
-                    if "RayTrainWorker" in " ".join(each.cmdline()):
-                        status = Path(f"/proc/{each.pid}/status").read_text()
-                        found.append(int(status.partition("RssAnon:")[2].split()[0]) * 1024)
+    def __init__(self, processes: Callable[[], Iterable[int]], cold: bool = False) -> None:
+        """processes: gives their ids. cold: what is in their files without names leaves the system's memory."""
+        self.processes, self.cold = processes, cold
+        self.peak, self.read = 0, {}
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._watch)
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        thread.join()
+    def __enter__(self) -> "Watch":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+    def figures(self) -> Row:
+        """The memory that they held of their own at the peak, and what they had from the disk itself."""
+        return {"peak_gb": self.peak / 1e9, "read_mb": sum(self.read.values()) / 1e6}
+
+    def _watch(self) -> None:
+        while not self.ended.wait(LOOK_EVERY_S):
+            held = 0
+            for pid in self.processes():
+                with suppress(OSError):  # it has ended
+                    held += 1024 * number(Path(f"/proc/{pid}/smaps_rollup"), "Pss_Anon:")
+                    self.read[pid] = number(Path(f"/proc/{pid}/io"), "\nread_bytes:")
+                    if self.cold:
+                        forget(pid)
+            self.peak = max(self.peak, held)
+
+
+def number(file: Path, name: str) -> int:
+    """What a file of /proc says behind a name."""
+    return int(file.read_text().partition(name)[2].split()[0])
+
+
+def trainers() -> list[int]:
+    """The workers of Ray Train."""
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "RayTrainWorker" in " ".join(each.cmdline()):
+                found.append(each.pid)
+    return found
+
+
+def ourselves() -> list[int]:
+    """This process and the workers of its DataLoader."""
+    return [os.getpid(), *(each.pid for each in multiprocessing.active_children())]
+
+
+def forget(pid: int) -> None:
+    """Write the files without names of a process to the disk, and drop what the system's memory has of them."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # it is closed, or is no file
+            if os.readlink(link).startswith("/dev/") or not os.readlink(link).endswith(" (deleted)"):
+                continue
+            with link.open("rb") as file:
+                os.fdatasync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 class Pictures(Dataset):
@@ -169,8 +251,14 @@ class Pictures(Dataset):
             return self.transform(picture.convert("RGB")), label
 
 
-def dataloader_loop(paths: list[tuple[Path, int]], options: argparse.Namespace) -> dict[str, Any]:
+def dataloader_loop(paths: list[tuple[Path, int]], options: argparse.Namespace) -> Row:
     """The plain loop, its last epochs."""
+    with Watch(ourselves) as watch:
+        return {**plain_loop(paths, options), **watch.figures()}
+
+
+def plain_loop(paths: list[tuple[Path, int]], options: argparse.Namespace) -> Row:
+    """The same, without what it takes."""
     torch.set_num_threads(CORES)
     device, seen = pick_device(), Pixels(image_size=options.size)
     loader = DataLoader(
@@ -212,7 +300,7 @@ def dataloader_loop(paths: list[tuple[Path, int]], options: argparse.Namespace) 
     }
 
 
-def whole_rate(row: dict[str, Any]) -> float:
+def whole_rate(row: Row) -> float:
     """Images a second if the timed epochs had to pay for the decoding before them."""
     return row["images"] / (row["images"] / row["images_per_second"] + row["load_seconds"])
 

@@ -33,6 +33,8 @@ PLACES = (
     "indoors",
 )
 
+_STRIDE = 4  # of the pixels that a judge looks at: all of them take as long as encoding the picture
+
 
 @dataclass(frozen=True)
 class Simulation:
@@ -107,13 +109,14 @@ class SimulatedJudge:
         self.simulation = simulation_of(judge.model.name)
         self.accepted, self.refused = judge.positives[0], judge.negatives[0]
 
-    def score(self, images: Sequence["torch.Tensor"], labels: list[str]) -> list[dict[str, Any]]:
+    def score(self, images: "Sequence[np.ndarray | torch.Tensor]", labels: list[str]) -> list[dict[str, Any]]:
         """The score columns of each edit; images: N of float (3, H, W) in [0, 1], of any sizes."""
         time.sleep(self.simulation.latency)
-        return [self._score(image.numpy(), label) for image, label in zip(images, labels, strict=True)]
+        return [self._score(np.asarray(image), label) for image, label in zip(images, labels, strict=True)]
 
     def _score(self, image: np.ndarray, label: str) -> dict[str, Any]:
-        pixels = (image * 255).astype(np.uint8).tobytes()
+        some = image[:, ::_STRIDE, ::_STRIDE]
+        pixels = (some * 255).astype(np.uint8).tobytes()
         share = _share("accepted", pixels)
         return {
             "semantic_score": 1 - share,

@@ -157,10 +157,8 @@ class JudgeStored:
 
     def _scored(self, requests: list[Row], outcomes: Outcomes) -> tuple[pa.Table, list[Shown]]:
         """One batch, judged: rows of the edits table without pictures, and the pictures."""
-        import torch
-
         made = [outcomes[request["edit_id"]] for request in requests]
-        seen = [torch.from_numpy(to_array(shown.picture)) for _, shown in made]
+        seen = [to_array(shown.picture) for _, shown in made]
         scores = self.scorer.score(seen, [request["label"] for request in requests])
         rows = [
             {**how, **request, **score, "error": how["error"] or score["error"]}

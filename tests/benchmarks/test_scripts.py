@@ -31,6 +31,13 @@ def threads() -> Iterator[None]:
         ("edit_shapes.py", ["--images", "12", "--rounds", "1", "--steps", "2", "--batch", "4"]),
         ("cost_per_kept.py", ["--images", "4", "--prompts", "2"]),
         ("pipeline_overhead.py", ["--rounds", "1", "--set", "edit.steps=2", "--set", "source.train=48"]),
+        (
+            "train_throughput.py",
+            [
+                *("--architecture", "shufflenet_v2_x0_5", "--size", "32", "--images", "40", "--batch", "8"),
+                *("--epochs", "2", "--rounds", "1", "--cold"),
+            ],
+        ),
     ],
 )
 def test_a_benchmark_prints_and_writes_its_figures(
@@ -59,11 +66,17 @@ def test_the_cost_of_a_run_is_measured_in_a_folder_and_again_with_everything_don
     assert first["driver_peak_rss_gb"] <= again["driver_peak_rss_gb"]  # of this process
 
 
-def test_a_benchmark_is_a_command(tmp_path):
-    """The others are run here, where their libraries are imported already."""
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("judge_throughput.py", ["--batches", "2", "--repeats", "1"]),
+        ("scaling.py", ["--gpus", "1", "2", "--nodes", "2", "--blocks", "1", "--latency", "0.1"]),
+    ],
+)
+def test_a_benchmark_is_a_command(script, options, tmp_path):
+    """The others are run here, where libraries are imported already; a cluster of nodes needs its own process."""
     out = tmp_path / "figures.json"
-    options = ["--batches", "2", "--repeats", "1", "--out", out]
-    command = [sys.executable, BENCHMARKS / "judge_throughput.py", *options]
+    command = [sys.executable, BENCHMARKS / script, *options, "--out", out]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout

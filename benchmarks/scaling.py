@@ -38,7 +38,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from measuring import write
+from figures import write
 from PIL import Image
 
 from alia_ray.cluster.devices import LOGICAL_GPUS

@@ -36,7 +36,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from measuring import write
+from figures import write
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import pyarrow.compute as pc
-
 from alia_ray import config
 from alia_ray.config import Train
 from alia_ray.config.arms import Arm
@@ -68,20 +66,27 @@ class State(Drawn):
 
         Arms that come to the same, such as a filter that drops nothing and none, have the same classifier.
         """
-        if arm.edits is None and arm in self._named:  # it depends on the images alone, which are read once
-            return self._named[arm]
+        seen = "" if arm.edits is None else self._edits_now()  # else the images alone, which are read once
+        if arm in self._named and self._named[arm][0] == seen:
+            return self._named[arm][1]
         unused = frozenset() if arm.augment == "color_jitter" else {"color_jitter"}
         train = config.plain(self.training_settings(arm), without=_HOW | unused)
-        seen = tables.content_id_of(self._seen_by(arm))
-        name = config.fingerprint(train, arm.augment, self.settings.seed, seen)
-        if arm.edits is None:
-            self._named[arm] = name
+        rows = tables.content_id_of(self._seen_by(arm))
+        name = config.fingerprint(train, arm.augment, self.settings.seed, rows)
+        self._named[arm] = (seen, name)
         return name
 
     @cached_property
-    def _named(self) -> dict[Arm, str]:
-        """What arms without edits are called."""
+    def _named(self) -> dict[Arm, tuple[str, str]]:
+        """What arms are called, each with what was there when its name was found."""
         return {}
+
+    def _edits_now(self) -> str:
+        """What changes with the rows that there are of images and edits."""
+        there = (self.images, self.edits)
+        for table in there:
+            self.ledger.rows(table, [])  # which reads what is new
+        return "".join(map(self.ledger.state_of, there))
 
     def _seen_by(self, arm: Arm) -> Iterator[str]:
         """The ids, and where names cover them the labels, of everything that an arm is trained or validated on."""
@@ -105,6 +110,6 @@ class State(Drawn):
 
     def measured(self, arm: Arm) -> dict[str, Any] | None:
         """An arm's test metrics; None where it has none of the test images, labels and groups as they are now."""
-        rows = self.images.read(["image_id", "label", "group", "split"])
-        test = rows.filter(pc.equal(rows.column("split"), "test")).drop_columns("split")
-        return read_metrics(self.arm_folder(arm), test.rename_columns(["id", "label", "group"]))
+        rows = self.ledger.rows(self.images, ["label", "group", "split"])
+        test = f"SELECT image_id AS id, label, \"group\" FROM {rows} WHERE split = 'test' ORDER BY id"
+        return read_metrics(self.arm_folder(arm), self.ledger.ask(test))

@@ -33,8 +33,9 @@ def read_metrics(folder: RunFolder, test: pa.Table) -> dict[str, Any] | None:
     measured = folder.read_parquet(PREDICTIONS, columns=["id", "label", "group"])
     if measured is None or folder.read_json(HISTORY, keys=("epochs",)) is None:
         return None
-    are_same = test.to_pydict() == measured.to_pydict()
-    return folder.read_json(METRICS, keys=("accuracy", "worst_group_accuracy")) if are_same else None
+    if not test.equals(measured):
+        return None
+    return folder.read_json(METRICS, keys=("accuracy", "worst_group_accuracy"))
 
 
 def read_thresholds(folder: RunFolder, classes: Collection[str]) -> dict[str, float] | None:

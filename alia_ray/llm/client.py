@@ -23,6 +23,7 @@ from alia_ray.llm.connection import (
     said_in,
     served_models,
 )
+from alia_ray.llm.pace import Pace
 from alia_ray.llm.prompts import Message
 from alia_ray.plain_text import plain
 
@@ -61,6 +62,7 @@ class Client:
         self.endpoint, self.model, self.seed = endpoint, model, seed
         self._http = open_client(endpoint, timeout_s)
         self._form = dialects.FIRST
+        self._pace = Pace()
         self._counts = True  # until the server is seen not to count tokens
         self._tells_tokens = True  # until it is seen not to give them as texts
 
@@ -148,16 +150,20 @@ class Client:
         """The response; asked for again while the server is busy or hangs up, unless it is our own."""
         for pause in () if self.endpoint.is_own else PAUSES_S:
             asked_to_wait = None
-            try:
-                response = self._post_once(url, body, headers)
-            except _HungUp:
-                pass
-            else:
-                if not _is_busy(response):
-                    return response
-                asked_to_wait = response.headers.get("retry-after")
+            with self._pace.turn() as heard:
+                try:
+                    response = self._post_once(url, body, headers)
+                except _HungUp:
+                    heard(True)
+                else:
+                    is_busy = _is_busy(response)
+                    heard(is_busy)
+                    if not is_busy:
+                        return response
+                    asked_to_wait = response.headers.get("retry-after")
             time.sleep(_pause(pause, asked_to_wait))
-        return self._post_once(url, body, headers)
+        with self._pace.turn():
+            return self._post_once(url, body, headers)
 
     def _post_once(self, url: str, body: dict[str, Any], headers: dict[str, str]) -> httpx2.Response:
         try:

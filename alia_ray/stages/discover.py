@@ -77,6 +77,8 @@ def _shown_on(progress: Progress) -> Tell:
             progress.advance(read)
         elif progress.total is None:
             progress.waits_for(doing)
+        else:
+            progress.sees(0)
 
     return tell
 

@@ -98,5 +98,6 @@ def test_what_a_host_has_read_is_shown_as_it_grows(capsys, monkeypatch):
             tell(doing, parts - (shown.total or 0), read - shown.done)
     lines = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"discover: vLLM loads \(.*\)", lines[0])
-    assert lines[1].startswith("discover: 3/4  ")
+    assert re.fullmatch(r"discover: 0/4  reads \(.*\)", lines[1])
+    assert lines[2].startswith("discover: 3/4  ")
     assert lines[-1].startswith("discover: 6 parts in ")

@@ -28,7 +28,7 @@ from alia_ray.reporting import run_report
 from alia_ray.results import accounting, counting, rows_of
 from alia_ray.stages import made_with
 from alia_ray.stages.caption import caption, captions_table, wanted_captions
-from alia_ray.stages.discover import run_discover
+from alia_ray.stages.discover import forget_answers, run_discover
 from alia_ray.stages.ingest import ingest
 from alia_ray.state import State
 from alia_ray.store.patience import still_unseen
@@ -116,14 +116,15 @@ def discover_all(states: Sequence[State]) -> None:
     missing = [state for state in different.values() if not state.domains_table().ids()]
     with accounting(first, "discover", lambda: _each(first.domains_table().ids())):
         if missing:
-            captions = [state.captions() for state in missing]
+            captions = {state.domains_table().fingerprint: state.captions() for state in missing}
             said = [*first.classes, *first.class_names.values()]
             for state, found in zip(missing, run_discover(captions, said, first.settings), strict=True):
                 table = state.domains_table()
                 made_with.keep(table, made_with.record_of_discovery(_llm(state.settings)))
                 state.folder.write_json(found.transcript, "domains", table.fingerprint, "_transcript.json")
                 table.commit(pa.Table.from_pylist(found.domains, schema=table.schema))
-    for state in different.values():
+    for fingerprint, state in different.items():
+        forget_answers(state.settings, fingerprint)
         domains = state.domains().to_pylist()
         if state not in missing:
             inform(f"discover: {number_of(len(domains), 'domains')} of before")

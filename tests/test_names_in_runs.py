@@ -52,6 +52,19 @@ def test_run_folders_of_earlier_releases_keep_their_domains(tmp_path):
     assert state(tmp_path).domains_table().fingerprint == "463c2b7eaba1"
 
 
+def test_run_folders_of_earlier_releases_keep_the_domains_of_captions_in_any_script(tmp_path):
+    found = state(tmp_path)
+    said = ['a "seal" on a beach\n', "ein Seehund am Strand – schön", "海滩上的海豹 🦭", "a seal on a beach", ""]
+    heard = [{"image_id": f"more {n}", "caption": caption} for n, caption in enumerate(said)]
+    images = [{"image_id": row["image_id"], "split": "train", "label": "7"} for row in heard]
+    found.images.commit(pa.Table.from_pylist(images, schema=IMAGES))
+    captions = captions_table(found.settings)
+    captions.commit(pa.Table.from_pylist(heard, schema=captions.schema))
+    assert State(found.settings).domains_table().fingerprint == "4b9e9892a3f7"
+    seeded = found.settings.run.model_copy(update={"seed": 3})
+    assert State(found.settings.model_copy(update={"run": seeded})).domains_table().fingerprint == "d8d1796b1083"
+
+
 def test_names_count_where_prompts_are_discovered(tmp_path):
     plain = state(tmp_path / "plain").domains_table().fingerprint
     assert state(tmp_path / "named", class_names={"7": "seal"}).domains_table().fingerprint != plain
@@ -76,7 +89,7 @@ def test_discovered_prompts_may_name_a_class_by_neither_its_label_nor_its_name(t
 
     def run_discover(captions, class_names, settings):
         asked.extend(class_names)
-        return [Discovery(domain_rows([LONG], each, "a photo of a {}", 2), []) for each in captions]
+        return [Discovery(domain_rows([LONG], each, "a photo of a {}", 2), []) for each in captions.values()]
 
     monkeypatch.setattr("alia_ray.pipeline.run_discover", run_discover)
     discover_all([state(tmp_path, class_names={"7": "grey seal"})])

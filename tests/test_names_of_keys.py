@@ -133,6 +133,7 @@ KEYS: dict[str, Key] = {
     "llm.gpus": Key(2, NOTHING),
     "llm.startup_timeout_s": Key(9, NOTHING),
     "llm.request_timeout_s": Key(9, NOTHING),
+    "llm.concurrency": Key(2, NOTHING),
     "llm.options": Key({"quantization": "awq"}, "domains"),
     "discover.prompts": Key(PROMPTS[:1], "domains edits alia", GIVEN),
     "discover.prefix": Key("a drawing of a {}", "domains"),

@@ -7,6 +7,8 @@ must not give new names to what was made before it: with its default it is in no
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,9 +24,37 @@ class _Mark:
 NEVER, LATER = _Mark(), _Mark()
 
 
+@dataclass(frozen=True)
+class Long:
+    """A list of plain data that comes in pieces, as it is too long to be one of Python's."""
+
+    pieces: Iterable[list[Any]]
+
+
 def fingerprint(*parts: Any) -> str:
-    """Twelve hex digits over plain data or config sections: the same for the same content, everywhere."""
-    return hashlib.sha256(json.dumps(plain(parts), sort_keys=True).encode()).hexdigest()[:12]
+    """Twelve hex digits over plain data or config sections: the same for the same content, everywhere.
+
+    A part may be `Long`: it counts as the list that its pieces make.
+    """
+    digest = hashlib.sha256(b"[")
+    for place, part in enumerate(parts):
+        digest.update(b", " if place else b"")
+        for text in _json(part):
+            digest.update(text.encode())
+    digest.update(b"]")
+    return digest.hexdigest()[:12]
+
+
+def _json(part: Any) -> Iterator[str]:
+    """A part as JSON, bit by bit."""
+    if not isinstance(part, Long):
+        yield json.dumps(plain(part), sort_keys=True)
+        return
+    before = "["
+    for piece in filter(None, part.pieces):
+        yield before + json.dumps(piece)[1:-1]
+        before = ", "
+    yield "]" if before == ", " else "[]"
 
 
 def plain(part: Any, without: frozenset[str] = frozenset()) -> Any:

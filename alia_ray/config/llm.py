@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from alia_ray.config.identity import NEVER
 from alia_ray.config.sections import Model, Section
 
 _LISTENING = "has no use: the run's own server listens on a private socket alone; leave it out"
@@ -103,6 +104,9 @@ class Llm(Section):
         900, gt=0, description="how long the server may take to start; more for large models on slow disks"
     )
     request_timeout_s: float = Field(300, gt=0, description="how long one answer may take")
+    concurrency: Annotated[int, NEVER] = Field(
+        64, ge=1, description="requests at once; fewer where a slow server takes too long to answer that many"
+    )
     options: Options = Field(
         {},
         description="other options of vLLM by their names, such as gpu_memory_utilization: 0.8",

@@ -23,6 +23,7 @@ from alia_ray.llm.connection import (
     said_in,
     served_models,
 )
+from alia_ray.llm.pace import Pace
 from alia_ray.llm.prompts import Message
 from alia_ray.plain_text import plain
 
@@ -33,6 +34,7 @@ LONGEST_PAUSE_S = 60.0  # whatever its Retry-After says
 BUSY = (408, 409, 425, 429)  # and all of 500 and more, as gateways have statuses of their own
 BYTES_PER_TOKEN = 2  # where the server does not count: English has about four, so this errs on the safe side
 TOKENS_PER_MESSAGE = 16  # of a chat template, likewise
+LINE_ENDS = ("\n", "\u010a", "<0x0A>")  # of a token as text: as it is, in byte-level BPE, in SentencePiece
 TOO_LONG = re.compile(
     r"context.?(length|window|size)|maximum context|exceed\w* .*context|max_model_len|prompt is too long"
     r"|too many (input )?tokens|input is too long",
@@ -60,7 +62,9 @@ class Client:
         self.endpoint, self.model, self.seed = endpoint, model, seed
         self._http = open_client(endpoint, timeout_s)
         self._form = dialects.FIRST
+        self._pace = Pace()
         self._counts = True  # until the server is seen not to count tokens
+        self._tells_tokens = True  # until it is seen not to give them as texts
 
     def ask(self, messages: list[Message], schema: dict[str, Any], max_tokens: int, temperature: float) -> Answer:
         """Ask for an object of `schema`, whose one property is a list of strings.
@@ -90,6 +94,20 @@ class Client:
         counted = self._server_count({"prompt": text, "add_special_tokens": False})
         return _estimate(text) if counted is None else counted
 
+    def count_lines(self, lines: list[str], one_by_one: bool) -> list[int]:
+        """Tokens of each line of a text, where every line ends in "\\n" and holds no other.
+
+        One request tells them where the server gives tokens as texts, as vLLM does. Another one that counts is
+        asked for each line if `one_by_one`; else, and where a token belongs to two lines, the estimate is safe.
+        """
+        if self._counts and self._tells_tokens:
+            text = {"prompt": "".join(lines), "add_special_tokens": False, "return_token_strs": True}
+            said = self._tokenized(text) or {}
+            if (sizes := _sizes_of_lines(said.get("token_strs"), len(lines))) is not None:
+                return sizes
+            self._tells_tokens = not said or said.get("token_strs") is not None
+        return [self.count_tokens(line) if one_by_one else _estimate(line) for line in lines]
+
     def count_message_tokens(self, messages: list[Message]) -> int:
         """Tokens of a conversation with its chat template and the opening of the answer."""
         counted = self._server_count({"messages": messages})
@@ -115,7 +133,8 @@ class Client:
         asked = form
         while True:
             fields = dialects.fields(form, schema, max_tokens, temperature, seed)
-            response = self._post({"model": self.model, "messages": messages, **fields})
+            body = {"model": self.model, "messages": messages, **fields}
+            response = self._post(f"{self.endpoint.base_url}/chat/completions", body, self.endpoint.headers)
             if response.is_success:
                 break
             said = said_in(response)
@@ -127,30 +146,35 @@ class Client:
             self._form = form
         return _choice(response, self.endpoint)
 
-    def _post(self, body: dict[str, Any]) -> httpx2.Response:
+    def _post(self, url: str, body: dict[str, Any], headers: dict[str, str]) -> httpx2.Response:
         """The response; asked for again while the server is busy or hangs up, unless it is our own."""
         for pause in () if self.endpoint.is_own else PAUSES_S:
             asked_to_wait = None
-            try:
-                response = self._post_once(body)
-            except _HungUp:
-                pass
-            else:
-                if not _is_busy(response):
-                    return response
-                asked_to_wait = response.headers.get("retry-after")
+            with self._pace.turn() as heard:
+                try:
+                    response = self._post_once(url, body, headers)
+                except _HungUp:
+                    heard(True)
+                else:
+                    is_busy = _is_busy(response)
+                    heard(is_busy)
+                    if not is_busy:
+                        return response
+                    asked_to_wait = response.headers.get("retry-after")
             time.sleep(_pause(pause, asked_to_wait))
-        return self._post_once(body)
+        with self._pace.turn():
+            return self._post_once(url, body, headers)
 
-    def _post_once(self, body: dict[str, Any]) -> httpx2.Response:
-        url = f"{self.endpoint.base_url}/chat/completions"
+    def _post_once(self, url: str, body: dict[str, Any], headers: dict[str, str]) -> httpx2.Response:
         try:
-            return answer_of(self._http, "POST", url, json=body, headers=self.endpoint.headers)
+            return answer_of(self._http, "POST", url, json=body, headers=headers)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise self.endpoint.unreachable(error) from error
         except httpx2.TimeoutException as error:
-            slow = f"{self.endpoint.name} took too long to answer; raise llm.request_timeout_s"
-            raise ServerFailure(slow) from error
+            raise ServerFailure(
+                f"{self.endpoint.name} took too long to answer; raise llm.request_timeout_s, or lower "
+                "llm.concurrency"
+            ) from error
         except httpx2.TransportError as error:
             raise _HungUp(str(self.endpoint.unreachable(error))) from error
 
@@ -173,20 +197,20 @@ class Client:
         return ServerFailure(f"{refused}; check llm.model.name, and llm.base_url, which mostly ends in /v1")
 
     def _server_count(self, request: dict[str, Any]) -> int | None:
-        """The count of vLLM's /tokenize, which lies at the server's root; None from any other server."""
-        if not self._counts:
-            return None
+        """The count of vLLM's /tokenize; None from any other server."""
+        said = self._tokenized(request) if self._counts else None
+        return None if said is None else said["count"]
+
+    def _tokenized(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """What vLLM's /tokenize says, which lies at the server's root; None where there is no count."""
         url = f"{self.endpoint.base_url.removesuffix('/v1')}/tokenize"
-        try:
-            # Without the key: the root is not the API, and behind a gateway something else may be there.
-            response = answer_of(self._http, "POST", url, json={"model": self.model, **request})
-        except httpx2.TransportError as error:
-            raise self.endpoint.unreachable(error) from error
+        # Without the key: the root is not the API, and behind a gateway something else may be there.
+        response = self._post(url, {"model": self.model, **request}, {})
         value = as_json(response) if response.is_success else None
         count = value.get("count") if isinstance(value, dict) else None
         if isinstance(count, int) and count >= 0:
-            return count
-        if response.is_success or response.status_code in (401, 403, *NO_SUCH_ROUTE):
+            return value
+        if response.is_success or response.status_code in (401, 403, *NO_SUCH_ROUTE) or _is_busy(response):
             self._counts = False
         return None
 
@@ -246,6 +270,16 @@ def _joined(content: Any) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
+
+
+def _sizes_of_lines(tokens: Any, lines: int) -> list[int] | None:
+    """Tokens of each of so many lines, of the texts of all tokens; None where those do not end as the lines do."""
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        return None
+    ends = [place for place, token in enumerate(tokens, start=1) if token.endswith(LINE_ENDS)]
+    if len(ends) != lines or ends[-1:] != [len(tokens)]:
+        return None
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _pause(usual_s: float, asked_for: str | None) -> float:

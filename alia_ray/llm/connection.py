@@ -16,6 +16,7 @@ from alia_ray.plain_text import plain
 KEY = "OPENAI_API_KEY"
 NO_SUCH_ROUTE = (404, 405, 501)
 MOST_BYTES = 2**24
+_LIMITS = httpx2.Limits()  # none: whoever asks knows how many requests there are at once
 _OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")  # what has been undone
 
 
@@ -74,11 +75,12 @@ def open_client(endpoint: Endpoint, timeout_s: float) -> httpx2.Client:
     Raises ConfigError when the environment names a proxy of a kind that cannot be used.
     """
     if endpoint.socket:
-        transport = httpx2.HTTPTransport(uds=endpoint.socket)
+        transport = httpx2.HTTPTransport(uds=endpoint.socket, limits=_LIMITS)
         return httpx2.Client(transport=transport, timeout=timeout_s, trust_env=False)
     try:
         return httpx2.Client(
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+            limits=_LIMITS,
             trust_env=not _is_loopback(urlsplit(endpoint.base_url).hostname or ""),
         )
     except (ValueError, ImportError) as error:

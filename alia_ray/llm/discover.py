@@ -1,8 +1,7 @@
 """Captions -> prompts: the two-turn conversation with the LLM, over as many chunks as the captions need."""
 
 import re
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +9,13 @@ from alia_ray.config import Discover, Llm
 from alia_ray.config.places import as_given
 from alia_ray.errors import StageError
 from alia_ray.llm import prompts
-from alia_ray.llm.captions import clean_captions, pack_captions, sample_captions, words_of
-from alia_ray.llm.client import Answer, Client
+from alia_ray.llm.captions import Captions, clean_captions, distinct_captions, sample_captions, words_of
+from alia_ray.llm.client import Client
 from alia_ray.llm.connection import Endpoint
-from alia_ray.llm.prompts import Message
+from alia_ray.llm.kept import KeptAnswers
+from alia_ray.llm.reading import TOLD_WHOLE, Reader, Tell, spoken
 from alia_ray.store.tables import content_id
 
-READING = "the LLM reads the captions"
-REQUESTS_AT_ONCE = 8
 SLACK_TOKENS = 8  # captions are counted one by one, and together may differ by a token or two
 STOP_WORDS = frozenset(
     {"a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "in", "into", "is", "it", "its", "near"}
@@ -35,33 +33,34 @@ class Discovery:
 
 
 def discover_domains(
-    captions: list[str],
+    captions: Captions,
     class_names: list[str],
     discover: Discover,
     llm: Llm,
     endpoint: Endpoint,
     seed: int,
-    tell: Callable[[str], None] = lambda doing: None,
+    tell: Tell = lambda doing, more, read: None,
+    answers: KeptAnswers | None = None,
 ) -> Discovery:
     """Let the LLM at `endpoint` summarise the captions into at most `max_domains` class-agnostic prompts.
 
     Captions that do not fit into one request are summarised chunk by chunk, and then their summaries. `tell` hears
-    what the LLM is doing.
+    what the LLM is doing. `answers` is where those of chunks are kept, and found by who was killed.
     Raises StageError when nothing is left to read or to keep, and for everything `Client.ask` raises.
     """
-    cleaned = clean_captions(captions)
+    cleaned = clean_captions(distinct_captions(captions))
     read = cleaned if discover.captions == "all" else sample_captions(cleaned, discover.captions, seed)
-    if not read:
+    if not len(read):
         raise StageError("discover has no usable caption to read; look at the captions table")
     client = Client(endpoint, as_given(llm.model.name), llm.request_timeout_s, seed)
-    budget = caption_budget(client, discover, llm)
-    chunks, cut = _pack(client, read, budget)
-    transcript: list[dict[str, Any]] = [
-        {"step": "read", "captions": len(captions), "clean": len(cleaned), "read": len(read), "cut": cut}
-    ]
-    chunks = _reduce_to_one(client, chunks, discover, budget, transcript, tell)
-    tell("the LLM writes the prompts")
-    written = _converse(client, chunks[0], discover, transcript)
+    reader = Reader(client, discover, caption_budget(client, discover, llm), llm.concurrency, answers, tell)
+    chunks, cut = reader.pack(read)
+    counts = {"captions": len(captions), "clean": len(cleaned), "read": len(read), "cut": cut[:TOLD_WHOLE]}
+    left_out = {"cut and left out": len(cut) - TOLD_WHOLE} if len(cut) > TOLD_WHOLE else {}
+    transcript: list[dict[str, Any]] = [{"step": "read", **counts, **left_out}]
+    lines = reader.reduce_to_one(chunks, transcript)
+    tell("the LLM writes the prompts", 0, 0)
+    written = _converse(reader, lines, transcript)
     kept, dropped = check_prompts(written, class_names, discover.prefix, discover.max_domains)
     transcript.append({"step": "check", "kept": kept, "dropped": dropped})
     if not kept:
@@ -70,7 +69,7 @@ def discover_domains(
     return Discovery(domain_rows(kept, captions, discover.prefix, len(read)), transcript)
 
 
-def given_domains(captions: list[str], discover: Discover) -> Discovery:
+def given_domains(captions: Captions, discover: Discover) -> Discovery:
     """The user's own `discover.prompts` as domains, which no LLM has read captions for."""
     given = list(dict.fromkeys(discover.prompts or []))
     return Discovery(domain_rows(given, captions, discover.prefix, 0), [{"step": "given", "prompts": given}])
@@ -96,66 +95,15 @@ def caption_budget(client: Client, discover: Discover, llm: Llm) -> int:
     return budget
 
 
-def _pack(client: Client, lines: list[str], budget: int) -> tuple[list[list[str]], list[str]]:
-    def size(line: str) -> int:
-        return client.count_tokens(f"- {line}\n")
-
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
-        sizes = list(threads.map(size, lines))
-    try:
-        return pack_captions(lines, sizes, budget, size)
-    except ValueError as error:
-        raise StageError(f"discover: {error}; raise llm.max_model_len") from error
-
-
-def _reduce_to_one(
-    client: Client,
-    chunks: list[list[str]],
-    discover: Discover,
-    budget: int,
-    transcript: list[dict[str, Any]],
-    tell: Callable[[str], None],
-) -> list[list[str]]:
-    """Summarise each chunk, then the summaries, until one chunk is left: map and reduce."""
-    while len(chunks) > 1:
-        summaries = []
-        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
-            for summary in threads.map(lambda chunk: _summarise(client, chunk, discover), chunks):
-                summaries.append(summary)
-                tell(f"{READING}: {len(summaries)} of {len(chunks)} parts")
-        transcript += [
-            {"step": "summarise a chunk", "messages": [*asked, _said(answer)]} for asked, answer in summaries
-        ]
-        found = clean_captions([line for _, answer in summaries for line in answer.items])
-        fewer, _ = _pack(client, found, budget)
-        if len(fewer) >= len(chunks):
-            raise StageError(
-                f"the summaries of {len(chunks)} chunks of captions do not fit into fewer requests; raise "
-                "llm.max_model_len, or lower discover.max_domains or discover.max_tokens"
-            )
-        chunks = fewer
-    return chunks
-
-
-def _summarise(client: Client, lines: list[str], discover: Discover) -> tuple[list[Message], Answer]:
-    """Turn 1 over one chunk: what was asked and answered."""
-    asked = prompts.summarise(lines, discover.prefix, discover.max_domains)
-    schema = prompts.descriptions_schema(discover.max_domains)
-    return asked, client.ask(asked, schema, discover.max_tokens, discover.temperature)
-
-
-def _converse(client: Client, lines: list[str], discover: Discover, transcript: list[dict[str, Any]]) -> list[str]:
+def _converse(reader: Reader, lines: list[str], transcript: list[dict[str, Any]]) -> list[str]:
     """Both turns over one chunk. Returns the prompts as written."""
-    first, described = _summarise(client, lines, discover)
+    discover = reader.discover
+    first, described = reader.summarise(lines)
     asked = prompts.generalise(first, described.json, discover.prefix)
     schema = prompts.prompts_schema(discover.prefix, discover.max_domains)
-    answer = client.ask(asked, schema, discover.max_tokens, discover.temperature)
-    transcript.append({"step": "discover", "messages": [*asked, _said(answer)]})
+    answer = reader.client.ask(asked, schema, discover.max_tokens, discover.temperature)
+    transcript.append({"step": "discover", "messages": [*asked, spoken(answer)]})
     return answer.items
-
-
-def _said(answer: Answer) -> Message:
-    return {"role": "assistant", "content": answer.text}
 
 
 # ------------------------------------------------------------------ checking and counting
@@ -185,21 +133,23 @@ def check_prompts(
     return kept, dropped
 
 
-def domain_rows(kept: list[str], captions: list[str], prefix: str, captions_read: int) -> list[dict[str, Any]]:
+def domain_rows(kept: list[str], captions: Captions, prefix: str, captions_read: int) -> list[dict[str, Any]]:
     """Rows of `tables.DOMAINS`. `captions` are all there are, as they came from the captioner."""
-    said = [set(words_of(caption)) for caption in captions]
-
-    def row(prompt: str) -> dict[str, Any]:
-        added = content_words(prompt, prefix)
-        support = sum(added <= words for words in said)
-        return {
+    added = {prompt: content_words(prompt, prefix) for prompt in kept}
+    support = dict.fromkeys(kept, 0)
+    for texts, counts in distinct_captions(captions).batches():
+        said = [set(words_of(text)) for text in texts]
+        for prompt, words in added.items():
+            support[prompt] += int(counts[[words <= each for each in said]].sum())
+    return [
+        {
             "domain_id": content_id(prompt),
             "prompt": prompt,
-            "support": support,
+            "support": support[prompt],
             "captions_read": captions_read,
         }
-
-    return [row(prompt) for prompt in kept]
+        for prompt in kept
+    ]
 
 
 def content_words(prompt: str, prefix: str) -> set[str]:

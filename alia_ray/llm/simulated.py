@@ -40,9 +40,10 @@ class SimulatedLlm(ThreadingUnixStreamServer):
         return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
 
     def tokenize(self, request: dict[str, Any]) -> dict[str, Any]:
-        """How many words a text or a conversation has."""
+        """The words of a text or a conversation, each with the space behind it."""
         texts = [message["content"] for message in request.get("messages", [])] or [request["prompt"]]
-        return {"count": sum(len(text.split()) for text in texts)}
+        words = [word for text in texts for word in re.findall(r"\S+\s*", text)]
+        return {"count": len(words), **({"token_strs": words} if request.get("return_token_strs") else {})}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -173,7 +173,7 @@ def _domains(count: int) -> list[Figure]:
         settings = load_config(DEMO, [f"run.folder={folder}"])
         captions = Captioner(settings.caption.model).caption(pictures)
         with joined(settings.run):
-            (discovery,) = run_discover([captions], list(dataset.CLASSES), settings)
+            (discovery,) = run_discover({"check": captions}, list(dataset.CLASSES), settings)
     found = {domain["prompt"] for domain in discovery.domains}
     expected = {f"{settings.discover.prefix} {world.BACKGROUNDS[place]}" for place in training}
     overlap = len(found & expected) / len(found | expected)

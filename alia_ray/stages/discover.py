@@ -1,7 +1,7 @@
 """discover: captions -> domains, by an LLM that runs only as long as it is needed (paper, section 3.1)."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import ray
 from ray.actor import ActorHandle
@@ -13,8 +13,11 @@ from alia_ray.cluster.placement import check_llm
 from alia_ray.config import Config, ConfigError, Llm
 from alia_ray.config.places import as_given
 from alia_ray.errors import StageError
+from alia_ray.llm.captions import Captions
 from alia_ray.llm.connection import Endpoint
-from alia_ray.llm.discover import READING, Discovery, discover_domains, given_domains
+from alia_ray.llm.discover import Discovery, discover_domains, given_domains
+from alia_ray.llm.kept import KeptAnswers
+from alia_ray.llm.reading import READING, Tell
 from alia_ray.llm.simulated import simulated_llm
 from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, inform
@@ -23,24 +26,23 @@ from alia_ray.store.run_folder import RunFolder
 LOOK_EVERY_S = 1.0
 
 
-def run_discover(captions: Sequence[list[str]], class_names: list[str], config: Config) -> list[Discovery]:
+def run_discover(captions: Mapping[str, Captions], class_names: list[str], config: Config) -> list[Discovery]:
     """Discover the domains of some sets of captions; Ray must be initialised unless no server has to be started.
 
+    captions: by the fingerprint of their domains, under which the run folder keeps what is answered until
+    `forget_answers`.
     `discover.prompts` needs no LLM and `llm.base_url` no server of our own; otherwise an actor starts vLLM once,
     talks to it on its own node, and stops it in every way out. Raises ConfigError and StageError.
     """
     if config.discover.prompts is not None:
-        return [given_domains(each, config.discover) for each in captions]
+        return [given_domains(each, config.discover) for each in captions.values()]
     if config.llm.base_url is not None:
         inform(f"discover: {as_given(config.llm.model.name)} at {config.llm.base_url} reads the captions")
-        with Progress("discover", None, at_first=READING) as progress:
-            return _ask(captions, class_names, config, Endpoint(config.llm.base_url), progress.waits_for)
+        with _progress(READING) as progress:
+            return _ask(captions, class_names, config, Endpoint(config.llm.base_url), _shown_on(progress))
     if config.llm.model.is_simulated:
-        with (
-            simulated_llm(config.llm.model.name) as endpoint,
-            Progress("discover", None, at_first=READING) as told,
-        ):
-            return _ask(captions, class_names, config, endpoint, told.waits_for)
+        with simulated_llm(config.llm.model.name) as endpoint, _progress(READING) as progress:
+            return _ask(captions, class_names, config, endpoint, _shown_on(progress))
     config = config.model_copy(update={"llm": pinned(config.llm)})
     with _host(config) as host:
         try:
@@ -56,23 +58,50 @@ def run_discover(captions: Sequence[list[str]], class_names: list[str], config: 
             ) from error
 
 
+def forget_answers(config: Config, fingerprint: str) -> None:
+    """Delete what was answered on the way to domains that are committed."""
+    KeptAnswers(RunFolder(config.run.folder), fingerprint).delete()
+
+
+def _progress(at_first: str) -> Progress:
+    return Progress("discover", None, unit="parts", at_first=at_first)
+
+
+def _shown_on(progress: Progress) -> Tell:
+    """Shows what the LLM is doing, and of the parts that it reads how many are left, once there are several."""
+
+    def tell(doing: str, more: int, read: int) -> None:
+        if more:
+            progress.expect((progress.total or 0) + more, doing=doing)
+        if read:
+            progress.advance(read)
+        elif progress.total is None:
+            progress.waits_for(doing)
+        else:
+            progress.sees(0)
+
+    return tell
+
+
 def _wait(host: ActorHandle, found: "ray.ObjectRef[list[Discovery]]") -> list[Discovery]:
     """What the host finds; what it is busy with is shown meanwhile."""
-    with Progress("discover", None, at_first="vLLM starts") as progress:
+    with _progress("vLLM starts") as progress:
+        tell = _shown_on(progress)
         while not ray.wait([found], timeout=LOOK_EVERY_S)[0]:
-            progress.waits_for(ray.get(host.doing.remote()))
+            doing, parts, read = ray.get(host.doing.remote())
+            tell(doing, parts - (progress.total or 0), read - progress.done)
     return ray.get(found)
 
 
 def _ask(
-    captions: Sequence[list[str]],
-    class_names: list[str],
-    config: Config,
-    endpoint: Endpoint,
-    tell: Callable[[str], None],
+    captions: Mapping[str, Captions], class_names: list[str], config: Config, endpoint: Endpoint, tell: Tell
 ) -> list[Discovery]:
     discover, llm, seed = config.discover, config.llm, config.run.seed
-    return [discover_domains(each, class_names, discover, llm, endpoint, seed, tell) for each in captions]
+    folder = RunFolder(config.run.folder)
+    return [
+        discover_domains(each, class_names, discover, llm, endpoint, seed, tell, KeptAnswers(folder, fingerprint))
+        for fingerprint, each in captions.items()
+    ]
 
 
 @contextlib.contextmanager
@@ -108,15 +137,18 @@ class _LlmHost:
     """Owns a vLLM server on its node, on the GPUs that Ray gave it, for as long as the discoveries take."""
 
     def __init__(self, gpus: int) -> None:
-        self._gpus, self._doing = gpus, "vLLM starts"
+        self._gpus, self._doing, self._parts, self._read = gpus, "vLLM starts", 0, 0
 
     def is_there(self) -> bool:
         return True
 
-    def doing(self) -> str:
-        return self._doing
+    def doing(self) -> tuple[str, int, int]:
+        """What it is busy with, how many parts there are to read as far as is known, and how many it has read."""
+        return self._doing, self._parts, self._read
 
-    def discover(self, captions: Sequence[list[str]], class_names: list[str], config: Config) -> list[Discovery]:
+    def discover(
+        self, captions: Mapping[str, Captions], class_names: list[str], config: Config
+    ) -> list[Discovery]:
         from alia_ray.llm.server import serving
 
         folder = RunFolder(config.run.folder)
@@ -124,5 +156,5 @@ class _LlmHost:
             self._note(READING)
             return _ask(captions, class_names, config, endpoint, self._note)
 
-    def _note(self, doing: str) -> None:
-        self._doing = doing
+    def _note(self, doing: str, more: int = 0, read: int = 0) -> None:
+        self._doing, self._parts, self._read = doing, self._parts + more, self._read + read

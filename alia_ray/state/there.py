@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from alia_ray import config
 from alia_ray.config import Config
 from alia_ray.config.arms import ARMS, Arm
+from alia_ray.config.identity import Long
 from alia_ray.config.results import results_name
 from alia_ray.edits.names import prompt_names
 from alia_ray.errors import StageError
@@ -117,15 +118,15 @@ class There:
         """What the classes are called in prompts: label -> name."""
         return prompt_names(self.classes, self.settings.source.class_names)
 
-    def captions(self) -> list[str]:
+    def captions(self) -> pa.ChunkedArray:
         """The captions of the training images, in the order of their ids; empty with `discover.prompts`."""
         if self.settings.discover.prompts is not None:
-            return []
+            return pa.chunked_array([], pa.string())
         table, wanted, keys = captions_table(self.settings), self.count_of("train"), wanted_captions(self.images)
         rows = self.ledger.rows(table, ["caption"])
-        captions = self.ledger.column(
+        captions = self.ledger.ask(
             f"SELECT caption FROM {rows} SEMI JOIN ({keys}) ON image_id = key ORDER BY image_id"
-        )
+        ).column("caption")
         left = left_to_do(keys, table, "caption", "image_id", retry_errors=False)
         if missing := self.ledger.number(f"SELECT count(*) FROM ({left})"):
             if missing == wanted:
@@ -134,7 +135,7 @@ class There:
                 f"caption: {missing} of {wanted} training images are missing; run `alia-ray caption` first"
             )
         self._check_failed("caption", table, "image_id", keys)
-        if not captions:
+        if not len(captions):
             raise StageError(
                 f"caption: all {wanted} training images failed; run it again with run.retry_errors=true, or "
                 "set discover.prompts"
@@ -156,12 +157,13 @@ class There:
         given = {
             label: name for label, name in self.class_names.items() if label in self.settings.source.class_names
         }
-        asked = [given, self.settings.run.seed] if captions else []
+        asked = [given, self.settings.run.seed] if len(captions) else []
+        batches = pa.table({"caption": captions}).to_batches(max_chunksize=AT_ONCE)
         fingerprint = config.fingerprint(
             self.settings.discover,
-            captions,
+            Long(batch.column("caption").to_pylist() for batch in batches),
             self.classes,
-            self.settings.llm.identity if captions else None,
+            self.settings.llm.identity if len(captions) else None,
             *filter(None, asked),
         )
         return self.folder.table("domains", fingerprint)

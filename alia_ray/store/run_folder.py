@@ -5,6 +5,7 @@
       listing/FINGERPRINT/                 what was ingested last, and whether ingest came to its end
       classifiers/FINGERPRINT/             a classifier, its history, its test metrics
       todo/STAGE-FINGERPRINT/              what a stage has to do, while it does it
+      answers/FINGERPRINT/                 what the language model said of captions, until it has read all of them
       logs/                                what a run does not say, and what the language model's server wrote
       results/NAME/                        of each configuration its config.yaml, metrics.json and report.html, and
                                            stages/STAGE.json: rows, errors and seconds of each stage
@@ -36,7 +37,7 @@ from alia_ray.store.writing import appearing, delete, sweep
 HISTORY = "history.json"  # of a classifier; written last, so it marks a finished training
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"  # of a classifier on the test images, in this order
 CLASSIFIER, TENSORS = "classifier.json", "model.safetensors"  # what a classifier is, and its weights
-LOGS = "logs"
+LOGS, ANSWERS = "logs", "answers"
 FILE = "__filename"  # pyarrow's name for the file that a row was read from
 PICTURE_SIZE = "image_bytes"  # the column of the edits that says whether there is a picture, without reading it
 Version = tuple[int | None, int | None, int]
@@ -246,9 +247,7 @@ class Table:
         for path in sorted(strays):
             if repeated := left.pop(path, None):
                 new = self._rewrite(path, lambda rows, repeated=repeated: self._without(rows, repeated))
-                left.pop(
-                    new, None
-                )  # of these very ids: what was a stray there has just become the row that counts
+                left.pop(new, None)  # of these very ids: what was a stray there has become the row that counts
 
     def _strays(self) -> dict[str, set[str]]:
         order = self.order()

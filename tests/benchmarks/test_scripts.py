@@ -29,6 +29,7 @@ def threads() -> Iterator[None]:
         ("caption_throughput.py", ["--batches", "2", "--repeats", "1"]),
         ("edit_throughput.py", ["--batches", "2", "--repeats", "1", "--steps", "2"]),
         ("edit_shapes.py", ["--images", "12", "--rounds", "1", "--steps", "2", "--batch", "4"]),
+        ("discovery.py", ["--captions", "4000", "--latency", "0.1"]),
         ("cost_per_kept.py", ["--images", "4", "--prompts", "2"]),
         ("pipeline_overhead.py", ["--rounds", "1", "--set", "edit.steps=2", "--set", "source.train=48"]),
         (

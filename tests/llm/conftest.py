@@ -1,6 +1,7 @@
 """A scripted OpenAI-compatible server."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ Reply = str | tuple[Any, ...] | dict[str, Any] | None
 class FakeLlm:
     """Answers chat requests with `reply(request)`; counts a token per word when `counts` is true.
 
+    `tells_tokens`: it gives them as texts where that is asked for, as vLLM does.
     A reply is the answer's text, a message as a dict, (status, error message) with headers perhaps, or None to
     hang up. `models` is what /models lists; None: there is no such route. `raw` answers everything.
     """
@@ -26,6 +28,7 @@ class FakeLlm:
     reply: Callable[[dict[str, Any]], Reply] = lambda request: "{}"
     finish_reason: str = "stop"
     counts: bool = True
+    tells_tokens: bool = False
     models: list[dict[str, Any]] | None = field(default_factory=lambda: [{"id": "fake"}])
     raw: str | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -40,8 +43,9 @@ class FakeLlm:
             return (404, {}, {}) if self.models is None else (200, {"data": self.models}, {})
         if path == "/tokenize":
             texts = [request["prompt"]] if "prompt" in request else [m["content"] for m in request["messages"]]
-            count = sum(len(text.split()) for text in texts)
-            return (200, {"count": count}, {}) if self.counts else (404, {}, {})
+            words = [word for text in texts for word in re.findall(r"\S+\s*", text)]
+            told = {"token_strs": words} if self.tells_tokens and request.get("return_token_strs") else {}
+            return (200, {"count": len(words), **told}, {}) if self.counts else (404, {}, {})
         if path != "/v1/chat/completions":
             return 404, {"detail": "Not Found"}, {}
         self.requests.append(request)

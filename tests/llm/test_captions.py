@@ -1,6 +1,9 @@
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from alia_ray.llm.captions import clean_captions, pack_captions, sample_captions
+from alia_ray.llm import captions as columns
+from alia_ray.llm.captions import distinct_captions
 
 BLIP = [  # as BLIP large says them of CUB and iWildCam
     "araffe flying over the ocean with its wings spread",
@@ -12,6 +15,19 @@ BLIP = [  # as BLIP large says them of CUB and iWildCam
     "   ",
     "there is a large body of water that is in the middle of a field",
 ]
+
+
+def clean_captions(captions: list[str]) -> list[str]:
+    return columns.clean_captions(distinct_captions(captions)).to_pylist()
+
+
+def sample_captions(captions: list[str], count: int, seed: int) -> list[str]:
+    return columns.sample_captions(pa.array(captions), count, seed).to_pylist()
+
+
+def pack_captions(captions: list[str], sizes: list[int], budget: int, count_tokens):
+    chunks, cut = columns.pack_captions(pa.array(captions), np.array(sizes), budget, count_tokens)
+    return [chunk.to_pylist() for chunk in chunks], cut
 
 
 def count_words(text: str) -> int:

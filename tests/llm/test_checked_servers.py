@@ -1,5 +1,6 @@
 """What is found out about `llm.base_url` before the first stage."""
 
+import pyarrow as pa
 import pytest
 
 from alia_ray.checks.inputs import check_inputs
@@ -66,7 +67,7 @@ def test_a_run_stops_before_its_first_stage(tmp_path):
 
 
 def test_a_run_whose_domains_are_there_needs_no_server(tmp_path, monkeypatch):
-    monkeypatch.setattr(State, "captions", lambda self: ["a bird at sea"])
+    monkeypatch.setattr(State, "captions", lambda self: pa.chunked_array([["a bird at sea"]]))
     monkeypatch.setattr(State, "classes", ["gull"])
     configured = settings("http://127.0.0.1:9/v1", str(tmp_path))
     prompt = "a photo of a {} bird at sea"

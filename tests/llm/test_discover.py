@@ -5,6 +5,7 @@ import pytest
 from alia_ray import config
 from alia_ray.errors import StageError
 from alia_ray.llm.discover import caption_budget, check_prompts, discover_domains, domain_rows, given_domains
+from alia_ray.llm.reading import READING
 from alia_ray.store import tables
 
 PREFIX = "a photo of a {} bird"
@@ -67,11 +68,13 @@ def test_the_transcript_is_json_and_holds_the_whole_conversation(fake_llm):
 def test_more_captions_than_fit_are_summarised_in_chunks_and_then_once_more(fake_llm):
     fake_llm.reply = answer
     captions = [f"number {i} is a bird {'on a lake' if i % 2 else 'in a forest'}" for i in range(300)]
-    told: list[str] = []
-    found = discover_domains(captions, [], *settings(captions="all"), fake_llm.endpoint, 0, told.append)
+    told: list[tuple[str, int, int]] = []
+    found = discover_domains(
+        captions, [], *settings(captions="all"), fake_llm.endpoint, 0, lambda *said: told.append(said)
+    )
     *chunks, reduce, _ = fake_llm.requests
-    parts = [f"the LLM reads the captions: {n} of {len(chunks)} parts" for n in range(1, len(chunks) + 1)]
-    assert told == [*parts, "the LLM writes the prompts"]
+    parts = [("the LLM reads the captions", 0, 1)] * len(chunks)
+    assert told == [(READING, len(chunks), 0), *parts, ("the LLM writes the prompts", 0, 0)]
     assert len(chunks) > 1
     assert sorted(line for request in chunks for line in listed(request)) == sorted(captions)
     assert listed(reduce) == ["a photo of a bird in a forest", "a photo of a bird on a lake"]

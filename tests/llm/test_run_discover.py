@@ -17,7 +17,7 @@ def settings(**sections) -> Config:
 
 
 def test_given_prompts_need_neither_an_llm_nor_ray():
-    (found,) = run_discover([[]], ["gull"], settings(discover={"prompts": ["a photo of a {} in the rain"]}))
+    (found,) = run_discover({"f": []}, ["gull"], settings(discover={"prompts": ["a photo of a {} in the rain"]}))
     assert [row["prompt"] for row in found.domains] == ["a photo of a {} in the rain"]
 
 
@@ -28,7 +28,7 @@ def test_a_server_that_runs_is_used_as_it_is(fake_llm):
     fake_llm.reply = lambda request: next(replies)
     llm = {"base_url": fake_llm.base_url, "model": {"name": "fake"}}
     (found,) = run_discover(
-        [["a bird at sea"]], ["gull"], settings(llm=llm, discover={"prefix": "a photo of a {} bird"})
+        {"f": ["a bird at sea"]}, ["gull"], settings(llm=llm, discover={"prefix": "a photo of a {} bird"})
     )
     assert [(row["prompt"], row["support"]) for row in found.domains] == [("a photo of a {} bird at sea", 1)]
 
@@ -43,14 +43,14 @@ def test_a_cluster_without_room_is_an_error_and_no_endless_wait(ray_cluster):
     ray.get(hog.is_there.remote(), timeout=60)
     llm = {"model": {"name": "miniature:llm"}, "startup_timeout_s": 2}
     with pytest.raises(StageError, match=r"no node had one CPU.*within 2 s"):
-        run_discover([["a bird at sea"]], ["gull"], settings(llm=llm))
+        run_discover({"f": ["a bird at sea"]}, ["gull"], settings(llm=llm))
     ray.kill(hog)
 
 
 def test_a_mistake_in_the_worker_comes_back_as_it_is(ray_cluster):
     llm = {"model": {"name": "random:llama"}}
     with pytest.raises(ValueError, match=r"^llm\.model\.name: a language model cannot be 'random:llama'"):
-        run_discover([["a bird at sea"]], ["gull"], settings(llm=llm))
+        run_discover({"f": ["a bird at sea"]}, ["gull"], settings(llm=llm))
 
 
 def test_waiting_says_now_and_then_what_the_worker_is_busy_with(ray_cluster, monkeypatch, capsys):
@@ -58,8 +58,8 @@ def test_waiting_says_now_and_then_what_the_worker_is_busy_with(ray_cluster, mon
 
     @ray.remote(max_concurrency=2)
     class Host:
-        def doing(self) -> str:
-            return "vLLM loads the weights"
+        def doing(self) -> tuple[str, int, int]:
+            return "vLLM loads the weights", 0, 0
 
         def discover(self) -> list[str]:
             time.sleep(1.5)

@@ -128,6 +128,9 @@ def test_the_answer_keeps_to_the_number_of_domains(vllm_endpoint, miniature_llm)
 def test_tokens_are_those_of_the_served_tokenizer(vllm_endpoint, miniature_llm):
     client = Client(vllm_endpoint, miniature_llm.model.name, 30, seed=0)
     assert client.count_tokens("- a photo of a red bird in the snow\n") == 6
+    places = list(BACKGROUNDS)
+    lines = [f"- {caption}\n" for caption in (*captions_of(places, 40), "a bird.", "odd – Ċ <0x0A> 海", '"1, 2"')]
+    assert client.count_lines(lines, one_by_one=False) == [client.count_tokens(line) for line in lines]
 
 
 def test_an_answer_too_long_for_its_limit_is_an_error(vllm_endpoint, miniature_llm):

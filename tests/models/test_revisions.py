@@ -137,7 +137,7 @@ def test_the_language_model_is_served_at_that_commit(cache, monkeypatch):
         }
     )
     with pytest.raises(ZeroDivisionError):
-        discover.run_discover([["a cat"]], ["cat"], settings)
+        discover.run_discover({"f": ["a cat"]}, ["cat"], settings)
     assert served == [OLD]
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from measuring import write
+from figures import write
 
 from alia_ray.config import Discover, Llm, Model
 from alia_ray.llm.connection import Endpoint

@@ -66,7 +66,8 @@ class State(Drawn):
 
         Arms that come to the same, such as a filter that drops nothing and none, have the same classifier.
         """
-        seen = "" if arm.edits is None else self._edits_now()  # else the images alone, which are read once
+        # without edits of the images alone, which are read once
+        seen = "" if arm.edits is None else self.ledger.now_of(self.images, self.edits)
         if arm in self._named and self._named[arm][0] == seen:
             return self._named[arm][1]
         unused = frozenset() if arm.augment == "color_jitter" else {"color_jitter"}
@@ -80,13 +81,6 @@ class State(Drawn):
     def _named(self) -> dict[Arm, tuple[str, str]]:
         """What arms are called, each with what was there when its name was found."""
         return {}
-
-    def _edits_now(self) -> str:
-        """What changes with the rows that there are of images and edits."""
-        there = (self.images, self.edits)
-        for table in there:
-            self.ledger.rows(table, [])  # which reads what is new
-        return "".join(map(self.ledger.state_of, there))
 
     def _seen_by(self, arm: Arm) -> Iterator[str]:
         """The ids, and where names cover them the labels, of everything that an arm is trained or validated on."""

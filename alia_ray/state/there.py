@@ -153,20 +153,31 @@ class There:
         A discovered prompt may name no class, so the names that a person gave count as well. So does the seed, by
         which captions are drawn and the LLM answers; that of the first release, 0, is in no name.
         """
+        seen = self.ledger.now_of(captions_table(self.settings), self.images)
+        if seen not in self._domains_named:
+            self._domains_named.clear()
+            self._domains_named[seen] = self._name_of_domains()
+        return self.folder.table("domains", self._domains_named[seen])
+
+    @cached_property
+    def _domains_named(self) -> dict[str, str]:
+        """What the domains are called, by the captions and images that there are."""
+        return {}
+
+    def _name_of_domains(self) -> str:
         captions = self.captions()
         given = {
             label: name for label, name in self.class_names.items() if label in self.settings.source.class_names
         }
         asked = [given, self.settings.run.seed] if len(captions) else []
         batches = pa.table({"caption": captions}).to_batches(max_chunksize=AT_ONCE)
-        fingerprint = config.fingerprint(
+        return config.fingerprint(
             self.settings.discover,
             Long(batch.column("caption").to_pylist() for batch in batches),
             self.classes,
             self.settings.llm.identity if len(captions) else None,
             *filter(None, asked),
         )
-        return self.folder.table("domains", fingerprint)
 
     def has_domains(self) -> bool:
         """Whether the domains were discovered, so that no language model is needed any more."""

@@ -146,6 +146,12 @@ class Ledger:
         """What changes with the rows that `rows` has read of a table."""
         return str(self._files[_name_of(table)])
 
+    def now_of(self, *several: Table) -> str:
+        """What changes with the rows that there are of some tables; reads what is new."""
+        for table in several:
+            self.rows(table, [])
+        return hashlib.sha256("".join(map(self.state_of, several)).encode()).hexdigest()
+
     def strays(self, table: Table) -> dict[str, set[str]]:
         """file -> the ids of which it holds a row that readers pass over, since another one counts."""
         return dict(self._strays[_name_of(table)])

@@ -23,9 +23,11 @@ from alia_ray.export.formats.samples import SAMPLES
 from alia_ray.progress import Progress
 from alia_ray.store import parquet
 from alia_ray.store.damage import only_reading, reading
+from alia_ray.store.ledger import Ledger, ledger_of, quoted
 from alia_ray.store.patience import patiently
-from alia_ray.store.rows import ROWS_AT_ONCE, homes
-from alia_ray.store.run_folder import FILE, RunFolder, below, filesystem
+from alia_ray.store.rows import ROWS_AT_ONCE
+from alia_ray.store.run_folder import RunFolder, Table, below, filesystem
+from alia_ray.store.tables import KEYS
 from alia_ray.training.examples import Examples, count
 
 SAMPLES_PER_PART = 1000  # at most: of a shard, and of what a killed task may lose
@@ -38,7 +40,11 @@ class Part:
 
     split: str
     number: int  # within the split
-    pieces: tuple[Examples, ...]  # the table of each is one committed file
+    pieces: tuple[Examples, ...]  # the table of each is one committed file, its ids are a slice of all
+
+    def alone(self) -> "Part":
+        """The same without what its ids are slices of, which would travel with them."""
+        return replace(self, pieces=tuple(replace(each, ids=pa.concat_arrays([each.ids])) for each in self.pieces))
 
 
 @dataclass(frozen=True)
@@ -55,39 +61,69 @@ class Export:
         return FORMATS[self.format].mark(part.split, part.number)
 
 
-def parts_of(split: str, examples: Sequence[Examples], size: int = SAMPLES_PER_PART) -> list[Part]:
+@dataclass(frozen=True)
+class Chosen:
+    """Rows of a table that are exported."""
+
+    table: Table
+    ids: pa.StringArray
+
+    @property
+    def key(self) -> str:
+        """The column of the ids."""
+        return KEYS[self.table.name]
+
+    def relation(self, ledger: Ledger, columns: Sequence[str] = ()) -> str:
+        """SQL of their `key` and `file`, and of some columns; those that failed are left out."""
+        failed = ["error"] if "error" in self.table.schema.names else []
+        rows = ledger.rows(self.table, [*columns, *failed])
+        chosen = ledger.keep("exported", pa.table({self.key: self.ids}))
+        names = ", ".join(map(quoted, [*columns, "file"]))
+        where = " AND ".join(f"{name} IS NULL" for name in failed) or "true"
+        return f"SELECT {self.key} AS key, {names} FROM {rows} SEMI JOIN {chosen} USING ({self.key}) WHERE {where}"
+
+
+def parts_of(split: str, chosen: Sequence[Chosen], size: int = SAMPLES_PER_PART) -> list[Part]:
     """Cut what a split consists of into parts of at most `size`; they follow the order of the committed files.
 
     So a task opens few files, and of those almost none twice. Raises StageError for an id that is not there.
     """
-    pieces = [piece for source in examples for piece in _of_each_file(source.resolved())]
-    rows = [(index, example_id) for index, piece in enumerate(pieces) for example_id in piece.ids]
-    parts = []
-    for number, start in enumerate(range(0, len(rows), size)):
-        of_piece = groupby(rows[start : start + size], key=lambda row: row[0])
-        chosen = tuple(replace(pieces[index], ids=tuple(key for _, key in some)) for index, some in of_piece)
-        parts.append(Part(split, number, chosen))
-    return parts
+    cut: list[list[Examples]] = []
+    room = 0
+    for piece in (piece for rows in chosen for piece in _of_each_file(rows)):
+        start = 0
+        while start < len(piece.ids):
+            if not room:
+                cut.append([])
+                room = size
+            ids = piece.ids.slice(start, room)
+            cut[-1].append(replace(piece, ids=ids))
+            room, start = room - len(ids), start + len(ids)
+    return [Part(split, number, tuple(pieces)) for number, pieces in enumerate(cut)]
 
 
-def _of_each_file(examples: Examples) -> list[Examples]:
-    """The same examples by the committed file that holds them."""
-    rows = homes(examples.table, examples.key, examples.ids)
-    if rows.num_rows < count([examples]):
-        missing = count([examples]) - rows.num_rows
-        raise StageError(f"export: {missing} images are not in {examples.table} any more; export again")
-    pairs = sorted(zip(*(rows.column(name).to_pylist() for name in (FILE, examples.key)), strict=True))
-    return [
-        replace(examples, table=below(examples.table, posixpath.basename(path)), ids=tuple(key for _, key in some))
-        for path, some in groupby(pairs, key=lambda pair: pair[0])
-    ]
+def _of_each_file(chosen: Chosen) -> Iterator[Examples]:
+    """The same rows by the committed file that holds them: slices of one column."""
+    ledger = ledger_of(chosen.table.folder)
+    relation = chosen.relation(ledger)
+    files = ledger.given(ledger.file_names(chosen.table))
+    found = ledger.keep("homes", f"SELECT key, path FROM ({relation}) JOIN {files} USING (file)")
+    ids = ledger.ask(f"SELECT key FROM {found} ORDER BY path, key").column(0).combine_chunks()
+    whole = Examples(chosen.table.uri, chosen.key, chosen.ids).resolved()
+    if missing := count([whole]) - len(ids):
+        raise StageError(f"export: {missing} images are not in {whole.table} any more; export again")
+    start = 0
+    for row in ledger.ask(f"SELECT path, count(*) AS rows FROM {found} GROUP BY path ORDER BY path").to_pylist():
+        path = below(whole.table, posixpath.basename(row["path"]))
+        yield replace(whole, table=path, ids=ids.slice(start, row["rows"]))
+        start += row["rows"]
 
 
 def write_parts(export: Export, cluster: Cluster) -> None:
     """Write the parts that are not whole yet, and what belongs to all of them. Raises StageError."""
     missing = _missing(export)
     start = ray.remote(num_cpus=1)(_write_part).remote
-    waiting = (start(replace(export, parts=(part,))) for part in missing)
+    waiting = (start(replace(export, parts=(part.alone(),))) for part in missing)
     total = sum(count(part.pieces) for part in missing)
     with failures_of("export"), Progress("export", total, unit="images") as progress:
         running = list(islice(waiting, _TASKS_PER_CPU * max(1, int(cluster.cpus))))
@@ -128,7 +164,7 @@ def _samples(part: Part, classes: pa.Array) -> Iterator[pa.Table]:
     """The rows of a part as tables of schema SAMPLES, a batch at a time."""
     for piece in part.pieces:
         fs, path = filesystem(piece.table)
-        ids, found = pa.array(piece.ids, pa.string()), 0
+        ids, found = piece.ids, 0
         with reading(fs, [path]), parquet.opened(path, fs) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE):
                 rows = pa.Table.from_batches([batch])

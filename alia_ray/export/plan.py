@@ -1,9 +1,9 @@
 """What an arm trains on, out of the run folder and into anyone's trainer: which images, and where they may go."""
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import pyarrow.compute as pc
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from alia_ray.checks import paths
@@ -13,15 +13,16 @@ from alia_ray.config.arms import ARMS, Arm
 from alia_ray.config.places import Place
 from alia_ray.config.train import unknown_arm
 from alia_ray.errors import StageError
-from alia_ray.export.parts import Export, Part, is_whole, parts_of, write_parts
+from alia_ray.export.parts import Chosen, Export, Part, is_whole, parts_of, write_parts
 from alia_ray.progress import say
 from alia_ray.state import State
-from alia_ray.store.rows import homes, stream
+from alia_ray.state.there import AT_ONCE
+from alia_ray.store.ledger import Ledger
 from alia_ray.store.run_folder import RunFolder, without_query
-from alia_ray.store.tables import content_id
-from alia_ray.training.examples import Examples, count
+from alia_ray.store.tables import content_id_of
 
 _ABOUT = "export.json"  # in OUT: what is exported there, and whether all of it is there
+_DESCRIBED = ("key", "label", "group")
 
 
 def plan_export(state: State, out: str, format: str, arm: str = "alia", added_only: bool = False) -> Export:
@@ -29,16 +30,16 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
     if arm not in ARMS:
         raise ConfigError(f"--arm: {unknown_arm(arm)}")
     splits = _splits_of(state, arm, added_only)
-    parts = tuple(part for split, examples in splits.items() for part in parts_of(split, examples))
+    parts = tuple(part for split, chosen in splits.items() for part in parts_of(split, chosen))
     about = {
         "arm": arm,
         "seed": state.settings.seed,
         "format": format,
         "added_only": added_only,
-        "classes": sorted(set(state.images.read(["label"]).column("label").to_pylist())),
-        "images": {split: count(examples) for split, examples in splits.items()},
+        "classes": _classes(state),
+        "images": {split: sum(len(each.ids) for each in chosen) for split, chosen in splits.items()},
         "fingerprint": _fingerprint(parts),
-        "described": _described(splits),
+        "described": _described(state.ledger, splits),
         "finished": False,
     }
     if state.settings.trial:
@@ -48,7 +49,7 @@ def plan_export(state: State, out: str, format: str, arm: str = "alia", added_on
     return export
 
 
-def _splits_of(state: State, name: str, added_only: bool) -> dict[str, list[Examples]]:
+def _splits_of(state: State, name: str, added_only: bool) -> dict[str, list[Chosen]]:
     """The images of each split, of an arm that is not configured as if it were: it may need edits of its own.
 
     Raises StageError, which says how to make what is missing.
@@ -63,9 +64,10 @@ def _splits_of(state: State, name: str, added_only: bool) -> dict[str, list[Exam
         raise StageError(f"{error} with --set 'train.arms=[{', '.join(train.arms)}]'") from error
 
 
-def _splits(state: State, arm: Arm, added_only: bool) -> dict[str, list[Examples]]:
+def _splits(state: State, arm: Arm, added_only: bool) -> dict[str, list[Chosen]]:
     """The images of each split; what an arm adds is in `train`, real images of the split `extra` too."""
-    train = state.training_examples(arm)
+    there = {table.uri: table for table in (state.images, *([state.edits] if arm.edits else []))}
+    train = [Chosen(there[examples.table], examples.column()) for examples in state.training_examples(arm)]
     added = train[1:]  # the originals come first
     if arm.edits and not added:
         raise StageError(f"export: no edit survived the filters of {arm.name}; loosen judge.filters")
@@ -75,35 +77,48 @@ def _splits(state: State, arm: Arm, added_only: bool) -> dict[str, list[Examples
         return {"train": added}
     # State hands out the test split only once a checkpoint is chosen, so that nothing is chosen on it. A copy of
     # the user's own images chooses nothing, so its ids are read here, straight from the images table.
-    rows = state.images.read(["image_id", "split"])
-    ids = {
-        split: rows.filter(pc.equal(rows.column("split"), split)).column("image_id").to_pylist()
-        for split in ("val", "test")
-    }
-    held_out = {
-        split: [Examples(state.images.uri, "image_id", tuple(found))] for split, found in ids.items() if found
-    }
-    return {"train": train, **held_out}
+    held_out = {split: Chosen(state.images, _ids_of(state, split)) for split in ("val", "test")}
+    return {"train": train, **{split: [chosen] for split, chosen in held_out.items() if len(chosen.ids)}}
+
+
+def _ids_of(state: State, split: str) -> pa.StringArray:
+    rows = state.ledger.rows(state.images, ["split"])
+    query = f"SELECT image_id FROM {rows} WHERE split = $split ORDER BY image_id"
+    return state.ledger.ask(query, split=split).column(0).combine_chunks()
+
+
+def _classes(state: State) -> list[str]:
+    return sorted(state.ledger.column(f"SELECT DISTINCT label FROM {state.ledger.rows(state.images, ['label'])}"))
 
 
 def _fingerprint(parts: Sequence[Part]) -> str:
     """Of which images lie in which part, and of the tables' own fingerprints, which are in their files' paths."""
-    pieces = [
-        (f"{part.split} {part.number}", *without_query(piece.table).split("/")[-3:], *piece.ids)
-        for part in parts
-        for piece in part.pieces
-    ]
-    return content_id(*(text for piece in pieces for text in piece))
+
+    def texts() -> Iterator[str]:
+        for part in parts:
+            for piece in part.pieces:
+                yield f"{part.split} {part.number}"
+                yield from without_query(piece.table).split("/")[-3:]
+                yield from piece.ids.to_pylist()
+
+    return content_id_of(texts())
 
 
-def _described(splits: dict[str, list[Examples]]) -> str:
+def _described(ledger: Ledger, splits: dict[str, list[Chosen]]) -> str:
     """Of the labels and groups of what is exported, which are corrected where they lie."""
-    found = []
-    for examples in (examples for of_split in splits.values() for examples in of_split):
-        table = examples.resolved().table
-        for rows in stream(table, homes(table, examples.key, examples.ids), ["label", "group"]):
-            found += [tuple(map(str, row.values())) for row in rows.to_pylist()]
-    return content_id(*(text for row in sorted(set(found)) for text in row))
+    described = ledger.keep("described", pa.schema(dict.fromkeys(_DESCRIBED, pa.string())).empty_table())
+    for chosen in (chosen for of_split in splits.values() for chosen in of_split):
+        rows = chosen.relation(ledger, ["label", "group"])
+        described = ledger.keep(
+            "described", f'SELECT * FROM {described} UNION SELECT key, label, "group" FROM ({rows})'
+        )
+
+    def texts() -> Iterator[str]:
+        for batch in ledger.batches(f'SELECT * FROM {described} ORDER BY key, label, "group"', AT_ONCE):
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield from map(str, row)
+
+    return content_id_of(texts())
 
 
 def _folder(out: str, address: str | None) -> RunFolder:

@@ -26,7 +26,7 @@ from alia_ray.config.source import ImageFolder, ParquetTable, WebDataset
 from alia_ray.edits.requests import OF_IMAGES, plan_edits, requests_of
 from alia_ray.errors import StageError
 from alia_ray.export.formats import FORMATS
-from alia_ray.export.parts import _write_part, parts_of
+from alia_ray.export.parts import Chosen, _write_part, parts_of
 from alia_ray.export.plan import plan_export, write_export
 from alia_ray.images import encode
 from alia_ray.llm.discover import domain_rows
@@ -393,8 +393,9 @@ def test_the_command_refuses_with_exit_code_2_and_asks_for_what_is_missing_with_
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_parts_hold_every_image_once_and_are_no_larger_than_asked(state, size):
     training = state.training_examples(ARMS["alia"])
-    parts = parts_of("train", training, size)
-    ids = [key for part in parts for piece in part.pieces for key in piece.ids]
+    chosen = [Chosen(table, part.ids) for table, part in zip((state.images, state.edits), training, strict=True)]
+    parts = parts_of("train", chosen, size)
+    ids = [key for part in parts for piece in part.pieces for key in piece.ids.to_pylist()]
     assert sorted(ids) == sorted(key for examples in training for key in examples.ids.to_pylist())
     assert [sum(len(piece.ids) for piece in part.pieces) for part in parts[:-1]] == [size] * (len(parts) - 1)
     assert [part.number for part in parts] == list(range(-(-20 // size)))

@@ -372,15 +372,8 @@ def test_arms_that_have_nothing_to_add_are_refused(state, tmp_path):
 
 
 def test_the_command_refuses_with_exit_code_2_and_asks_for_what_is_missing_with_1(tmp_path):
-    command = [
-        "export",
-        str(DEMO),
-        str(tmp_path / "out"),
-        "--arm",
-        "original",
-        "--set",
-        f"run.folder={tmp_path}/run",
-    ]
+    options = ["--arm", "original", "--set", f"run.folder={tmp_path}/run"]
+    command = ["export", str(DEMO), str(tmp_path / "out"), *options]
     assert CliRunner().invoke(app, command).exit_code == 1
     images = State(load_config(DEMO, [f"run.folder={tmp_path}/run"])).images
     images.commit(pa.Table.from_pylist(image_rows(), schema=IMAGES))
@@ -393,8 +386,9 @@ def test_the_command_refuses_with_exit_code_2_and_asks_for_what_is_missing_with_
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_parts_hold_every_image_once_and_are_no_larger_than_asked(state, size):
     training = state.training_examples(ARMS["alia"])
-    chosen = [Chosen(table, part.ids) for table, part in zip((state.images, state.edits), training, strict=True)]
-    parts = parts_of("train", chosen, size)
+    parts = parts_of(
+        "train", list(map(Chosen, (state.images, state.edits), (part.ids for part in training))), size
+    )
     ids = [key for part in parts for piece in part.pieces for key in piece.ids.to_pylist()]
     assert sorted(ids) == sorted(key for examples in training for key in examples.ids.to_pylist())
     assert [sum(len(piece.ids) for piece in part.pieces) for part in parts[:-1]] == [size] * (len(parts) - 1)

@@ -11,7 +11,7 @@ from alia_ray.config.arms import BASE, EditSet
 from alia_ray.edits.drawing import TRIES, outcomes, requests
 from alia_ray.progress import inform, number_of, say
 from alia_ray.reporting import about_edits
-from alia_ray.results import counting, made_before
+from alia_ray.results import accounting, made_before
 from alia_ray.stages.answered import made
 from alia_ray.stages.edit import edit, left_of
 from alia_ray.stages.stored import describe_anew, stored_edits
@@ -35,7 +35,7 @@ def run_judge(state: State, cluster: Cluster) -> None:
         new = ledger.number(f"SELECT count(*) FROM {there} ANTI JOIN {before} USING (edit_id)")
         return earlier + new, new
 
-    with counting(state, "judge", done, lambda: _failed(state, "judge")):
+    with accounting(state, "judge", done, lambda: _failed(state, "judge")):
         for edits in todo:
             edit(state.edit_settings(edits), state.asked(edits), _base(state), cluster, stored, "judge")
 
@@ -53,7 +53,7 @@ def run_edit(state: State, cluster: Cluster) -> None:
         new = f"SELECT count(*) FROM {rows} ANTI JOIN {before} USING (edit_id)"
         return ledger.number(f"SELECT count(*) FROM {rows}"), ledger.number(new)
 
-    with counting(state, "edit", done, lambda: _failed(state, "edit")):
+    with accounting(state, "edit", done, lambda: _failed(state, "edit")):
         for edits in state.edit_sets:
             edit(state.edit_settings(edits), state.asked(edits), _base(state), cluster, stored)
     found = about_edits(state)

@@ -25,7 +25,7 @@ from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, inform, number_of, say
 from alia_ray.report.made_with import tell_of_changes
 from alia_ray.reporting import run_report
-from alia_ray.results import accounting, counting, rows_of
+from alia_ray.results import accounting, named, rows_of
 from alia_ray.stages import made_with
 from alia_ray.stages.caption import caption, captions_table, wanted_captions
 from alia_ray.stages.discover import forget_answers, run_discover
@@ -76,7 +76,7 @@ def run_ingest(state: State, cluster: Cluster) -> None:
     """source -> images"""
     errors = state.images.errors("ingest")
     done = rows_of(state, "ingest", lambda: f"SELECT image_id FROM {state.ledger.rows(state.images, [])}")
-    with counting(state, "ingest", done, lambda: len(errors.ids())):
+    with accounting(state, "ingest", done, lambda: len(errors.ids())):
         ingest(state.settings, cluster, state.listing)
 
 
@@ -98,7 +98,7 @@ def run_caption(state: State, cluster: Cluster) -> None:
             f"SELECT count(*) FROM {keys} SEMI JOIN ({wanted_captions(state.images)}) USING (key)"
         )
 
-    with counting(state, "caption", rows_of(state, "caption", captioned), failed):
+    with accounting(state, "caption", rows_of(state, "caption", captioned), failed):
         caption(state.settings, state.images, cluster)
 
 
@@ -114,7 +114,7 @@ def discover_all(states: Sequence[State]) -> None:
     for state in states:
         different.setdefault(state.domains_table().fingerprint, state)
     missing = [state for state in different.values() if not state.domains_table().ids()]
-    with accounting(first, "discover", lambda: _each(first.domains_table().ids())):
+    with accounting(first, "discover", named(lambda: _each(first.domains_table().ids()))):
         if missing:
             captions = {state.domains_table().fingerprint: state.captions() for state in missing}
             said = [*first.classes, *first.class_names.values()]
@@ -154,7 +154,7 @@ def train_bases(states: Sequence[State], cluster: Cluster) -> None:
         places = [_place(state, BASE) for state in states if _knows_thresholds(state)]
         return {place: images[place] for place in places}
 
-    with accounting(states[0], "train_base", trained):
+    with accounting(states[0], "train_base", named(trained)):
         train_arms([(state, BASE) for state in states], cluster)
         for state in states:
             if not _knows_thresholds(state):
@@ -236,7 +236,7 @@ def train_all(arms: Trained, cluster: Cluster) -> None:
         places = {_place(*pair) for pair in arms if pair[0].history(pair[1]) is not None}
         return {place: images[place] for place in places - bases}
 
-    with accounting(arms[0][0], "train", trained):
+    with accounting(arms[0][0], "train", named(trained)):
         train_arms(arms, cluster)
 
 
@@ -248,7 +248,7 @@ def evaluate_all(arms: Trained, cluster: Cluster) -> None:
             _place(state, arm): state.count_of("test") for state, arm in arms if state.measured(arm) is not None
         }
 
-    with accounting(arms[0][0], "evaluate", measured):
+    with accounting(arms[0][0], "evaluate", named(measured)):
         evaluate_arms(arms, cluster)
 
 

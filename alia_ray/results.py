@@ -15,7 +15,6 @@ from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import yaml
 
@@ -26,7 +25,7 @@ from alia_ray.progress import say
 from alia_ray.report.made_with import devices_of
 from alia_ray.stages.caption import captions_table, wanted_captions
 from alia_ray.state import State, so_far
-from alia_ray.store.run_folder import METRICS, RunFolder
+from alia_ray.store.run_folder import METRICS, RunFolder, Table
 from alia_ray.store.writing import delete
 
 CONFIG, PAGE = "config.yaml", "report.html"
@@ -79,49 +78,41 @@ def _short(value: Any) -> str:
 # -------------------------------------------------------------------- what the stages did
 
 
-@contextmanager
-def accounting(
-    state: State,
-    stage: str,
-    done: Callable[[], dict[str, int]],
-    failed: Callable[[], int] = lambda: 0,
-) -> Iterator[None]:
-    """Keep what a stage has made for this configuration, as `counting` does.
+Done = Callable[[], tuple[int, int]]
+"""How many rows there are of a stage, and how many of them were made since this was set up."""
 
-    done: what there is of it, by any names, with the number of rows that each stands for.
-    """
-    before = set(done())
 
-    def counted() -> tuple[int, int]:
-        after = done()
+def named(there: Callable[[], dict[str, int]]) -> Done:
+    """`Done` of things with names, each of which stands for a number of rows. there: those that there are."""
+    before = set(there())
+
+    def done() -> tuple[int, int]:
+        after = there()
         return sum(after.values()), sum(after[name] for name in after.keys() - before)
 
-    with counting(state, stage, counted, failed):
-        yield
+    return done
 
 
-def rows_of(state: State, stage: str, ids: Callable[[], str]) -> Callable[[], tuple[int, int]]:
-    """What `counting` asks of a stage from now on. ids: SQL of the ids (`image_id`) of its rows, as they are."""
+def rows_of(state: State, stage: str, ids: Callable[[], str]) -> Done:
+    """`Done` of rows. ids: SQL of the ids (`image_id`) of those that there are."""
     ledger = state.ledger
     before = ledger.keep(f"{stage}, before", ids())
 
-    def counted() -> tuple[int, int]:
+    def done() -> tuple[int, int]:
         now = ids()
         new = f"SELECT count(*) FROM ({now}) ANTI JOIN {before} USING (image_id)"
         return ledger.number(f"SELECT count(*) FROM ({now})"), ledger.number(new)
 
-    return counted
+    return done
 
 
 @contextmanager
-def counting(
-    state: State, stage: str, done: Callable[[], tuple[int, int]], failed: Callable[[], int]
-) -> Iterator[None]:
+def accounting(state: State, stage: str, done: Done, failed: Callable[[], int] = lambda: 0) -> Iterator[None]:
     """Keep what a stage has made for this configuration, and in which time.
 
-    done: how many rows there are of it, and how many of them were made since this began; failed: how many could
-    not be made. The time of a try that made nothing does not count, so a run that finds everything, and one that
-    fails over and over, change no number. Raises StageError where the disk is full, which names no stage.
+    failed: how many rows could not be made. The time of a try that made nothing does not count, so a run that
+    finds everything, and one that fails over and over, change no number. Raises StageError where the disk is full,
+    which names no stage.
     """
     started = time.perf_counter()
     try:
@@ -249,17 +240,18 @@ def publish(state: State, is_less: bool) -> str:
 def errors_of(state: State) -> pa.Table:
     """Every row that failed in any stage under this configuration, and not what failed under another one."""
     found = [state.images.errors("ingest").read()]
-    captioned = captions_table(state.settings).errors("caption").read()
-    found.append(_among(state, captioned, f"SELECT key FROM ({wanted_captions(state.images)})"))
-    for edits in state.edit_sets:
-        if (needed := so_far(lambda edits=edits: state.needed(edits))) is not None:
-            failed = (state.edits.errors(stage).read() for stage in ("edit", "judge"))
-            found.append(_among(state, pa.concat_tables(failed), f"SELECT edit_id AS key FROM ({needed})"))
+    if so_far(lambda: state.count_of("train")) is not None:
+        found.append(
+            _failed_of(state, captions_table(state.settings).errors("caption"), wanted_captions(state.images))
+        )
+    needed = [so_far(lambda each=each: state.needed(each)) for each in state.edit_sets]
+    if edits := " UNION ALL ".join(f"SELECT edit_id AS key FROM ({query})" for query in needed if query):
+        found += [_failed_of(state, state.edits.errors(stage), edits) for stage in ("edit", "judge")]
     return pa.concat_tables(found)
 
 
-def _among(state: State, errors: pa.Table, keys: str) -> pa.Table:
-    """Those of some errors that are of some keys. keys: SQL (`key`)."""
-    given = state.ledger.given(errors.select(["key"]))
-    asked = state.ledger.ask(f"SELECT key FROM {given} SEMI JOIN ({keys}) USING (key)").column("key")
-    return errors.filter(pc.is_in(errors.column("key"), value_set=asked.combine_chunks()))
+def _failed_of(state: State, errors: Table, keys: str) -> pa.Table:
+    """The errors of some rows, ordered by key. keys: SQL of those (`key`)."""
+    kept = state.ledger.keep("errors", errors.read())
+    found = state.ledger.ask(f"SELECT * FROM {kept} SEMI JOIN ({keys}) USING (key) ORDER BY key")
+    return found.select(errors.schema.names).cast(errors.schema)

@@ -9,7 +9,7 @@ from alia_ray import results
 from alia_ray.config import parse_config
 from alia_ray.errors import FullDiskError, StageError
 from alia_ray.reporting import run_report
-from alia_ray.results import accounting, begin, check_replaces, publish, stages_of
+from alia_ray.results import accounting, begin, check_replaces, named, publish, stages_of
 from alia_ray.state import State
 from alia_ray.store.run_folder import METRICS
 
@@ -40,7 +40,8 @@ class Rows:
 
     def stage(self, makes: int, error: BaseException | None = None) -> dict:
         """Run it; gives what is kept of it."""
-        with accounting(self.state, "caption", lambda: dict.fromkeys(range(self.there), 1), lambda: self.failed):
+        done = named(lambda: dict.fromkeys(range(self.there), 1))
+        with accounting(self.state, "caption", done, lambda: self.failed):
             self.there += makes
             if error:
                 raise error

@@ -1,5 +1,6 @@
 """Captions before the LLM reads them: in columns, each counted once, cleaned, sampled, and packed into chunks."""
 
+import hashlib
 import random
 import re
 from bisect import bisect_right
@@ -15,6 +16,7 @@ Captions = pa.ChunkedArray | Sequence[str]
 """A caption for each image: a column, or a list where there are few."""
 MAX_REPEATS = 5  # BLIP sometimes loops: "a bird with a long beak and a long beak and a long …"
 AT_ONCE = 10_000  # captions as Python's objects
+_DIGEST = pa.binary(16)
 
 
 def words_of(text: str) -> list[str]:
@@ -52,14 +54,19 @@ def clean_captions(captions: Distinct) -> pa.StringArray:
     for batch, _ in captions.batches():
         kept = [text for text in (" ".join(caption.split()) for caption in batch) if _says_something(text)]
         texts.append(pa.array(kept, pa.string()))
-        keys.append(pa.array([text.lower() for text in kept], pa.string()))
-    return _first_of_each(pa.chunked_array(texts, pa.string()), pa.chunked_array(keys, pa.string()))
+        keys.append(pa.array([_digest(text.lower()) for text in kept], _DIGEST))
+    return _first_of_each(pa.chunked_array(texts, pa.string()), pa.chunked_array(keys, _DIGEST))
 
 
 def _says_something(text: str) -> bool:
     words = words_of(text)
     repeated = len(words) - len(set(words))
     return bool(words) and (repeated < MAX_REPEATS or max(Counter(words).values()) <= MAX_REPEATS)
+
+
+def _digest(text: str) -> bytes:
+    """What tells a text from any other in less memory than the text."""
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST.byte_width).digest()
 
 
 def _first_of_each(texts: pa.ChunkedArray, keys: pa.ChunkedArray) -> pa.StringArray:

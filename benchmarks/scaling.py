@@ -77,19 +77,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, nodes(options) as address:
+    with tempfile.TemporaryDirectory() as folder:
         paint(Path(folder) / "source", max(options.gpus) * options.blocks * ROWS_PER_BLOCK)
-        for gpus in options.gpus:
-            rows.append(measured(Path(folder), gpus, address, options))
-            rows[-1]["efficiency"] = (
-                rows[-1]["edits_per_second"] / rows[0]["edits_per_second"] / gpus * rows[0]["gpus"]
-            )
-            print(as_text(rows), flush=True)
-    peak = max(row.pop("object_store_mb") for row in rows)
-    print(f"the object stores held {peak:.0f} MB at their peak")
+        prepare([configured(Path(folder), gpus, "local", options) for gpus in options.gpus])
+        with nodes(options) as address:
+            for gpus in options.gpus:
+                rows.append(measured(Path(folder), gpus, address, options))
+                print(as_text(figures(rows, options)["rows"]), flush=True)
+                write(options.out, figures(rows, options))
+    print(f"the object stores held {figures(rows, options)['object_store_peak_mb']:.0f} MB at their peak")
+
+
+def figures(rows: list[dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
+    """What is written: the rows with their efficiency, and what the object stores held at their peak."""
     settings = {key: value for key, value in vars(options).items() if key != "out"}
+    each = rows[0]["edits_per_second"] / rows[0]["gpus"]
+    rows = [{**row, "efficiency": row["edits_per_second"] / row["gpus"] / each} for row in rows]
+    peak = max(row["object_store_mb"] for row in rows)
     ratios = {"efficiency": rows[-1]["efficiency"]}
-    write(options.out, {"settings": settings, "rows": rows, "object_store_peak_mb": peak, "ratios": ratios})
+    return {"settings": settings, "rows": rows, "object_store_peak_mb": peak, "ratios": ratios}
 
 
 # -------------------------------------------------------------------- a cluster and a run
@@ -159,13 +165,14 @@ def configured(folder: Path, gpus: int, address: str, options: argparse.Namespac
     )
 
 
-def prepare(settings: Config) -> None:
+def prepare(runs: list[Config]) -> None:
     """What comes before the edits; the base classifier has told its thresholds."""
-    state = State(settings)
-    with joined(settings.run) as cluster:
-        run_ingest(state, cluster)
-        run_discovery(state, cluster)
-    state.arm_folder(BASE).write_json(dict.fromkeys(state.classes, 0.5), THRESHOLDS)
+    with joined(runs[0].run) as cluster:
+        for settings in runs:
+            state = State(settings)
+            run_ingest(state, cluster)
+            run_discovery(state, cluster)
+            state.arm_folder(BASE).write_json(dict.fromkeys(state.classes, 0.5), THRESHOLDS)
 
 
 def measured(folder: Path, gpus: int, address: str, options: argparse.Namespace) -> dict[str, Any]:

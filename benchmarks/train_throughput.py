@@ -54,6 +54,7 @@ from alia_ray.training.lanes import Training, train_classifiers
 STORED = 256  # pixels of the pictures that are read
 CORES = os.cpu_count() or 1
 LOOK_EVERY_S = 0.5
+os.environ.setdefault("RAY_worker_niceness", "0")  # by default Ray's workers let the loop's processes go first
 Row = dict[str, Any]
 
 

@@ -219,18 +219,21 @@ class WithoutPixels(Timed):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-        self.small = Image.fromarray(noise)
-        self.encoded = encode(self.small.resize((SIZE, SIZE), Image.Resampling.BICUBIC), self.rules.format)
+        self.picture = Image.fromarray(noise).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+        self.encoded = encode(self.picture, self.rules.format)
 
     def _sources(self, images: list[bytes], bucket: Shape) -> np.ndarray:
         return np.zeros(len(images))
+
+    def _seen(self, pictures: list[Image.Image]) -> list[np.ndarray]:
+        return [np.zeros((3, 8, 8), np.float32)] * len(pictures)
 
     def _edited(self, requests: list[Row], sources: np.ndarray, bucket: Shape, frames: list[Shape]) -> Outcomes:
         time.sleep(self.editor.simulation.latency)
         return {
             request["edit_id"]: (
                 {"error": None, "node": self.node},
-                Shown(self.small, self.encoded + request["edit_id"].encode()),  # else Parquet would write it once
+                Shown(self.picture, self.encoded + request["edit_id"].encode()),  # equal ones Parquet writes once
             )
             for request in requests
         }

@@ -12,9 +12,10 @@ done here too. It takes some 20 ms an edit, so that a few GPUs keep two cores bu
 through its batches, and hands on one picture that was encoded once: as many bytes, with the edit's id behind them.
 
 Each worker writes down when each of its batches began and ended. The steady state lasts from when the last worker
-begins its first batch until the first one ends its last; a batch that lies partly within counts in part.
-Efficiency is the rate there against that of one GPU, times GPUs. Beside it stands where the CPU's time went
-meanwhile, by kind of process: what limits the rate where the cores are all at work.
+has ended its first batch, in which it starts up, until the first one ends its last; a batch that lies partly within
+counts in part. Efficiency is the rate there against that of one GPU, times GPUs. Beside it stands where the CPU's
+time went meanwhile, by kind of process: what limits the rate where the cores are all at work. A worker takes 130 MB
+of memory, and some seconds of a core until it is there: with many GPUs `--blocks` must outlast that.
 """
 
 import argparse
@@ -247,7 +248,7 @@ def read_clock(file: Path) -> list[Batch]:
 
 def steady(workers: list[list[Batch]]) -> tuple[float, float, float]:
     """When all workers of a pass began to be at work, when the first had no more, and the edits made meanwhile."""
-    start = max(batches[0][0] for batches in workers)
+    start = max(batches[0][1] for batches in workers)
     end = min(batches[-1][1] for batches in workers)
     if start >= end:
         sys.exit("no moment at which all workers were at work; raise --blocks")

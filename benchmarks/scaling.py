@@ -12,10 +12,10 @@ done here too. It takes some 20 ms an edit, so that a few GPUs keep two cores bu
 through its batches, and hands on one picture that was encoded once: as many bytes, with the edit's id behind them.
 
 Each worker writes down when each of its batches began and ended. The steady state lasts from when the last worker
-has ended its first batch, in which it starts up, until the first one ends its last; a batch that lies partly within
+has ended its first batch, in which it starts up, until the first one ends its last; a batch that lies partly in it
 counts in part. Efficiency is the rate there against that of one GPU, times GPUs. Beside it stands where the CPU's
-time went meanwhile, by kind of process: what limits the rate where the cores are all at work. A worker takes 130 MB
-of memory, and some seconds of a core until it is there: with many GPUs `--blocks` must outlast that.
+time went meanwhile, by kind of process: what limits the rate where the cores are all at work. A worker takes 130
+MB of memory, and some seconds of a core until it is there: with many GPUs `--blocks` must outlast that.
 """
 
 import argparse

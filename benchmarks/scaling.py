@@ -12,9 +12,10 @@ done here too. It takes some 20 ms an edit, so that a few GPUs keep two cores bu
 through its batches, and hands on one picture that was encoded once: as many bytes, with the edit's id behind them.
 
 Each worker writes down when each of its batches began and ended. The steady state lasts from when the last worker
-begins its first batch until the first one ends its last; a batch that lies partly within counts in part.
-Efficiency is the rate there against that of one GPU, times GPUs. Beside it stands where the CPU's time went
-meanwhile, by kind of process: what limits the rate where the cores are all at work.
+has ended its first batch, in which it starts up, until the first one ends its last; a batch that lies partly in it
+counts in part. Efficiency is the rate there against that of one GPU, times GPUs. Beside it stands where the CPU's
+time went meanwhile, by kind of process: what limits the rate where the cores are all at work. A worker takes 130
+MB of memory, and some seconds of a core until it is there: with many GPUs `--blocks` must outlast that.
 """
 
 import argparse
@@ -77,19 +78,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, nodes(options) as address:
+    with tempfile.TemporaryDirectory() as folder:
         paint(Path(folder) / "source", max(options.gpus) * options.blocks * ROWS_PER_BLOCK)
-        for gpus in options.gpus:
-            rows.append(measured(Path(folder), gpus, address, options))
-            rows[-1]["efficiency"] = (
-                rows[-1]["edits_per_second"] / rows[0]["edits_per_second"] / gpus * rows[0]["gpus"]
-            )
-            print(as_text(rows), flush=True)
-    peak = max(row.pop("object_store_mb") for row in rows)
-    print(f"the object stores held {peak:.0f} MB at their peak")
+        prepare([configured(Path(folder), gpus, "local", options) for gpus in options.gpus])
+        with nodes(options) as address:
+            for gpus in options.gpus:
+                rows.append(measured(Path(folder), gpus, address, options))
+                print(as_text(figures(rows, options)["rows"]), flush=True)
+                write(options.out, figures(rows, options))
+    print(f"the object stores held {figures(rows, options)['object_store_peak_mb']:.0f} MB at their peak")
+
+
+def figures(rows: list[dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
+    """What is written: the rows with their efficiency, and what the object stores held at their peak."""
     settings = {key: value for key, value in vars(options).items() if key != "out"}
+    each = rows[0]["edits_per_second"] / rows[0]["gpus"]
+    rows = [{**row, "efficiency": row["edits_per_second"] / row["gpus"] / each} for row in rows]
+    peak = max(row["object_store_mb"] for row in rows)
     ratios = {"efficiency": rows[-1]["efficiency"]}
-    write(options.out, {"settings": settings, "rows": rows, "object_store_peak_mb": peak, "ratios": ratios})
+    return {"settings": settings, "rows": rows, "object_store_peak_mb": peak, "ratios": ratios}
 
 
 # -------------------------------------------------------------------- a cluster and a run
@@ -159,13 +166,14 @@ def configured(folder: Path, gpus: int, address: str, options: argparse.Namespac
     )
 
 
-def prepare(settings: Config) -> None:
+def prepare(runs: list[Config]) -> None:
     """What comes before the edits; the base classifier has told its thresholds."""
-    state = State(settings)
-    with joined(settings.run) as cluster:
-        run_ingest(state, cluster)
-        run_discovery(state, cluster)
-    state.arm_folder(BASE).write_json(dict.fromkeys(state.classes, 0.5), THRESHOLDS)
+    with joined(runs[0].run) as cluster:
+        for settings in runs:
+            state = State(settings)
+            run_ingest(state, cluster)
+            run_discovery(state, cluster)
+            state.arm_folder(BASE).write_json(dict.fromkeys(state.classes, 0.5), THRESHOLDS)
 
 
 def measured(folder: Path, gpus: int, address: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -212,18 +220,21 @@ class WithoutPixels(Timed):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-        self.small = Image.fromarray(noise)
-        self.encoded = encode(self.small.resize((SIZE, SIZE), Image.Resampling.BICUBIC), self.rules.format)
+        self.picture = Image.fromarray(noise).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+        self.encoded = encode(self.picture, self.rules.format)
 
     def _sources(self, images: list[bytes], bucket: Shape) -> np.ndarray:
         return np.zeros(len(images))
+
+    def _seen(self, pictures: list[Image.Image]) -> list[np.ndarray]:
+        return [np.zeros((3, 8, 8), np.float32)] * len(pictures)
 
     def _edited(self, requests: list[Row], sources: np.ndarray, bucket: Shape, frames: list[Shape]) -> Outcomes:
         time.sleep(self.editor.simulation.latency)
         return {
             request["edit_id"]: (
                 {"error": None, "node": self.node},
-                Shown(self.small, self.encoded + request["edit_id"].encode()),  # else Parquet would write it once
+                Shown(self.picture, self.encoded + request["edit_id"].encode()),  # equal ones Parquet writes once
             )
             for request in requests
         }
@@ -237,7 +248,7 @@ def read_clock(file: Path) -> list[Batch]:
 
 def steady(workers: list[list[Batch]]) -> tuple[float, float, float]:
     """When all workers of a pass began to be at work, when the first had no more, and the edits made meanwhile."""
-    start = max(batches[0][0] for batches in workers)
+    start = max(batches[0][1] for batches in workers)
     end = min(batches[-1][1] for batches in workers)
     if start >= end:
         sys.exit("no moment at which all workers were at work; raise --blocks")

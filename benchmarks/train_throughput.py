@@ -42,7 +42,6 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from alia_ray.cluster.joining import joined
-from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Pixels, Run, Train
 from alia_ray.images import encode
 from alia_ray.miniature import dataset
@@ -54,6 +53,7 @@ from alia_ray.training.lanes import Training, train_classifiers
 STORED = 256  # pixels of the pictures that are read
 CORES = os.cpu_count() or 1
 LOOK_EVERY_S = 0.5
+os.environ.setdefault("RAY_worker_niceness", "0")  # by default Ray's workers let the loop's processes go first
 Row = dict[str, Any]
 
 
@@ -71,9 +71,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         paths = write_pictures(Path(folder), options.images)
-        with joined(Run(folder=folder)) as cluster:
-            rounds = [one_round(Path(folder), paths, options, cluster) for _ in range(options.rounds)]
-            tenth = ours(Path(folder), options, cluster, "stream", options.images // 10)
+        rounds = [one_round(Path(folder), paths, options) for _ in range(options.rounds)]
+        tenth = ours(Path(folder), options, "stream", options.images // 10)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {CORES} cores"
     ratios = {
         f"{prefix}vs_dataloader_loop{and_decoding}": statistics.median(
@@ -92,14 +91,12 @@ def main() -> None:
     write(options.out, {"device": device, "settings": settings, "rows": rows, "ratios": ratios})
 
 
-def one_round(
-    folder: Path, paths: list[tuple[Path, int]], options: argparse.Namespace, cluster: Cluster
-) -> dict[str, Row]:
+def one_round(folder: Path, paths: list[tuple[Path, int]], options: argparse.Namespace) -> dict[str, Row]:
     """The rows of all ways, one after the other."""
     return {
-        "stream": ours(folder, options, cluster, "stream", options.images),
+        "stream": ours(folder, options, "stream", options.images),
         "loop": dataloader_loop(paths, options),
-        "memory": ours(folder, options, cluster, "memory", options.images),
+        "memory": ours(folder, options, "memory", options.images),
     }
 
 
@@ -138,7 +135,7 @@ def write_pictures(folder: Path, count: int) -> list[tuple[Path, int]]:
     return paths
 
 
-def ours(folder: Path, options: argparse.Namespace, cluster: Cluster, loading: str, images: int) -> Row:
+def ours(folder: Path, options: argparse.Namespace, loading: str, images: int) -> Row:
     """The product's trainer on some of the images, its last epochs."""
     ids = sorted(path.name for path in folder.glob("*.jpg"))[:images]
     settings = Train(
@@ -152,9 +149,10 @@ def ours(folder: Path, options: argparse.Namespace, cluster: Cluster, loading: s
     )
     examples = Examples(str(folder / "table"), "image_id", tuple(ids))
     validation = Examples(str(folder / "table"), "image_id", tuple(ids[:8]))
-    with tempfile.TemporaryDirectory(dir=folder) as out, Watch(trainers, options.cold) as watch:
+    with tempfile.TemporaryDirectory(dir=folder) as out:
         training = Training("ours", out, (examples,), (validation,), dataset.CLASSES, settings, "none", 0)
-        train_classifiers([training], cluster)
+        with joined(Run(folder=str(folder))) as cluster, Watch(trainers, options.cold) as watch:
+            train_classifiers([training], cluster)
         history = json.loads(Path(out, "history.json").read_text())
     timed = history["epochs"][1:]
     seconds = sum(epoch["seconds"] for epoch in timed)

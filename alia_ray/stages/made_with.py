@@ -49,14 +49,17 @@ def record(stage: str, sections: Sequence[Section] = ()) -> Record:
     models = [model for section in sections for model in models_of(section).values()]
     if any(isinstance(section, Edit) and section.compile for section in sections):
         found["torch"] += ", compiled"
-    if models:
-        from alia_ray.models.loading import pick_dtype  # not above: it imports torch
-
-        device = worker_device()
-        found["device"] = _name_of(device)
+    if all(model.is_simulated for model in models):  # on no device: they need no torch, whose import takes memory
         for model in models:
-            dtype = str(pick_dtype(model.dtype, device)).removeprefix("torch.")
-            found |= _of_model(model, dtype)
+            found |= _of_model(model, model.dtype)
+        return found
+    from alia_ray.models.loading import pick_dtype  # not above: it imports torch
+
+    device = worker_device()
+    found["device"] = _name_of(device)
+    for model in models:
+        dtype = str(pick_dtype(model.dtype, device)).removeprefix("torch.")
+        found |= _of_model(model, dtype)
     return found
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from alia_ray.config import Judge
@@ -30,13 +29,13 @@ class Scorer:
             self.safety = SafetyChecker(judge.safety_checker, self.device)
 
     @torch.inference_mode()
-    def score(self, images: Sequence[np.ndarray | torch.Tensor], labels: list[str]) -> list[dict[str, Any]]:
+    def score(self, images: Sequence[torch.Tensor], labels: list[str]) -> list[dict[str, Any]]:
         """The score columns of each edit, and why there are none ("error"): a NaN passes every filter.
 
         images: N of float (3, H, W) in [0, 1], of any sizes; labels: the edits' classes.
         """
         started = time.perf_counter()
-        images = [torch.as_tensor(image).to(self.device) for image in images]
+        images = [image.to(self.device) for image in images]
         semantic = self.clip.score(images).cpu()
         classes = self.classifier.classes
         probabilities = self.classifier.probabilities(images).cpu()

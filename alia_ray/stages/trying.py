@@ -158,13 +158,19 @@ class JudgeStored:
     def _scored(self, requests: list[Row], outcomes: Outcomes) -> tuple[pa.Table, list[Shown]]:
         """One batch, judged: rows of the edits table without pictures, and the pictures."""
         made = [outcomes[request["edit_id"]] for request in requests]
-        seen = [to_array(shown.picture) for _, shown in made]
+        seen = self._seen([shown.picture for _, shown in made])
         scores = self.scorer.score(seen, [request["label"] for request in requests])
         rows = [
             {**how, **request, **score, "error": how["error"] or score["error"]}
             for request, score, (how, _) in zip(requests, scores, made, strict=True)
         ]
         return with_verdicts(rows, self.rules.thresholds, self.judge), [shown for _, shown in made]
+
+    def _seen(self, pictures: list[Image.Image]) -> "list[torch.Tensor]":
+        """Pictures as judges take them."""
+        import torch
+
+        return [torch.from_numpy(to_array(picture)) for picture in pictures]
 
     def _picture(self, shown: Shown, verdict: str) -> Future[bytes] | None:
         """An edit that is to be kept as a picture, being encoded beside the device's work."""

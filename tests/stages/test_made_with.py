@@ -91,6 +91,12 @@ def test_a_table_says_what_its_rows_were_made_with(without_ray, tmp_path, instal
     assert table.read().num_rows == 10
 
 
+def test_a_simulated_model_is_made_with_no_device(installed):
+    record = made_with.record("caption", [Caption(model=Model(name="simulated:latency=1"))])
+    assert "device" not in record
+    assert any(made.startswith("simulated:latency=1 (") for made in record.values())
+
+
 def test_a_resume_with_other_libraries_is_told_in_one_line_and_once(without_ray, tmp_path, installed, capsys):
     caption(tmp_path, 4)
     caption(tmp_path, 6)

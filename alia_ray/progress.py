@@ -113,6 +113,7 @@ class Progress:
         if stream.isatty() and _loud is not False:
             self.bars, self.bar = _add_bar(stream, self.stage, self.total)
             self._draw()
+            self.bars.refresh()
         elif self.doing and self.total is not None:
             inform(f"{self.stage}: {self._count()}  {self.doing}")
         return self

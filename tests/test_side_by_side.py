@@ -105,7 +105,7 @@ def test_a_training_that_fails_ends_the_captions_and_is_what_is_said(tmp_path, m
 
     monkeypatch.setattr("alia_ray.training.loop.run", fail)
     began = time.monotonic()
-    with pytest.raises(StageError, match="^train original"):
+    with pytest.raises(StageError, match=r"^train original"):
         pipeline.read_and_train_bases([State(settings)], ROOM)
     assert time.monotonic() - began < 25  # all captions take 32 s
     assert State(settings).history(BASE) is None
@@ -116,7 +116,7 @@ def test_captions_that_fail_end_the_training(tmp_path, monkeypatch):
     ended = threading.Event()
     monkeypatch.setattr(lanes, "_try", lambda *_: ended.wait(60))
     began = time.monotonic()
-    with pytest.raises(StageError, match="^caption"):
+    with pytest.raises(StageError, match=r"^caption"):
         pipeline.read_and_train_bases([State(settings)], ROOM)
     assert time.monotonic() - began < 30
     ended.set()

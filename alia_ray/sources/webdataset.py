@@ -185,7 +185,9 @@ def _described(source: WebDataset, sample: dict[str, Any]) -> dict[str, str | No
     else:
         found["label"] = fields.get(source.label_key)
     return {
-        key: None if value is None or isinstance(value, list | dict) else str(value)
+        key: None
+        if value is None or isinstance(value, list | dict)
+        else str(value).encode(errors="replace").decode()
         for key, value in found.items()
     }
 

@@ -8,30 +8,34 @@ from pathlib import Path
 
 import pytest
 from a_run import small
-from in_process import passes_here, trainings_here
+from in_process import trainings_here
 
 from alia_ray import pipeline
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config
 from alia_ray.config.arms import BASE
 from alia_ray.errors import StageError
+from alia_ray.miniature.dataset import CLASSES
 from alia_ray.models.simulated import SimulatedCaptioner
 from alia_ray.state import State
 from alia_ray.store.ledger import Ledger
 from alia_ray.training import lanes
+from alia_ray.training.failures import Failure
 
 ROOM, NONE = Cluster(cpus=8, gpus=0), Cluster(cpus=2, gpus=0)
 SIMULATED = [
     "caption.model.name=simulated:latency=0.1",
     "caption.batch_size=4",
-    "llm.model.name=simulated",
+    "llm={model: {name: simulated}, max_model_len: 4096}",
     "train.epochs=1",
 ]
 
 
 @pytest.fixture(autouse=True)
-def here(ray_cluster) -> Iterator[None]:
-    with passes_here(), trainings_here():
+def here(without_ray, monkeypatch) -> Iterator[None]:
+    thresholds = dict.fromkeys(CLASSES, 0.5)
+    monkeypatch.setattr(pipeline, "score_training_set", lambda *_: thresholds)  # which tasks of Ray do
+    with trainings_here():
         yield
 
 
@@ -99,13 +103,13 @@ def test_the_second_thread_asks_nothing_of_the_ledger(tmp_path, monkeypatch):
 def test_a_training_that_fails_ends_the_captions_and_is_what_is_said(tmp_path, monkeypatch):
     settings = begun(tmp_path, "caption.model.name=simulated:latency=1", "caption.batch_size=1")
 
-    def fail(*_: object) -> None:
+    def fail(*_: object) -> Failure:
         time.sleep(2)
-        raise ValueError("no")
+        return Failure("no", comes_again=True)
 
-    monkeypatch.setattr("alia_ray.training.loop.run", fail)
+    monkeypatch.setattr(lanes, "_try", fail)
     began = time.monotonic()
-    with pytest.raises(StageError, match=r"^train original"):
+    with pytest.raises(StageError, match=r"^train original.*: no;"):
         pipeline.read_and_train_bases([State(settings)], ROOM)
     assert time.monotonic() - began < 25  # all captions take 32 s
     assert State(settings).history(BASE) is None

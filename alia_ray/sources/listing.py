@@ -77,9 +77,15 @@ def make_listing(
     that most systems write: archives made on a Mac hold "é" as two characters, which would be another class.
     """
     labels, groups = _plain_column(labels), _plain_column(groups)
+    origins = pa.array(values(origins), pa.string())
     splits = assign_splits(origins, labels, given, val_fraction, test_fraction)
     rows = pa.table([origins, labels, splits, groups, versions], schema=LISTING)
     return rows.replace_schema_metadata({_NOTES: "\n".join(notes)})
+
+
+def count_of(listing: pa.Table, split: str) -> int:
+    """How many images of a listing a split has."""
+    return pc.sum(pc.equal(listing.column("split"), split)).as_py() or 0
 
 
 def notes(listing: pa.Table) -> list[str]:
@@ -116,7 +122,7 @@ def meant_split(name: str, guessing: bool = False) -> str | None:
 
 
 def assign_splits(
-    origins: Column, labels: Column, given: Column, val_fraction: float, test_fraction: float
+    origins: pa.StringArray, labels: pa.StringArray, given: Column, val_fraction: float, test_fraction: float
 ) -> pa.StringArray:
     """A split for each image: the given one, or one drawn per class by the hash of its origin.
 
@@ -142,7 +148,7 @@ def assign_splits(
 
 
 def _held_out(
-    origins: Column, labels: pa.StringArray, splits: pa.StringArray, name: str, fraction: float
+    origins: pa.StringArray, labels: pa.StringArray, splits: pa.StringArray, name: str, fraction: float
 ) -> pa.StringArray:
     """The splits with `fraction` of each class's training images in `name`, at least one where it can."""
     classes = pc.dictionary_encode(pc.if_else(pc.equal(splits, "train"), labels, None))
@@ -152,6 +158,8 @@ def _held_out(
     is_out = np.zeros(len(codes), dtype=bool)
     for label, first, end in zip(classes.dictionary.to_pylist(), starts[:-1], starts[1:], strict=True):
         count = min(math.ceil(fraction * (end - first)), end - first - 1) if label else 0
-        hashes = [(content_id(name, str(origins[place])), place) for place in order[first:end]] if count else []
-        is_out[[place for _, place in sorted(hashes)[:count]]] = True
+        if count:
+            places = order[first:end]
+            hashes = [content_id(name, origin) for origin in origins.take(pa.array(places)).to_pylist()]
+            is_out[places[np.argsort(hashes, kind="stable")[:count]]] = True
     return pc.if_else(pa.array(is_out), name, splits)

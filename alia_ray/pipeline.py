@@ -7,6 +7,7 @@ ingest ─► caption ─► discover ─┐
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -17,10 +18,12 @@ from alia_ray.checks.plan import check_fits
 from alia_ray.checks.texts import long_domains
 from alia_ray.closing import closing_lines
 from alia_ray.cluster.placement import Cluster
+from alia_ray.cluster.sharing import Share, share
 from alia_ray.config import Config, Model
 from alia_ray.config.arms import BASE, Arm
 from alia_ray.editing import run_edit, run_judge
 from alia_ray.errors import StageError
+from alia_ray.meanwhile import meanwhile
 from alia_ray.models.revisions import pinned
 from alia_ray.progress import Progress, inform, number_of, say
 from alia_ray.report.made_with import tell_of_changes
@@ -48,7 +51,10 @@ def run_all(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
     state = State(settings, listing)
     begin(settings, state, cluster)
     for name, stage in STAGES.items():
-        stage(state, cluster)
+        if name == "caption":
+            read_and_train_bases([state], cluster)
+        elif name not in ("discover", "train_base"):  # which are done with it
+            stage(state, cluster)
         if name == "ingest":
             check_ingested(settings)
     for line in closing_lines(state):
@@ -146,8 +152,43 @@ def run_train_base(state: State, cluster: Cluster) -> None:
     train_bases([state], cluster)
 
 
-def train_bases(states: Sequence[State], cluster: Cluster) -> None:
-    """The same for draws of one configuration, side by side where the cluster has room."""
+def read_and_train_bases(states: Sequence[State], cluster: Cluster) -> None:
+    """images -> domains, and the base classifiers: meanwhile where the cluster has room for both, else after that.
+
+    For draws of one configuration. Raises what the first of the two fails of, which ends the other.
+    """
+    if (shared := _share(states, cluster)) is None:
+        _read(states, cluster)
+        train_bases(states, cluster)
+        return
+    inform("train: the base classifier is trained while the captions are made and read")
+    with meanwhile(lambda stop: train_bases(states, cluster, shared, stop)):
+        _read(states, shared.rest)
+
+
+def _read(states: Sequence[State], cluster: Cluster) -> None:
+    for state in states:
+        run_caption(state, cluster)
+    discover_all(states)
+
+
+def _share(states: Sequence[State], cluster: Cluster) -> Share | None:
+    """What captions and base classifiers get side by side; None where one of them is there, or has no room."""
+    if states[0].settings.discover.prompts is not None:
+        return None
+    # Here the images are read, by the ledger, which is no second thread's: a base asks of a state nothing else.
+    todo = _different([(state, BASE) for state in states], State.history)
+    images = max((len(state.examples(split).ids) for state, _ in todo for split in ("train", "val")), default=0)
+    return share(states[0].settings, cluster, len(todo), images) if todo else None
+
+
+def train_bases(
+    states: Sequence[State], cluster: Cluster, shared: Share | None = None, stop: Event | None = None
+) -> None:
+    """images -> base classifiers, for draws of one configuration, side by side where the cluster has room.
+
+    shared, stop: what they get of it beside another stage, and what that sets where they are to end.
+    """
     images = {_place(state, BASE): state.count_of("train") for state in states}
 
     def trained() -> dict[str, int]:
@@ -155,12 +196,14 @@ def train_bases(states: Sequence[State], cluster: Cluster) -> None:
         return {place: images[place] for place in places}
 
     with accounting(states[0], "train_base", named(trained)):
-        train_arms([(state, BASE) for state in states], cluster)
+        train_arms([(state, BASE) for state in states], cluster, shared.trainings if shared else None, stop)
         for state in states:
             if not _knows_thresholds(state):
                 folder, rows = state.arm_folder(BASE), number_of(images[_place(state, BASE)], "images")
                 inform(f"train: the class thresholds of the base classifier, over {rows}")
-                thresholds = score_training_set(folder.uri(), state.examples("train"), cluster)
+                thresholds = score_training_set(
+                    folder.uri(), state.examples("train"), shared.trainers if shared else cluster
+                )
                 folder.write_json(thresholds, THRESHOLDS)
 
 
@@ -256,8 +299,8 @@ def _place(state: State, arm: Arm) -> str:
     return "/".join(state.arm_path(arm))
 
 
-def train_arms(arms: Trained, cluster: Cluster) -> None:
-    """Train what is not trained yet, side by side where the cluster has room."""
+def train_arms(arms: Trained, cluster: Cluster, at_once: int | None = None, stop: Event | None = None) -> None:
+    """Train what is not trained yet, as `train_classifiers` does."""
     trainings = [_training(state, arm) for state, arm in _different(arms, State.history)]
     if not trainings:
         there = len({_place(*pair) for pair in arms})
@@ -268,7 +311,7 @@ def train_arms(arms: Trained, cluster: Cluster) -> None:
     for state, arm in arms:
         if (weights := state.settings.train.weights) not in made_with.NO_FILES:
             made_with.tell_of_other_files(f"train: {_name(state, arm)}", state.arm_folder(arm), (), weights)
-    train_classifiers(trainings, cluster)
+    train_classifiers(trainings, cluster, at_once, stop)
     outs = [each.out for each in trainings]
     if unseen := still_unseen(lambda: [out for out in outs if not RunFolder(out).has_file(HISTORY)]):
         raise StageError(

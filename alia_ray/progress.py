@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from alia_ray.plain_text import plain_line
@@ -22,7 +22,8 @@ SOON_S = 1.0
 LOG_EVERY_S, LOG_SELDOM_S = 10.0, 600.0  # between two lines; more as time goes on, so that a long log stays short
 
 _terminal: TextIO | None = None  # where a quiet run speaks to the person; None: on standard error
-_bar_console: Console | None = None  # of the bar that is on the terminal
+_bars: RichProgress | None = None  # on the terminal: one for each stage that is under way
+_bars_lock = RLock()
 _loud: bool | None = None  # as `speak_up` says
 
 
@@ -61,8 +62,8 @@ def note(line: str) -> None:
 
 
 def _tell(line: str) -> None:
-    if _bar_console is not None:
-        _bar_console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if (bars := _bars) is not None:
+        bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
     else:
         print(f"{line}\n", end="", file=_terminal or sys.stderr, flush=True)  # in one piece
 
@@ -101,20 +102,18 @@ class Progress:
         self.started = self.logged = time.perf_counter()
         self.first: tuple[float, int] | None = None  # when the first rows came, and how many
         self.rate = 0.0  # rows a second
-        self.bar: RichProgress | None = None
+        self.bars: RichProgress | None = None  # where this stage has a bar
+        self.bar = TaskID(0)
         self.lock = RLock()
 
     def __enter__(self) -> "Progress":
-        global _bar_console
         stream = _terminal or sys.stderr
         if self.total == 0 and not self.doing:
             return self
         if stream.isatty() and _loud is not False:
-            self.bar = _bar(stream)
-            self.bar.add_task(self.stage, total=self.total, count="", rate="", left="")
+            self.bars, self.bar = _add_bar(stream, self.stage, self.total)
             self._draw()
-            self.bar.start()
-            _bar_console = self.bar.console
+            self.bars.refresh()
         elif self.doing and self.total is not None:
             inform(f"{self.stage}: {self._count()}  {self.doing}")
         return self
@@ -149,7 +148,7 @@ class Progress:
         if is_new:
             self.first = self.first or (now, made)
             self.rate = self._rate(now)
-        if self.bar:
+        if self.bars:
             self._draw()
         elif now - self.logged >= pause and (is_new or not made) and made != self.total:
             self.logged = now
@@ -159,11 +158,11 @@ class Progress:
         now = time.perf_counter()
         count, rate, left = self._parts(now)
         total = self.total and max(self.total, self.shown)
-        self.bar.update(self.bar.task_ids[0], completed=self.shown, total=total, count=count, rate=rate, left=left)
+        self.bars.update(self.bar, completed=self.shown, total=total, count=count, rate=rate, left=left)
 
     def _parts(self, now: float) -> tuple[str, str, str]:
         """How many of how many, how fast and how long still; what is waited for, and since when, instead."""
-        since = "" if self.bar else f" ({duration(now - self.started)})"
+        since = "" if self.bars else f" ({duration(now - self.started)})"
         if self.total is None:
             return "", f"{self.doing}{since}", ""
         if not self.shown:
@@ -190,10 +189,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        global _bar_console
-        if self.bar:
-            _bar_console = None
-            self.bar.stop()
+        if self.bars:
+            _take_away(self.bars, self.bar)
         if kind is None and self.total is not None:  # else whoever catches it says what has happened
             inform(f"{self.stage}: {self._told()}")
 
@@ -236,7 +233,27 @@ def duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
-def _bar(stream: TextIO) -> RichProgress:
+def _add_bar(stream: TextIO, stage: str, total: int | None) -> tuple[RichProgress, TaskID]:
+    """Show a bar for a stage, below those that are on the terminal."""
+    global _bars
+    with _bars_lock:
+        if _bars is None:
+            _bars = _no_bars(stream)
+            _bars.start()
+        return _bars, _bars.add_task(stage, total=total, count="", rate="", left="")
+
+
+def _take_away(bars: RichProgress, bar: TaskID) -> None:
+    """Take a stage's bar from the terminal."""
+    global _bars
+    with _bars_lock:
+        if len(bars.tasks) == 1:  # the line of its end comes where it was
+            _bars = None
+            bars.stop()
+        bars.remove_task(bar)
+
+
+def _no_bars(stream: TextIO) -> RichProgress:
     return RichProgress(
         TextColumn("{task.description:>10}"),
         BarColumn(),

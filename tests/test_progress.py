@@ -198,3 +198,27 @@ def test_a_quiet_stage_shows_no_progress_and_the_log_has_it(monkeypatch, capfd):
         counted.advance(2)
     assert terminal.getvalue() == ""
     assert "edit: 2 rows in" in capfd.readouterr().err
+
+
+def test_on_a_terminal_two_stages_at_once_have_a_bar_each_and_what_is_left_stays(monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr(progress.sys, "stderr", screen)
+    with Progress("caption", 4, at_first="2 workers start") as first:
+        second = Progress("train", 2, unit="epochs", at_first="starting 1 training")
+        second.__enter__()
+        say("a line")
+        first.advance(4)
+        progress._bars.refresh()
+        of_both = screen.getvalue().rpartition("a line")[2]
+        assert "caption" in of_both
+        assert "train" in of_both
+    assert "caption: 4 rows in " in screen.getvalue()
+    second.advance(2)
+    before = len(screen.getvalue())
+    progress._bars.refresh()
+    assert "train" in screen.getvalue()[before:]
+    assert "caption" not in screen.getvalue()[before:]
+    second.__exit__(None, None, None)
+    assert "train: 2 epochs in " in screen.getvalue().splitlines()[-1]
+    assert progress._bars is None

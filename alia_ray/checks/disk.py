@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from alia_ray.checks.comparison import arms_of
@@ -20,6 +19,7 @@ from alia_ray.config import Config, ConfigError
 from alia_ray.config.arms import ARMS, EditSet
 from alia_ray.models.sizes import CLASSIFIERS, LARGE_CLASSIFIER
 from alia_ray.sources import read_images
+from alia_ray.sources.listing import count_of
 from alia_ray.state import State, so_far
 from alia_ray.store.run_folder import HISTORY, RunFolder, Table
 
@@ -107,7 +107,7 @@ def most_edits(settings: Config, train: int) -> int:
 
 def kept_edits(settings: Config, listing: pa.Table) -> int:
     """How many edits are kept as pictures, if images find the survivors that are looked for."""
-    train = listing.column("split").to_pylist().count("train")
+    train = count_of(listing, "train")
     kept, added = 0, settings.select.num_extra
     for edits, prompts in _prompts(settings).items():
         sought = State(settings).edit_settings(edits).edit.edits_per_image
@@ -136,7 +136,7 @@ def _of_trainings(settings: Config, cluster: Cluster, listing: pa.Table) -> floa
     folder = RunFolder(settings.run.folder)
     found = folder.fs.get_file_info(pafs.FileSelector(folder.file("classifiers"), allow_not_found=True))
     trainings -= min(trainings, sum(folder.has_file("classifiers", info.base_name, HISTORY) for info in found))
-    images = listing.filter(pc.is_in(listing.column("split"), pa.array(["train", "val"]))).num_rows
+    images = count_of(listing, "train") + count_of(listing, "val")
     at_once = trainings_at_once(settings.train, cluster, train_needs(settings.train, images, cluster))
     size = CLASSIFIERS.get(settings.train.architecture, LARGE_CLASSIFIER)
     return size * (trainings * _WEIGHT_BYTES + min(at_once, trainings) * _STATES * _STATE_BYTES)

@@ -66,18 +66,15 @@ def check_ingested(settings: Config) -> None:
 
 
 def listing_of(settings: Config, listing: pa.Table | None = None) -> pa.Table:
-    """The images of the source, or of the run folder where it cannot be listed any more.
+    """The images of the source, as it was listed before, or as the run folder took them from it.
 
-    A table of origin, label, split and group at least. listing: the source's, where it was listed before.
-    Raises ConfigError where there are neither.
+    A table of origin, label, split and group at least. listing: the source's, where it was listed before. It is
+    listed here only where there are neither. Raises ConfigError.
     """
-    try:
-        return list_source(settings) if listing is None else listing
-    except ConfigError:
-        images = _ingested(settings)
-        if images is None:
-            raise
-        return images
+    if listing is not None:
+        return listing
+    images = _ingested(settings)
+    return list_source(settings) if images is None else images
 
 
 def _ingested(settings: Config) -> pa.Table | None:

@@ -17,6 +17,7 @@ from alia_ray.models.sizes import parameters
 from alia_ray.plain_text import plain_line
 from alia_ray.progress import duration, number_of, rate_text, say
 from alia_ray.sources import notes
+from alia_ray.sources.listing import count_of
 from alia_ray.state import State, so_far
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.store.tables import SPLITS
@@ -34,8 +35,8 @@ def misfits(settings: Config, cluster: Cluster, listing: pa.Table | None = None)
 
     listing: the source's; without it neither the disk nor the memory that training's images take is counted.
     """
-    splits = listing.column("split").to_pylist() if listing is not None else []
-    yield from resources.wrong_things(settings, cluster, images=splits.count("train") + splits.count("val"))
+    images = 0 if listing is None else count_of(listing, "train") + count_of(listing, "val")
+    yield from resources.wrong_things(settings, cluster, images)
     if listing is not None:
         yield from disk.wrong_things(settings, cluster, listing)
 
@@ -47,7 +48,7 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
     """
     listing = listing_of(settings, listing)
     check_fits(settings, cluster, listing)
-    splits = Counter(listing.column("split").to_pylist())
+    splits = Counter({split: count_of(listing, split) for split in SPLITS})
     prompts = settings.discover.prompts
     domains = len(prompts) if prompts else settings.discover.max_domains
     attempts = disk.most_edits(settings, splits["train"])
@@ -57,7 +58,7 @@ def describe(settings: Config, cluster: Cluster, listing: pa.Table | None = None
     editors = _pool("edit", settings.edit, cluster, edit_needs(settings, cluster))
     lines = [
         f"cluster   {cluster.cpus:g} logical CPUs, {cluster.gpus:g} GPUs",
-        f"images    {splits.total()}: {', '.join(f'{splits[name]} {name}' for name in SPLITS if name in splits)}",
+        f"images    {splits.total()}: {', '.join(f'{splits[name]} {name}' for name in SPLITS if splits[name])}",
         *([f"trial     {settings.trial}"] if settings.trial else []),
         f"caption   {splits['train'] if not prompts else 0} images, {captioners}",
         f"discover  {'your prompts' if prompts else f'at most {domains} prompts from {settings.llm.model.name}'}",

@@ -91,7 +91,7 @@ def check_trainers(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> No
 
     Ray Train's controller asks for no CPU of its own (Ray 2.60), so the workers may take all there are.
     """
-    trainer = _trainer(train, cluster, needs)
+    trainer = trainer_of(train, cluster, needs)
     only_memory = train.loading == "memory" and most_trainers(train, cluster) >= train.workers
     other = ", or set train.loading to stream" if only_memory else ""
     if none := _why_none("train", trainer, needs, cluster):
@@ -106,15 +106,15 @@ def check_trainers(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> No
 
 def most_trainers(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> int:
     """How many workers of trainings the cluster has room for."""
-    return sum(_slots(_trainer(train, cluster, needs), node) for node in cluster.machines)
+    return sum(slots(trainer_of(train, cluster, needs), node) for node in cluster.machines)
 
 
 def trainings_at_once(train: Train, cluster: Cluster, needs: Needs = NOTHING) -> int:
     """How many trainings fit side by side, leaving one CPU for other tasks where it can."""
-    return max(1, _most(_trainer(train, cluster, needs), cluster) // train.workers)
+    return max(1, _most(trainer_of(train, cluster, needs), cluster) // train.workers)
 
 
-def _trainer(train: Train, cluster: Cluster, needs: Needs) -> Node:
+def trainer_of(train: Train, cluster: Cluster, needs: Needs) -> Node:
     """What a worker of a training holds."""
     return Node(train.cpus_per_worker, 1.0 if cluster.gpus else 0.0, needs.memory)
 
@@ -134,16 +134,16 @@ def check_llm(llm: Llm, cluster: Cluster) -> None:
 
 def _most(worker: Node, cluster: Cluster) -> int:
     """Workers that fit beside one CPU, which is taken from the node where that costs least."""
-    slots = [_slots(worker, node) for node in cluster.machines]
+    each = [slots(worker, node) for node in cluster.machines]
     costs = [
-        most - _slots(worker, replace(node, cpus=node.cpus - 1))
-        for node, most in zip(cluster.machines, slots, strict=True)
+        most - slots(worker, replace(node, cpus=node.cpus - 1))
+        for node, most in zip(cluster.machines, each, strict=True)
         if node.cpus >= 1
     ]
-    return sum(slots) - min(costs) if costs else 0
+    return sum(each) - min(costs) if costs else 0
 
 
-def _slots(worker: Node, node: Node) -> int:
+def slots(worker: Node, node: Node) -> int:
     """Workers that fit a node: a worker's fraction of a GPU must lie on one card."""
     most = [_times(worker.cpus, node.cpus)]
     if worker.gpus:

@@ -42,15 +42,14 @@ def run_experiment(settings: Config, cluster: Cluster, listing: pa.Table | None 
 
 
 def _make_edits(states: list[State], arms: list[Arm], cluster: Cluster) -> None:
-    """Everything before the arms are trained, each stage for all draws before the next one."""
+    """Everything before the arms are trained, each stage for all draws before the one that needs it."""
     for state in states:
         pipeline.run_ingest(state, cluster)
         check_ingested(state.settings)
     if any(arm.edits == "discovered" for arm in arms):
-        for state in states:
-            pipeline.run_caption(state, cluster)
-        pipeline.discover_all(states)
-    pipeline.train_bases(states, cluster)
+        pipeline.read_and_train_bases(states, cluster)
+    else:
+        pipeline.train_bases(states, cluster)
     if any(arm.edits for arm in arms):
         # one draw after the other: what they share is edited for the first, and judged for the rest
         for state in states:

@@ -4,10 +4,10 @@ A *listing* is a small Arrow table with one row per image (`LISTING`); reading t
 encoded bytes. So a source can be split among workers before any image has been opened.
 """
 
-from collections import Counter
 from collections.abc import Callable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alia_ray.config.sections import ConfigError
 from alia_ray.config.source import Source, WebDataset
@@ -58,9 +58,11 @@ def list_images(source: Source) -> pa.Table:
         said = "".join(f"; {note}" for note in notes(rows))
         place = getattr(source, "path", None) or getattr(source, "name", source.kind)
         raise ConfigError(f"source: no image was found in {place}{said}")
-    origin, count = Counter(rows.column("origin").to_pylist()).most_common(1)[0]
-    if count > 1:
-        raise ConfigError(f"source: {origin!r} is listed {count} times; keep one row for each image")
+    origins = rows.column("origin")
+    if pc.count_distinct(origins).as_py() < rows.num_rows:
+        counts = origins.value_counts()
+        origin, count = counts[pc.index(counts.field("counts"), pc.max(counts.field("counts"))).as_py()].values()
+        raise ConfigError(f"source: {origin.as_py()!r} is listed {count} times; keep one row for each image")
     for column in ("label", "group"):
         longest = max(filter(None, rows.column(column).unique().to_pylist()), key=len, default="")
         if len(longest) > LONGEST_NAME:

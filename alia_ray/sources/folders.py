@@ -7,12 +7,17 @@ something else, are counted, so that nothing goes without a word.
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
+from typing import TypeVar
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
+from alia_ray.sources.files import version_of
 from alia_ray.store.patience import patiently
 
 PICTURES = (
@@ -38,6 +43,8 @@ _SYSTEM = {
     *("$recycle.bin", "lost+found", "@eadir", "#recycle", "@recycle", "#snapshot", "__pycache__", "paxheader"),
     *("~snapshot", "_gsdata_", "zbthumbnail.info"),
 }
+_FILES = pa.schema([("path", pa.string()), ("version", pa.string())])
+_AT_ONCE = 10_000  # files as Python's objects
 _MOST_LINKS = 4  # to folders, on one path: two in each folder would double what is found at every level
 _LEFT_BEHIND = ("~", ":zone.identifier", ":encryptable")  # an editor's copy, what Windows notes beside a file
 
@@ -66,6 +73,9 @@ def ending(path: str) -> str:
     return posixpath.splitext(path)[1].lower()
 
 
+T = TypeVar("T")
+
+
 @dataclass
 class Found:
     """What lies below a folder, by its path there, sorted."""
@@ -81,12 +91,40 @@ def visible(fs: pafs.FileSystem, root: str) -> Found:
     Links to files and folders are followed, but not a link to a folder that holds it. A link that leads nowhere
     is a file, one that cannot be read. Raises ConfigError where a folder may not be read.
     """
-    found, hidden = Found(), set()
+
+    def look() -> Found:
+        found = Found()
+        found.files = dict(sorted(_files(fs, root, found), key=itemgetter(0)))
+        return found
+
+    return _looked(root, look)
+
+
+def visible_rows(fs: pafs.FileSystem, root: str) -> tuple[pa.Table, Found]:
+    """The same with the files as a table, of path and version (`version_of`), where there may be millions."""
+
+    def look() -> tuple[pa.Table, Found]:
+        found, parts = Found(), [_FILES.empty_table()]
+        files = _files(fs, root, found)
+        while some := list(islice(files, _AT_ONCE)):
+            paths, versions = [path for path, _ in some], [version_of(info) for _, info in some]
+            parts.append(pa.table([paths, versions], schema=_FILES))
+        return pa.concat_tables(parts).sort_by("path").combine_chunks(), found
+
+    return _looked(root, look)
+
+
+def _looked(root: str, look: Callable[[], T]) -> T:
     try:
-        infos, found.passed = patiently(lambda: _infos(fs, root))
+        return patiently(look)
     except OSError as error:
         raise ConfigError(f"source.path: cannot list {root}: {error}") from error
-    for info in sorted(infos, key=lambda info: info.path):
+
+
+def _files(fs: pafs.FileSystem, root: str, found: Found) -> Iterator[tuple[str, pafs.FileInfo]]:
+    """The visible files by their paths below `root`, in no order; at their end `found` has all else."""
+    hidden = set()
+    for info in _infos(fs, root, found.passed):
         path = info.path[len(root) :].strip("/")
         if part := hidden_part(path):
             hidden.add(part)
@@ -95,17 +133,19 @@ def visible(fs: pafs.FileSystem, root: str) -> Found:
         elif info.type == pafs.FileType.Unknown:
             found.passed["devices or pipes"] += 1
         else:
-            found.files[path] = info
+            yield path, info
+    found.folders.sort()
     if hidden:
         found.passed["hidden"] = len(hidden)
-    return found
 
 
-def _infos(fs: pafs.FileSystem, root: str) -> tuple[list[pafs.FileInfo], Counter[str]]:
-    passed: Counter[str] = Counter()
-    if isinstance(fs, pafs.LocalFileSystem):
-        return fs.get_file_info(list(_local(root, frozenset(), 0, passed))), passed
-    return fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True)), passed
+def _infos(fs: pafs.FileSystem, root: str, passed: Counter[str]) -> Iterator[pafs.FileInfo]:
+    if not isinstance(fs, pafs.LocalFileSystem):
+        yield from fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
+        return
+    paths = _local(root, frozenset(), 0, passed)
+    while some := list(islice(paths, _AT_ONCE)):
+        yield from fs.get_file_info(some)
 
 
 def _local(folder: str, above: frozenset[str], links: int, passed: Counter[str]) -> Iterator[str]:

@@ -1,17 +1,18 @@
 """An ImageFolder tree: `SPLIT/CLASS/image`, or `CLASS/image`; a class may have folders of its own."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.config.source import ImageFolder
 from alia_ray.errors import shortened
-from alia_ray.sources.files import Content, read_files, version_of
-from alia_ray.sources.folders import ending, may_be_picture, passed_over, visible
-from alia_ray.sources.listing import SPLIT_NAMES, make_listing, meant_split
+from alia_ray.sources.files import Content, read_files
+from alia_ray.sources.folders import ending, may_be_picture, passed_over, visible_rows
+from alia_ray.sources.listing import SPLIT_NAMES, make_listing, meant_split, values
 from alia_ray.store.run_folder import filesystem
 
 
@@ -23,23 +24,28 @@ def list_images(source: ImageFolder) -> pa.Table:
     fs, root = filesystem(source.path)
     if fs.get_file_info(root).type != pafs.FileType.Directory:
         raise ConfigError(f"source.path: there is no folder {source.path}")
-    found = visible(fs, root)
-    origins = [path for path in found.files if may_be_picture(path)]
-    others = [path for path in found.files if not may_be_picture(path)]
-    parts = [origin.split("/") for origin in origins]
-    has_splits = _has_splits(parts)
+    rows, found = visible_rows(fs, root)
+    is_picture = pa.array(map(may_be_picture, values(rows.column("path"))), pa.bool_())
+    pictures, others = rows.filter(is_picture).combine_chunks(), rows.filter(pc.invert(is_picture)).column("path")
+    origins = pictures.column("path")
+    has_splits = _has_splits(_parts(origins))
     depth = 1 if has_splits else 0
-    labels = [part[depth] if len(part) > depth + 1 else None for part in parts]
-    given = [part[0] if has_splits else None for part in parts]
+    labels = pa.array((part[depth] if len(part) > depth + 1 else None for part in _parts(origins)), pa.string())
+    given = pa.array((part[0] if has_splits else None for part in _parts(origins)), pa.string())
     notes = passed_over(
-        found.passed, Counter(map(ending, others)), "that are no pictures", next(iter(others), None)
+        found.passed, Counter(map(ending, values(others))), "that are no pictures", next(values(others), None)
     )
-    notes += [*_empty(found.folders, parts, depth), *_deeper(parts, depth)]
-    files = [version_of(found.files[origin]) for origin in origins]
-    return make_listing(origins, labels, given, labels, files, source.val_fraction, source.test_fraction, notes)
+    notes += [*_empty(found.folders, _parts(origins), depth), *_deeper(_parts(origins), depth)]
+    files, fractions = pictures.column("version"), (source.val_fraction, source.test_fraction)
+    return make_listing(origins, labels, given, labels, files, *fractions, notes)
 
 
-def _empty(folders: list[str], parts: list[list[str]], depth: int) -> list[str]:
+def _parts(origins: pa.ChunkedArray) -> Iterator[list[str]]:
+    """Each path as its folders and the file."""
+    return (origin.split("/") for origin in values(origins))
+
+
+def _empty(folders: list[str], parts: Iterable[list[str]], depth: int) -> list[str]:
     """The splits and classes without a picture."""
     taken = {"/".join(part[:end]) for part in parts for end in range(1, depth + 2)}
     found = [path for path in folders if path.count("/") <= depth and path not in taken]
@@ -47,7 +53,7 @@ def _empty(folders: list[str], parts: list[list[str]], depth: int) -> list[str]:
     return [f"no picture lies in {', '.join(map(repr, outermost))}"] if outermost else []
 
 
-def _deeper(parts: list[list[str]], depth: int) -> list[str]:
+def _deeper(parts: Iterable[list[str]], depth: int) -> list[str]:
     """That folders within classes count for nothing, where most classes have several: those may be the classes."""
     inside: dict[str, dict[str, list[str]]] = {}  # class -> folder -> one of its pictures
     for part in parts:
@@ -71,24 +77,30 @@ def _named(names: Iterable[str]) -> str:
     return shortened([repr(name) for name in sorted(names)])
 
 
-def _has_splits(parts: list[list[str]]) -> bool:
+def _has_splits(parts: Iterable[list[str]]) -> bool:
     """Whether the images lie in SPLIT/CLASS. Raises ConfigError where only some do, or no folder is a class."""
-    in_split = [len(part) >= 3 and part[0].lower() in SPLIT_NAMES for part in parts]
-    if any(in_split) and not all(in_split):
-        raise ConfigError(f"source.path: {_beside(parts[in_split.index(False)])}")
-    folders = {part[0] for part in parts if len(part) > 1}
-    if folders and not any(in_split) and all(folder.lower() in SPLIT_NAMES for folder in folders):
+    has_splits, folders, beside = False, set(), None
+    for part in parts:
+        if len(part) > 1:
+            folders.add(part[0])
+        if len(part) >= 3 and part[0].lower() in SPLIT_NAMES:
+            has_splits = True
+        elif beside is None:
+            beside = part
+    if has_splits and beside is not None:
+        raise ConfigError(f"source.path: {_beside(beside)}")
+    if folders and not has_splits and all(folder.lower() in SPLIT_NAMES for folder in folders):
         raise ConfigError(
             f"source.path: {', '.join(sorted(folders))} hold pictures, but no class folders; move them to "
             "SPLIT/CLASS/image"
         )
-    if len(folders) > 1 and not any(in_split) and all(map(meant_split, folders)):
+    if len(folders) > 1 and not has_splits and all(map(meant_split, folders)):
         renamed = ", ".join(f"{folder} → {meant_split(folder)}" for folder in sorted(folders))
         raise ConfigError(
             f"source.path: {', '.join(sorted(folders))} look like splits and would be classes; call them train, "
             f"val and test ({renamed}), and give each a folder for every class"
         )
-    return any(in_split)
+    return has_splits
 
 
 def _beside(part: list[str]) -> str:

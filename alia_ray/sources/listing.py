@@ -3,10 +3,13 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alia_ray.config import ConfigError
 from alia_ray.plain_text import plain_line
@@ -21,6 +24,9 @@ LISTING = pa.schema(
         ("version", pa.string()),  # changes when the image may have; null where a source cannot say
     ]
 )
+
+FOUND = pa.schema([(name, pa.string()) for name in ("origin", "label", "given", "group", "version")])
+"""What `make_listing` takes, as files give it: `given` is the split that the source names, if any."""
 
 SPLIT_NAMES = {
     "train": "train",
@@ -43,12 +49,24 @@ _BEHIND = re.compile(r"[\W\d_]*(?:data|dataset|images|imgs|set|split)?[\W\d_]*$"
 _NOTES = b"notes"  # a listing's schema metadata: what a person should know of it
 
 
+Column = Sequence[str | None] | pa.StringArray | pa.ChunkedArray
+"""Texts and nulls; of Arrow where there may be millions."""
+_AT_ONCE = 10_000  # texts as Python's objects
+
+
+def values(column: Column) -> Iterator[str | None]:
+    """The values of a column, of which few are Python's objects at a time."""
+    for start in range(0, len(column), _AT_ONCE):
+        some = column[start : start + _AT_ONCE]
+        yield from some if isinstance(some, Sequence) else some.to_pylist()
+
+
 def make_listing(
-    origins: list[str],
-    labels: list[str | None],
-    given: list[str | None],
-    groups: list[str | None],
-    versions: list[str | None],
+    origins: Column,
+    labels: Column,
+    given: Column,
+    groups: Column,
+    versions: Column,
     val_fraction: float,
     test_fraction: float,
     notes: Iterable[str] = (),
@@ -58,10 +76,16 @@ def make_listing(
     Labels and groups lose spaces around them, ends of lines and characters that do harm, and become NFC, the form
     that most systems write: archives made on a Mac hold "é" as two characters, which would be another class.
     """
-    labels, groups = [_plain(label) for label in labels], [_plain(group) for group in groups]
+    labels, groups = _plain_column(labels), _plain_column(groups)
+    origins = pa.array(values(origins), pa.string())
     splits = assign_splits(origins, labels, given, val_fraction, test_fraction)
     rows = pa.table([origins, labels, splits, groups, versions], schema=LISTING)
     return rows.replace_schema_metadata({_NOTES: "\n".join(notes)})
+
+
+def count_of(listing: pa.Table, split: str) -> int:
+    """How many images of a listing a split has."""
+    return pc.sum(pc.equal(listing.column("split"), split)).as_py() or 0
 
 
 def notes(listing: pa.Table) -> list[str]:
@@ -72,6 +96,11 @@ def notes(listing: pa.Table) -> list[str]:
 def with_note(listing: pa.Table, note: str) -> pa.Table:
     """The listing with one more note."""
     return listing.replace_schema_metadata({_NOTES: "\n".join([*notes(listing), note])})
+
+
+def _plain_column(texts: Column) -> pa.StringArray:
+    plain = lru_cache(maxsize=_AT_ONCE)(_plain)  # classes repeat
+    return pa.array(map(plain, values(texts)), pa.string())
 
 
 def _plain(text: str | None) -> str | None:
@@ -93,18 +122,15 @@ def meant_split(name: str, guessing: bool = False) -> str | None:
 
 
 def assign_splits(
-    origins: list[str],
-    labels: list[str | None],
-    given: list[str | None],
-    val_fraction: float,
-    test_fraction: float,
-) -> list[str]:
+    origins: pa.StringArray, labels: pa.StringArray, given: Column, val_fraction: float, test_fraction: float
+) -> pa.StringArray:
     """A split for each image: the given one, or one drawn per class by the hash of its origin.
 
     Where a source names some splits, only what it lacks is made: a val is held out of train when there is
     none, a test only when there is neither val nor test. Raises ConfigError for a split of another name.
     """
-    unknown = {name for name in given if name is not None and name.lower() not in SPLIT_NAMES}
+    names = set(values(given))
+    unknown = {name for name in names if name is not None and name.lower() not in SPLIT_NAMES}
     if unknown:
         name = min(unknown)
         hint = f"; did you mean {meant_split(name)}?" if meant_split(name) else ";"
@@ -112,23 +138,28 @@ def assign_splits(
             f"source: the split {name!r} is none of {', '.join(SPLIT_NAMES)}{hint} rename it, or leave its images "
             "out"
         )
-    splits = [SPLIT_NAMES[(name or "train").lower()] for name in given]
-    named = {split for split, name in zip(splits, given, strict=True) if name is not None}
+    splits = pa.array((SPLIT_NAMES[(name or "train").lower()] for name in values(given)), pa.string())
+    named = {SPLIT_NAMES[name.lower()] for name in names if name is not None}
     if named.isdisjoint(("val", "test")):
-        _hold_out(origins, labels, splits, "test", test_fraction)
+        splits = _held_out(origins, labels, splits, "test", test_fraction)
     if "val" not in named:
-        _hold_out(origins, labels, splits, "val", val_fraction)
+        splits = _held_out(origins, labels, splits, "val", val_fraction)
     return splits
 
 
-def _hold_out(origins: list[str], labels: list[str | None], splits: list[str], name: str, fraction: float) -> None:
-    """Move `fraction` of each class's training images to the split `name`, at least one where it can."""
-    of_class: dict[str, list[int]] = {}
-    for index, split in enumerate(splits):
-        if split == "train" and labels[index]:
-            of_class.setdefault(labels[index], []).append(index)
-    for members in of_class.values():
-        count = min(math.ceil(fraction * len(members)), len(members) - 1)
-        members.sort(key=lambda index: content_id(name, origins[index]))
-        for index in members[:count]:
-            splits[index] = name
+def _held_out(
+    origins: pa.StringArray, labels: pa.StringArray, splits: pa.StringArray, name: str, fraction: float
+) -> pa.StringArray:
+    """The splits with `fraction` of each class's training images in `name`, at least one where it can."""
+    classes = pc.dictionary_encode(pc.if_else(pc.equal(splits, "train"), labels, None))
+    codes = classes.indices.fill_null(-1).to_numpy()
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(len(classes.dictionary) + 1))
+    is_out = np.zeros(len(codes), dtype=bool)
+    for label, first, end in zip(classes.dictionary.to_pylist(), starts[:-1], starts[1:], strict=True):
+        count = min(math.ceil(fraction * (end - first)), end - first - 1) if label else 0
+        if count:
+            places = order[first:end]
+            hashes = [content_id(name, origin) for origin in origins.take(pa.array(places)).to_pylist()]
+            is_out[places[np.argsort(hashes, kind="stable")[:count]]] = True
+    return pc.if_else(pa.array(is_out), name, splits)

@@ -27,7 +27,7 @@ from alia_ray.sources.files import (
     version_of,
 )
 from alia_ray.sources.folders import ending, passed_over, visible
-from alia_ray.sources.listing import make_listing
+from alia_ray.sources.listing import FOUND, make_listing
 from alia_ray.store.run_folder import RunFolder, filesystem
 
 _ENDINGS = (".parquet", ".parq", ".pq")
@@ -53,7 +53,7 @@ def list_images(source: ParquetTable) -> pa.Table:
     """
     fs, root = filesystem(source.path)
     files, notes = _files(fs, root, source.path)
-    origins, labels, given, groups, versions = [], [], [], [], []
+    parts = [FOUND.empty_table()]
     for base, info in files.items():
         try:
             with pq.ParquetFile(info.path, filesystem=fs) as file:
@@ -63,15 +63,14 @@ def list_images(source: ParquetTable) -> pa.Table:
             for number in range(file.num_row_groups):
                 rows = columns.read(number)
                 count = file.metadata.row_group(number).num_rows
-                origins += [f"{base}#{number}#{row}" for row in range(count)]
-                versions += [version_of(info)] * count
-                labels += rows[source.label_column]
-                given += rows[source.split_column]
-                groups += rows[source.group_column or source.label_column]
+                origins = [f"{base}#{number}#{row}" for row in range(count)]
+                described = (source.label_column, source.split_column, source.group_column or source.label_column)
+                columns_of_part = [origins, *map(rows.__getitem__, described), [version_of(info)] * count]
+                parts.append(pa.table(columns_of_part, schema=FOUND))
         except _BROKEN as error:
             raise ConfigError(f"source.path: cannot read {info.path}: {one_line(error)}") from error
     fractions = source.val_fraction, source.test_fraction
-    return make_listing(origins, labels, given, groups, versions, *fractions, notes)
+    return make_listing(*pa.concat_tables(parts).columns, *fractions, notes)
 
 
 def _texts(source: ParquetTable, schema: pa.Schema) -> list[str]:

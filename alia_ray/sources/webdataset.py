@@ -20,7 +20,7 @@ from alia_ray.config import ConfigError
 from alia_ray.config.source import WebDataset
 from alia_ray.sources.files import Content, NoPictureError, read_by_part, too_large, version_of
 from alia_ray.sources.folders import PICTURES, ending, hidden_part, passed_over, visible
-from alia_ray.sources.listing import SPLIT_NAMES, make_listing
+from alia_ray.sources.listing import FOUND, SPLIT_NAMES, make_listing
 from alia_ray.store.run_folder import filesystem, without_query
 
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # the sample's key, and what kind of member it is
@@ -40,9 +40,10 @@ def list_images(source: WebDataset) -> pa.Table:
         beside = shards[of_shard.index(None)]
         raise ConfigError(f"source.path: the shard {beside} names no split, though others do; rename it")
     infos = fs.get_file_info([posixpath.join(root, shard) for shard in shards])
-    origins, labels, given, groups, versions = [], [], [], [], []
+    parts = [FOUND.empty_table()]
     told: set[str] = set()
     for shard, split, info in zip(shards, of_shard, infos, strict=True):
+        origins, labels, given, groups = [], [], [], []
         for sample in _samples(fs, root, shard, left):
             described = _described(source, sample)
             told |= {name for name in ("split", "group") if described[name]}
@@ -50,13 +51,13 @@ def list_images(source: WebDataset) -> pa.Table:
             labels.append(described["label"])
             given.append(described["split"] or split)
             groups.append(described["group"] or described["label"])
-            versions.append(version_of(info))
+        parts.append(pa.table([origins, labels, given, groups, [version_of(info)] * len(origins)], schema=FOUND))
     for name in ("split", "group"):
         key = getattr(source, f"{name}_key")
         if key != name and name not in told:  # which the default need not be
             raise ConfigError(f"source.{name}_key: no sample's .json gives {key!r}; correct it, or leave it out")
     fractions = source.val_fraction, source.test_fraction
-    return make_listing(origins, labels, given, groups, versions, *fractions, left.sentences())
+    return make_listing(*pa.concat_tables(parts).columns, *fractions, left.sentences())
 
 
 @dataclass
@@ -184,7 +185,9 @@ def _described(source: WebDataset, sample: dict[str, Any]) -> dict[str, str | No
     else:
         found["label"] = fields.get(source.label_key)
     return {
-        key: None if value is None or isinstance(value, list | dict) else str(value)
+        key: None
+        if value is None or isinstance(value, list | dict)
+        else str(value).encode(errors="replace").decode()
         for key, value in found.items()
     }
 

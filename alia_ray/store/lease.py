@@ -78,13 +78,13 @@ def _renew(folder: RunFolder, lease: Lease, ended: threading.Event, lost: thread
         with suppress(OSError):  # the storage may be away for a moment
             if _other(folder, lease):
                 lost.set()
-                _interrupt(holder)
+                interrupt(holder)
                 return
             lease["renewals"] += 1
             folder.write_json(lease, LEASE)
 
 
-def _interrupt(thread: int) -> None:
+def interrupt(thread: int) -> None:
     """Raise KeyboardInterrupt in a thread: at its next line of Python, where it is not the main one."""
     if thread == threading.main_thread().ident:
         signal.pthread_kill(thread, signal.SIGINT)

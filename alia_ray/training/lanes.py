@@ -67,8 +67,13 @@ class Training:
     logs: str = ""  # the folder of what trackers write (`trackers.py`); an empty text: `out`
 
 
-def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
+def train_classifiers(
+    trainings: Sequence[Training], cluster: Cluster, at_once: int | None = None, stop: Event | None = None
+) -> None:
     """Train what is not finished, side by side where the cluster has room. All take the same workers.
+
+    at_once: how many side by side; None: as many as the whole cluster has room for. Who sets `stop`, from another
+    thread, gets a StageError soon: nothing is waited for nor tried any more.
 
     `history.json` of each: {"name", "architecture", "augment", "seed", "workers", "loading", "train_images",
     "val_images", "best_epoch", "select_by", "val_class_balanced_accuracy", "load_seconds", "seconds",
@@ -87,19 +92,20 @@ def train_classifiers(trainings: Sequence[Training], cluster: Cluster) -> None:
     todo = [each for each in trainings if not _is_finished(each.out)]
     if not todo:
         return
-    lanes = _lanes(todo, trainings_at_once(todo[0].settings, cluster, _most_needs(todo, cluster)))
+    most = at_once or trainings_at_once(todo[0].settings, cluster, _most_needs(todo, cluster))
+    lanes = _lanes(todo, most)
     stream = streams(todo[0].settings, _most_images(todo), cluster)
     inform(f"train: {loading_text(todo[0].settings, _most_images(todo), cluster)}")
     jobs = _jobs(todo, stream)
     for logs in sorted({each.logs or each.out for each in todo}):
         prepare(RunFolder(logs), todo[0].settings.trackers)
     _sweep(RunFolder(todo[0].out).parent)
-    pool, stop = ThreadPoolExecutor(len(lanes)), Event()
+    pool, stop = ThreadPoolExecutor(len(lanes)), stop or Event()
     try:
         futures = [
             pool.submit(_run_lane, lane, [jobs[each.out] for each in lane], cluster, stop) for lane in lanes
         ]
-        _follow(todo, futures)
+        _follow(todo, futures, stop)
     finally:
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
@@ -117,10 +123,10 @@ def is_begun(out: str) -> bool:
     return resumable_state(RunFolder(out)) is not None
 
 
-def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]]]) -> None:
+def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]]], stop: Event) -> None:
     """Say how the trainings come on, by what they leave in the run folder, until the lanes have ended.
 
-    Raises StageError with what became of those that failed.
+    Raises StageError with what became of those that failed, and after `stop`.
     """
     done, todo = {each.out: 0 for each in trainings}, list(trainings)
     epochs = sum(each.settings.epochs for each in trainings)
@@ -130,6 +136,8 @@ def _follow(trainings: Sequence[Training], lanes: Sequence[Future[dict[str, str]
         running: set[Future[None]] = set(lanes)
         while running:
             running = wait(running, timeout=_LOOK_EVERY_S).not_done
+            if stop.is_set():
+                raise StageError("train: stopped; run it again to go on")
             for each in list(todo):
                 history = RunFolder(each.out).read_json(HISTORY)
                 now = max(done[each.out], _epochs_done(each, history))

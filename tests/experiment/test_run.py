@@ -81,7 +81,7 @@ def test_the_time_in_which_the_seeds_base_classifiers_are_trained_together_count
     for stage in ("run_ingest", "run_judge", "run_edit"):
         monkeypatch.setattr(run.pipeline, stage, lambda state, cluster: None)
     monkeypatch.setattr(run, "check_ingested", lambda settings: None)
-    monkeypatch.setattr(run.pipeline, "train_arms", lambda arms, cluster: time.sleep(times.pop(0)))
+    monkeypatch.setattr(run.pipeline, "train_arms", lambda *_: time.sleep(times.pop(0)))
     monkeypatch.setattr(run.pipeline, "score_training_set", lambda *_: {})
     monkeypatch.setattr(
         run.pipeline, "_knows_thresholds", lambda state: state.arm_folder(BASE).has_file(THRESHOLDS)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alia_ray.checks.inputs import STAGES, listing_of, look_at_inputs
 from alia_ray.cluster.placement import Cluster
 from alia_ray.config import Config, ConfigError, parse_config
 from alia_ray.config.arms import ARMS, BASE
 from alia_ray.errors import StageError
+from alia_ray.stages import ingest as ingesting
 from alia_ray.stages.ingest import images_table, ingest
 from alia_ray.state import State
 
@@ -92,6 +94,19 @@ def test_labels_of_what_an_arm_does_not_learn_from_are_not_in_its_name(folder):
     real = State(settings(folder)).arm_fingerprint(ARMS["real_data"])
     assert again(folder, f"{SAME}2.png,cat,dog,extra\n") == name
     assert State(settings(folder)).arm_fingerprint(ARMS["real_data"]) != real
+
+
+def test_after_ingest_no_stage_lists_the_source(folder, monkeypatch):
+    listed = []
+    real = ingesting.list_images
+    monkeypatch.setattr(ingesting, "list_images", lambda source: listed.append(source) or real(source))
+    chosen = settings(folder)
+    ingest(chosen, CLUSTER, listing_of(chosen))
+    assert len(listed) == 1
+    for stage in STAGES[1:]:
+        look_at_inputs(chosen, [stage])
+    assert listing_of(chosen).column("label").to_pylist() == ["cat", "cat"]
+    assert len(listed) == 1
 
 
 def test_what_was_ingested_whole_needs_its_source_no_more(folder, capsys):

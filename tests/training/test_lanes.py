@@ -363,7 +363,7 @@ def test_the_person_reads_how_trainings_come_on_and_what_became_of_each(tmp_path
         return SimpleNamespace(not_done=set())
 
     monkeypatch.setattr(lanes, "wait", wait)
-    lanes._follow([training(tmp_path / "alia")], [lane])
+    lanes._follow([training(tmp_path / "alia")], [lane], Event())
     first, line, last = capsys.readouterr().err.splitlines()
     assert first == "train: 0/3  starting 1 training"
     assert line == "train alia, seed 0: 48 images, 3 epochs in 4.2 s; 50% of val right after epoch 3"
@@ -374,7 +374,7 @@ def test_a_training_that_failed_is_not_called_nothing_to_do(tmp_path, capsys):
     lane: Future = Future()
     lane.set_result({str(tmp_path / "alia"): "the loss is not finite"})
     with pytest.raises(StageError, match="the loss is not finite; run it again once that is mended"):
-        lanes._follow([training(tmp_path / "alia")], [lane])
+        lanes._follow([training(tmp_path / "alia")], [lane], Event())
     assert capsys.readouterr().err == "train: 0/3  starting 1 training\n"
 
 

@@ -247,7 +247,7 @@ def test_what_a_tracker_has_not_got_is_said_once(tmp_path, capsys):
         trainings.append(lanes.Training(name, str(tmp_path / name), (), (), (), Train(epochs=3), "none", 0))
     ended: Future = Future()
     ended.set_result({})
-    lanes._follow(trainings, [ended])
+    lanes._follow(trainings, [ended], threading.Event())
     said = capsys.readouterr().err
     assert said.count("wandb has not got all of a (down); training goes on") == 1
     assert said.count("wandb has not got") == 1

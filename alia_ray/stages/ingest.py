@@ -286,11 +286,8 @@ def _say_changes(target: Table, changes: Changes, before: list[Row]) -> None:
     ledger = ledger_of(target.folder)
     rows = ledger.rows(target, _KNOWN)
     added = ledger.given(pa.table({"origin": pa.array(changes.added, pa.string())}))
-    ids = ledger.given(
-        pa.table(
-            {"image_id": pa.array([row["image_id"] for row in before if row["origin"] in replaced], pa.string())}
-        )
-    )
+    kept = pa.array([row["image_id"] for row in before if row["origin"] in replaced], pa.string())
+    ids = ledger.given(pa.table({"image_id": kept}))
     contents = ledger.column(f"SELECT content FROM {rows} SEMI JOIN {added} USING (origin)")
     same = ledger.number(f"SELECT count(*) FROM {rows} SEMI JOIN {ids} USING (image_id)")
     moved = in_common((row["content"] for row in before if row["origin"] in gone), contents)

@@ -349,10 +349,7 @@ def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
 
 @pytest.mark.parametrize(
     ("at_most", "batch", "todo", "workers", "rows"),
-    [
-        *[(64, 16, 240, 2, 16), (64, 16, 800, 2, 48), (64, 16, 100_000, 8, 64), (64, 128, 100_000, 8, 128)],
-        *[(64, 4, 10, 4, 4), (512, 64, 5000, 2, 256), (512, 64, 1_000_000, 2, 512), (512, 64, 50_000, 64, 256)],
-    ],
+    [(64, 16, 800, 2, 48), (64, 128, 100_000, 8, 128), (64, 4, 10, 4, 4), (512, 64, 10**6, 2, 512)],
 )
 def test_a_small_pass_is_committed_in_small_blocks_so_that_its_progress_moves(at_most, batch, todo, workers, rows):
     assert streaming._block_rows(at_most, batch, todo, workers) == rows

@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from painted_examples import paint
 from PIL import Image
 
 from alia_ray.config import Pixels
 from alia_ray.images import DecodeError, encode
+from alia_ray.miniature import dataset
 from alia_ray.store import patience
 from alia_ray.store.tables import EDITS
 from alia_ray.training.examples import Examples, load, shard
@@ -117,3 +119,18 @@ def test_what_another_machine_has_just_written_is_waited_for(tmp_path, monkeypat
         "dog",
     ]
     assert waits == [1]
+
+
+def test_examples_are_read_in_their_order_and_missing_ones_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(patience, "SEEN_WITHIN_S", 0.0)
+    painted = paint(tmp_path, "val", 6)
+    wanted = Examples(painted.table, "image_id", (painted.ids[4], painted.ids[1]))
+    loaded = load([wanted], Pixels(image_size=48), threads=2)
+    pictures = {picture.origin: picture for picture in dataset.layout("val", 6, bias=1.0)}
+    for place, key in enumerate(wanted.ids):
+        picture = pictures[key]
+        original = dataset.paint(key, picture.label, picture.background, 0)
+        assert torch.equal(loaded.pixels[place].permute(1, 2, 0), torch.from_numpy(original))
+        assert (loaded.labels[place], loaded.groups[place]) == (picture.label, picture.background)
+    with pytest.raises(ValueError, match=r"1 of 2 ids are not in .*; the first is nowhere"):
+        load([Examples(painted.table, "image_id", ("nowhere", painted.ids[0]))], Pixels(), threads=1)

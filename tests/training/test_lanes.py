@@ -15,16 +15,14 @@ import ray.train
 import safetensors.torch
 import torch
 from in_process import trainings_here
-from PIL import Image
+from painted_examples import paint
 
 from alia_ray.cluster.placement import Cluster, Node
-from alia_ray.config import ConfigError, Pixels, Train
+from alia_ray.config import ConfigError, Train
 from alia_ray.errors import StageError
-from alia_ray.images import encode
 from alia_ray.miniature import dataset
 from alia_ray.models.classifier import load_classifier
 from alia_ray.models.naming import resolve
-from alia_ray.store import patience
 from alia_ray.store.run_folder import RunFolder
 from alia_ray.training import lanes, loop
 from alia_ray.training.examples import Examples, load
@@ -40,23 +38,6 @@ SETTINGS = Train(
     workers=2,
     max_failures=0,
 )
-
-
-def paint(folder: Path, split: str, count: int) -> Examples:
-    """Pictures of the biased miniature, whose backgrounds give the classes away."""
-    rows = [
-        {
-            "image_id": picture.origin,
-            "image": encode(Image.fromarray(dataset.paint(picture.origin, picture.label, picture.background, 0))),
-            "label": picture.label,
-            "group": picture.background,
-        }
-        for picture in dataset.layout(split, count, bias=1.0)
-    ]
-    (folder / split).mkdir(parents=True)
-    for part in range(2):
-        pq.write_table(pa.Table.from_pylist(rows[part::2]), folder / split / f"part-{part}.parquet")
-    return Examples(str(folder / split), "image_id", tuple(row["image_id"] for row in rows))
 
 
 def lose_a_worker(rank: int, epoch: int, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,18 +380,3 @@ def test_what_cannot_be_trained_is_refused_before_anything_starts():
         with pytest.raises(ConfigError, match=message):
             check_trainable(training(train, val, **change), cluster)
     check_trainable(training(9, 9), Cluster(2, 0))  # all CPUs may be the workers'
-
-
-def test_examples_are_read_in_their_order_and_missing_ones_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(patience, "SEEN_WITHIN_S", 0.0)
-    painted = paint(tmp_path, "val", 6)
-    wanted = Examples(painted.table, "image_id", (painted.ids[4], painted.ids[1]))
-    loaded = load([wanted], Pixels(image_size=48), threads=2)
-    pictures = {picture.origin: picture for picture in dataset.layout("val", 6, bias=1.0)}
-    for place, key in enumerate(wanted.ids):
-        picture = pictures[key]
-        original = dataset.paint(key, picture.label, picture.background, 0)
-        assert torch.equal(loaded.pixels[place].permute(1, 2, 0), torch.from_numpy(original))
-        assert (loaded.labels[place], loaded.groups[place]) == (picture.label, picture.background)
-    with pytest.raises(ValueError, match=r"1 of 2 ids are not in .*; the first is nowhere"):
-        load([Examples(painted.table, "image_id", ("nowhere", painted.ids[0]))], Pixels(), threads=1)

@@ -30,6 +30,8 @@ def share(settings: Config, cluster: Cluster, trainings: int, images: int) -> Sh
     worker = trainer_of(settings.train, cluster, train_needs(settings.train, images, cluster))
     try:
         alone = place("caption", settings.caption, cluster, needs)
+        if alone.num_gpus % 1:  # parts of many cards may be taken, and none be left whole for a trainer
+            return None
         captioner = Node(alone.num_cpus, alone.num_gpus, alone.memory)
         for at_once in range(trainings, 0, -1):
             trainers = at_once * settings.train.workers

@@ -44,6 +44,10 @@ def test_captioners_whose_number_is_given_have_room_or_have_not():
     assert share(settings(caption={"workers": 2}), cluster, 1, images=100) is None
 
 
+def test_captioners_that_share_cards_might_leave_no_trainer_a_whole_one():
+    assert share(settings(caption={"gpus_per_worker": 0.5}), nodes(2, 32, 8), 1, images=100) is None
+
+
 def test_without_gpus_trainers_and_captioners_share_cpus():
     shared = share(settings(), nodes(1, 16), 1, images=100)
     assert (shared.rest.cpus, shared.trainers, shared.trainings) == (15, Cluster(1, 0), 1)

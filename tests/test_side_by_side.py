@@ -17,6 +17,7 @@ from alia_ray.config.arms import BASE
 from alia_ray.errors import StageError
 from alia_ray.miniature.dataset import CLASSES
 from alia_ray.models.simulated import SimulatedCaptioner
+from alia_ray.stages.caption import captions_table
 from alia_ray.state import State
 from alia_ray.store.ledger import Ledger
 from alia_ray.training import lanes
@@ -32,11 +33,12 @@ SIMULATED = [
 
 
 @pytest.fixture(autouse=True)
-def here(without_ray, monkeypatch) -> Iterator[None]:
+def patch(without_ray) -> Iterator[pytest.MonkeyPatch]:
+    """Trainings run in this process; what a test patches of them is undone before they go on in Ray."""
     thresholds = dict.fromkeys(CLASSES, 0.5)
-    monkeypatch.setattr(pipeline, "score_training_set", lambda *_: thresholds)  # which tasks of Ray do
-    with trainings_here():
-        yield
+    with trainings_here(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "score_training_set", lambda *_: thresholds)  # which tasks of Ray do
+        yield patch
 
 
 def begun(folder: Path, *more: str) -> Config:
@@ -46,7 +48,7 @@ def begun(folder: Path, *more: str) -> Config:
 
 
 @pytest.fixture
-def spans(monkeypatch) -> dict[str, tuple[float, float]]:
+def spans(patch) -> dict[str, tuple[float, float]]:
     """When captions and trainings began and ended."""
     found: dict[str, tuple[float, float]] = {}
 
@@ -60,8 +62,8 @@ def spans(monkeypatch) -> dict[str, tuple[float, float]]:
 
         return call
 
-    monkeypatch.setattr(SimulatedCaptioner, "caption", timed("caption", SimulatedCaptioner.caption))
-    monkeypatch.setattr(lanes, "_try", timed("train", lanes._try))
+    patch.setattr(SimulatedCaptioner, "caption", timed("caption", SimulatedCaptioner.caption))
+    patch.setattr(lanes, "_try", timed("train", lanes._try))
     return found
 
 
@@ -86,7 +88,7 @@ def test_they_overlap_where_there_is_room_and_leave_the_same_rows(tmp_path, span
     assert rows(tmp_path / "room") == rows(tmp_path / "none")
 
 
-def test_the_second_thread_asks_nothing_of_the_ledger(tmp_path, monkeypatch):
+def test_the_second_thread_asks_nothing_of_the_ledger(tmp_path, patch):
     asking = set()
     for name in ("ask", "keep", "rows"):
         real = getattr(Ledger, name)
@@ -95,38 +97,36 @@ def test_the_second_thread_asks_nothing_of_the_ledger(tmp_path, monkeypatch):
             asking.add(threading.current_thread())
             return real(ledger, *arguments, **values)
 
-        monkeypatch.setattr(Ledger, name, ask)
+        patch.setattr(Ledger, name, ask)
     pipeline.read_and_train_bases([State(begun(tmp_path))], ROOM)
     assert asking == {threading.current_thread()}
 
 
-def test_a_training_that_fails_ends_the_captions_and_is_what_is_said(tmp_path, monkeypatch):
+def test_a_training_that_fails_ends_the_captions_and_is_what_is_said(tmp_path, patch):
     settings = begun(tmp_path, "caption.model.name=simulated:latency=1", "caption.batch_size=1")
 
     def fail(*_: object) -> Failure:
         time.sleep(2)
         return Failure("no", comes_again=True)
 
-    monkeypatch.setattr(lanes, "_try", fail)
-    began = time.monotonic()
+    patch.setattr(lanes, "_try", fail)
     with pytest.raises(StageError, match=r"^train original.*: no;"):
         pipeline.read_and_train_bases([State(settings)], ROOM)
-    assert time.monotonic() - began < 25  # all captions take 32 s
+    assert len(captions_table(settings).ids()) < 32  # which take as many seconds
     assert State(settings).history(BASE) is None
 
 
-def test_captions_that_fail_end_the_training(tmp_path, monkeypatch):
+def test_captions_that_fail_end_the_training(tmp_path, patch):
     settings = begun(tmp_path, "caption.model.name=simulated:failures=1")
-    ended = threading.Event()
-    monkeypatch.setattr(lanes, "_try", lambda *_: ended.wait(60))
-    began = time.monotonic()
+    may_end, ended = threading.Event(), threading.Event()
+    patch.setattr(lanes, "_try", lambda *_: (may_end.wait(), ended.set()))
     with pytest.raises(StageError, match=r"^caption"):
         pipeline.read_and_train_bases([State(settings)], ROOM)
-    assert time.monotonic() - began < 30
-    ended.set()
+    assert not ended.is_set()  # it was not waited for
+    may_end.set()
 
 
-def test_what_an_interrupt_left_of_both_is_gone_on_with(tmp_path, monkeypatch):
+def test_what_an_interrupt_left_of_both_is_gone_on_with(tmp_path, patch):
     settings, seen = begun(tmp_path), []
     caption = SimulatedCaptioner.caption
 
@@ -136,9 +136,9 @@ def test_what_an_interrupt_left_of_both_is_gone_on_with(tmp_path, monkeypatch):
         seen.append(images)
         return caption(captioner, images)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(SimulatedCaptioner, "caption", some)
-        patch.setattr(lanes, "_try", lambda *_: time.sleep(1))
+    with patch.context() as once:
+        once.setattr(SimulatedCaptioner, "caption", some)
+        once.setattr(lanes, "_try", lambda *_: time.sleep(1))
         with pytest.raises(KeyboardInterrupt):
             pipeline.read_and_train_bases([State(settings)], ROOM)
     state = State(settings)

@@ -17,7 +17,7 @@ from alia_ray.export.parts import Chosen, Export, Part, is_whole, parts_of, writ
 from alia_ray.progress import say
 from alia_ray.state import State
 from alia_ray.state.there import AT_ONCE
-from alia_ray.store.ledger import Ledger
+from alia_ray.store.ledger import Ledger, literal
 from alia_ray.store.run_folder import RunFolder, without_query
 from alia_ray.store.tables import content_id_of
 
@@ -83,8 +83,8 @@ def _splits(state: State, arm: Arm, added_only: bool) -> dict[str, list[Chosen]]
 
 def _ids_of(state: State, split: str) -> pa.StringArray:
     rows = state.ledger.rows(state.images, ["split"])
-    query = f"SELECT image_id FROM {rows} WHERE split = $split ORDER BY image_id"
-    return state.ledger.ask(query, split=split).column(0).combine_chunks()
+    query = f"SELECT image_id FROM {rows} WHERE split = {literal(split)} ORDER BY image_id"
+    return state.ledger.ask(query).column(0).combine_chunks()
 
 
 def _classes(state: State) -> list[str]:

@@ -223,7 +223,8 @@ def _commits(job: Pass, placement: Placement, counter: Counter) -> ray.data.Data
         .map_batches(
             _with_source(job.source, job.prepare),
             batch_format="pyarrow",
-            batch_size=max(ROWS_PER_BLOCK, job.batch_size),  # pictures that a task holds at once
+            # What a task holds at once; Ray puts blocks together that are smaller than that.
+            batch_size=min(rows_per_block, max(ROWS_PER_BLOCK, job.batch_size)),
         )
         .map_batches(
             Recorded,

@@ -315,7 +315,7 @@ def test_a_training_has_ended_when_this_machine_sees_what_it_left(found, monkeyp
         if seen and len(waits) == 3:
             found.folder.write_json({"epochs": []}, *path, HISTORY)
 
-    monkeypatch.setattr(pipeline, "train_classifiers", lambda trainings, cluster: None)
+    monkeypatch.setattr(pipeline, "train_classifiers", lambda *_: None)
     monkeypatch.setattr(patience, "SEEN_WITHIN_S", 60.0 if seen else 0.0)
     monkeypatch.setattr(patience.time, "sleep", sleep)
     if seen:

@@ -173,7 +173,7 @@ def test_what_pictures_were_made_with_goes_on_with_them_to_the_table_that_judges
 def trained(monkeypatch) -> list[str]:
     """The trainings that were begun; they do nothing."""
     found: list[str] = []
-    monkeypatch.setattr(pipeline, "train_classifiers", lambda jobs, _: found.extend(job.name for job in jobs))
+    monkeypatch.setattr(pipeline, "train_classifiers", lambda jobs, *_: found.extend(job.name for job in jobs))
     monkeypatch.setattr(pipeline, "still_unseen", lambda look: [])
     return found
 

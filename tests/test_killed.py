@@ -107,7 +107,7 @@ def kill(folder: Path, command: str, part: str) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not any(folder.glob(part)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     has_ended = process.poll() is not None

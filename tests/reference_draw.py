@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -62,21 +63,14 @@ def still_to_try(
     return found
 
 
-def needed(
-    requests: Sequence[Request],
-    survived: Mapping[str, bool],
-    per_image: int | None,
-    limit: Limit = None,
-    drop_below: float | None = None,
-    of_pilot: Mapping[str, bool] | None = None,
-) -> set[str]:
+def needed(requests: Sequence[Request], survived: Mapping[str, bool], *how: Any) -> set[str]:
     """The attempts of a run from its first wave to its last, as far as the outcomes are known.
 
-    The arguments are those of `still_to_try`. Whatever else was made, by a stricter filter or for another seed, is
-    not among them: what a run took and gave depends on its configuration alone.
+    how: the other arguments of `still_to_try`. Whatever else was made, by a stricter filter or for another seed,
+    is not among them: what a run took and gave depends on its configuration alone.
     """
     found: set[str] = set()
-    for part, each in _within_reach(requests, survived, per_image, limit, drop_below, of_pilot):
+    for part, each in _within_reach(requests, survived, *how):
         for attempts in _of_images(part, survived).values():
             found |= {attempt.edit_id for attempt in _until_survivors(attempts, each)}
     return found
@@ -86,9 +80,9 @@ def _within_reach(
     requests: Sequence[Request],
     survived: Mapping[str, bool],
     per_image: int | None,
-    limit: Limit,
-    drop_below: float | None,
-    of_pilot: Mapping[str, bool] | None,
+    limit: Limit = None,
+    drop_below: float | None = None,
+    of_pilot: Mapping[str, bool] | None = None,
 ) -> Iterator[tuple[Sequence[Request], int | None]]:
     """The requests that are gone through, each part with how many survivors an image needs of it; None: all."""
     if drop_below is not None:

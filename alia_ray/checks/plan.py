@@ -104,11 +104,12 @@ def _time(settings: Config, attempts: int, workers: int) -> list[str]:
     if judged is None:
         return []
     [took] = state.ledger.ask(
-        f"SELECT count(*) AS made, sum(edit_seconds) + sum(judge_seconds) AS seconds FROM ({judged})"
+        "SELECT count(*) AS made, coalesce(sum(edit_seconds), 0) + coalesce(sum(judge_seconds), 0) AS seconds "
+        f"FROM ({judged})"
     ).to_pylist()
     if not (made := took["made"]):
         return []
-    each = (took["seconds"] or 0.0) / made
+    each = took["seconds"] / made
     left = max(0, attempts - made)
     return [
         f"time      {rate_text(1 / max(each, 1e-9))} for an edit, as {made} in this folder took; at most "

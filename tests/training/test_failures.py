@@ -129,7 +129,7 @@ def test_a_training_that_always_fails_is_passed_over_after_its_second_try(tmp_pa
 
 def test_the_next_run_tries_again_what_failed_and_nothing_else(tmp_path, monkeypatch):
     run_lane(tmp_path, monkeypatch, {"b": [ERROR] * 2})
-    monkeypatch.setattr(lanes, "_follow", lambda todo, futures: [future.result() for future in futures])
+    monkeypatch.setattr(lanes, "_follow", lambda todo, futures, stop: [future.result() for future in futures])
     monkeypatch.setattr(
         lanes, "_jobs", lambda todo, stream: {each.out: Job(**vars(each), weights=None) for each in todo}
     )

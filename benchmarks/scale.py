@@ -105,11 +105,24 @@ def measured(folder: Path, images: int, prompts: int) -> dict[str, Any]:
     before = made_before(state, "edit")
     with joined(state.settings.run) as cluster:
         steps = steps_of(state, cluster, str(folder / "export"))
-        seconds = {name: time_of(step) for name, step in steps.items()}
+        seconds, peaks = {}, {}
+        for name, step in steps.items():
+            seconds[name], peaks[name] = time_of(step), peak_gb()
     files = {name: len(list((folder / "run" / name).rglob("*.parquet"))) for name in TABLES}
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     made = made_before(state, "edit") - before
-    return {"images": images, "driver_peak_rss_gb": rss / GB, "seconds": seconds, "files": files, "made": made}
+    return {
+        "images": images,
+        "driver_peak_rss_gb": peak_gb(),
+        "peak_gb_by_stage": peaks,
+        "seconds": seconds,
+        "files": files,
+        "made": made,
+    }
+
+
+def peak_gb() -> float:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GB
 
 
 def steps_of(state: State, cluster: Cluster, out: str) -> dict[str, Callable[[], object]]:

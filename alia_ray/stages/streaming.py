@@ -46,6 +46,7 @@ RESTARTS = 5  # of a lost worker, and of what it was at; Ray Data's own number h
 ROWS_PER_BLOCK = 64  # at least this many rows are committed at once; also what a killed worker may lose
 ROWS_PER_QUICK_BLOCK = 512  # the same where a row takes little, and a block's own cost is felt
 ROWS_BEFORE_REFUSING = 200  # before so many rows no share of errors stops a pass that has not come to its end
+MANY_BLOCKS = 4096  # a pass that would have more has larger ones: the driver keeps some 30 KB of each to its end
 BLOCKS = 24  # a small pass has about so many, as far as its batches allow, for progress that moves
 BLOCKS_PER_WORKER = 4  # and at least so many, so that workers end at about the same time
 
@@ -324,6 +325,7 @@ class Recorded:
 
 def _block_rows(at_most: int, batch_size: int, todo: int, workers: int) -> int:
     """Whole batches, about `at_most` rows, but so many blocks that no worker idles and progress moves."""
+    at_most = max(at_most, min(todo // MANY_BLOCKS, ROWS_PER_QUICK_BLOCK))
     blocks = max(BLOCKS, BLOCKS_PER_WORKER * workers)
     wanted = min(at_most, max(todo // blocks, 1))
     return -(-wanted // batch_size) * batch_size

@@ -347,6 +347,11 @@ def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
     assert stored == ROWS
 
 
+@pytest.mark.parametrize("images", [10**6, 10**7])
+def test_a_large_pass_has_larger_blocks_so_that_the_driver_keeps_little_of_them(images):
+    assert images / streaming._block_rows(64, 16, images, 64) <= max(4096, images / 512)
+
+
 @pytest.mark.parametrize(
     ("at_most", "batch", "todo", "workers", "rows"),
     [(64, 16, 800, 2, 48), (64, 128, 100_000, 8, 128), (64, 4, 10, 4, 4), (512, 64, 10**6, 2, 512)],

@@ -42,11 +42,6 @@ def on_cluster(run: Run, command: str | None, *, writes: bool = False) -> Iterat
         yield cluster
 
 
-def without_gpus(run: Run) -> Run:
-    """For what computes nothing: no GPU is waited for."""
-    return run.model_copy(update={"gpus": None, "accelerator": "cpu"})
-
-
 def load(path: Path, overrides: list[str] | None) -> tuple[Config, "pa.Table | None"]:
     """A configuration that can run, and the source's listing where it was read for that. Raises as `ready`."""
     settings = load_config(path, overrides)
@@ -71,6 +66,6 @@ def _wrong_with_the_cluster(settings: Config, listing: "pa.Table | None") -> Ite
     from alia_ray.checks.plan import misfits
     from alia_ray.cluster.joining import available
 
-    with on_cluster(without_gpus(settings.run), None):
+    with on_cluster(settings.run.without_gpus(), None):
         if settings.run.gpus is None:
             yield from misfits(settings, available(settings.run.accelerator, try_gpus=False), listing)

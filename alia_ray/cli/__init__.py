@@ -23,7 +23,7 @@ from alia_ray.errors import DamagedError, StageError
 from alia_ray.miniature.recipes import DEMO
 from alia_ray.plain_text import plain_line
 from alia_ray.progress import say
-from alia_ray.running import load, on_cluster, without_gpus
+from alia_ray.running import load, on_cluster
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,7 +106,7 @@ def doctor(
         from alia_ray.checks.doctor import examine
 
         run = settings.run if settings else Run(folder=".")
-        with on_cluster(without_gpus(run), None):
+        with on_cluster(run.without_gpus(), None):
             findings = list(examine(settings))
         for finding in findings:
             typer.echo(plain_line(str(finding)))
@@ -202,7 +202,7 @@ def export(
         from alia_ray.export.plan import plan_export, write_export
 
         planned = plan_export(_state(settings), out, format, arm, added_only)
-        with on_cluster(without_gpus(settings.run), "export") as cluster:
+        with on_cluster(settings.run.without_gpus(), "export") as cluster:
             write_export(planned, cluster)
 
 

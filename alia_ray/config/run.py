@@ -56,6 +56,10 @@ class Run(Section):
         "follow", description="what to do where pictures were added, deleted, moved, replaced or relabelled"
     )
 
+    def without_gpus(self) -> "Run":
+        """The same for what computes nothing: no GPU is waited for, and none is tried."""
+        return self.model_copy(update={"gpus": None, "accelerator": "cpu"})
+
     @model_validator(mode="after")
     def _gpus_are_used(self) -> "Run":
         if self.gpus and self.accelerator == "cpu":

@@ -26,7 +26,7 @@ from alia_ray.sources import (
 )
 from alia_ray.sources.files import Content
 from alia_ray.sources.limits import limited
-from alia_ray.sources.listing import LISTING, notes
+from alia_ray.sources.listing import LISTING, Over, here, notes
 
 __all__ = ["list_images", "no_label", "notes", "read_images"]
 
@@ -41,16 +41,21 @@ _SOURCES: dict[str, tuple[Callable[..., pa.Table], Callable[..., list[Content]]]
     "huggingface": (huggingface.list_images, huggingface.read_images),
     "webdataset": (webdataset.list_images, webdataset.read_images),
 }
+_IN_PARTS = {"imagefolder", "parquet", "webdataset"}
+"""What is listed folder by folder, or shard by shard; the other layouts are lists themselves."""
 
 
-def list_images(source: Source) -> pa.Table:
+def list_images(source: Source, over: Over = here) -> pa.Table:
     """Every image of a source, or those of its limits: a table of schema LISTING; one without a label has a null.
 
     `notes` gives what a person should know of it. Raises ConfigError when there is nothing to read, when the
     source's storage does not answer, for an image that is listed twice, and for a label or group that is no name.
+
+    over: what goes over the shards or folders of a source that has them.
     """
     try:
-        rows = _SOURCES[source.kind][0](source)
+        listing = _SOURCES[source.kind][0]
+        rows = listing(source, over) if source.kind in _IN_PARTS else listing(source)
     except OSError as error:
         raise ConfigError(f"source: its images cannot be listed: {one_line(error)}") from error
     rows = rows.cast(LISTING.with_metadata(rows.schema.metadata))

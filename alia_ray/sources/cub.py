@@ -17,7 +17,7 @@ def list_images(source: Cub) -> pa.Table:
     that is missing, broken or lacks an image.
     """
     listed = _by_id(source.path, "images.txt")
-    paths = dict(zip(listed, paths_below("path", list(listed.values()), source.path), strict=True))
+    paths = dict(zip(listed, paths_below("path", listed.values(), source.path), strict=True))
     species = _by_id(source.path, "classes.txt")
     class_of = _by_id(source.path, "image_class_labels.txt")
     is_training = _by_id(source.path, "train_test_split.txt")

@@ -4,23 +4,26 @@ import csv
 import io
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
 from alia_ray.decoding.opening import MOST_BYTES
 from alia_ray.errors import one_line
+from alia_ray.sources.listing import AT_ONCE, Column, values
 from alia_ray.store.patience import may_pass, patiently
 from alia_ray.store.run_folder import filesystem, without_query
 
 MOST_OF_A_LIST = 2**30  # bytes of a CSV or another list, as it is unpacked
 MOST_COLUMNS = 10_000  # of a CSV: a megabyte of commas would be a million, at a kilobyte each and more
 _PART = 2**20
+FILES = pa.schema([("path", pa.string()), ("version", pa.string())])  # see `version_of`
 
 Content = bytes | OSError
 """An image's encoded bytes, or why they cannot be read: now, or at all, which is a NoPictureError."""
@@ -109,35 +112,41 @@ def version_of(info: pafs.FileInfo) -> str | None:
     return None if info.mtime_ns is None else f"{info.size}-{info.mtime_ns}"
 
 
-def versions(root: str, relative_paths: list[str]) -> list[str | None]:
+def versions(root: str, relative_paths: Column) -> pa.ChunkedArray:
     """The version of each file below `root`; null where there is none. Raises OSError.
 
     Folders are listed, since an object store answers for a thousand files as fast as for one.
     """
     fs, base = filesystem(root)
-    folders = sorted({posixpath.dirname(posixpath.join(base, path)) for path in relative_paths})
+    full = (posixpath.join(base, path) for path in values(relative_paths))
+    wanted = pa.chunked_array([pa.array(full, pa.string())])
+    folders = sorted({posixpath.dirname(path) for path in values(wanted)})
 
-    def listed(folder: str) -> list[pafs.FileInfo]:
+    def listed(folder: str) -> pa.Table:
         try:
-            return patiently(lambda: fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True)))
+            infos = patiently(lambda: fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True)))
         except OSError as error:
             if may_pass(error):
                 raise
-            return []  # such as a folder that may not be listed, though its files may be read
+            infos = []  # such as of a folder that may not be listed, though its files may be read
         except ValueError:  # a path that cannot be; reading it says so
-            return []
+            infos = []
+        return _by_path(infos)
 
     with ThreadPoolExecutor(8) as threads:
-        found = {path: version for infos in threads.map(listed, folders) for path, version in _by_path(infos)}
-    return [found.get(posixpath.join(base, path)) for path in relative_paths]
+        found = pa.concat_tables([_by_path([]), *threads.map(listed, folders)])
+    return found.column("version").take(pc.index_in(wanted, value_set=found.column("path").combine_chunks()))
 
 
-def _by_path(infos: list[pafs.FileInfo]) -> Iterator[tuple[str, str | None]]:
+def _by_path(infos: list[pafs.FileInfo]) -> pa.Table:
+    paths, found = [], []
     for info in infos:
         try:
-            yield info.path, version_of(info)
+            paths.append(info.path)
         except UnicodeDecodeError:  # a name that is not UTF-8, which no path that we were given is
             continue
+        found.append(version_of(info))
+    return pa.table([paths, found], schema=FILES)
 
 
 def read_list(key: str, root: str, *name: str) -> bytes:
@@ -179,16 +188,20 @@ def read_csv(key: str, root: str, *name: str) -> pa.Table:
         header = [column.strip() for column in next(rows, [])]
         if len(header) > MOST_COLUMNS:
             raise csv.Error(f"its first line has {len(header)} columns, more than {MOST_COLUMNS}")
-        values = list(rows)
+        parts = [_table(header, [])]
+        while some := list(islice(rows, AT_ONCE)):
+            if odd := next((row for row in some if len(row) != len(header)), None):
+                raise csv.Error(
+                    f"its first line has {len(header)} columns, but {separator.join(odd)!r} has {len(odd)}"
+                )
+            parts.append(_table(header, some))
     except csv.Error as error:
         raise ConfigError(f"source.{key}: {shown} is no CSV: {error}") from error
-    for row in values:
-        if len(row) != len(header):
-            raise ConfigError(
-                f"source.{key}: {shown} is no CSV: its first line has {len(header)} columns, but "
-                f"{separator.join(row)!r} has {len(row)}"
-            )
-    columns = zip(*values, strict=True) if values else [[] for _ in header]
+    return pa.concat_tables(parts)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else [[] for _ in header]
     return pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], names=header)
 
 
@@ -197,21 +210,21 @@ def _rows(text: str, separator: str) -> Iterator[list[str]]:
     return filter(any, csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
 
 
-def text_column(rows: pa.Table, column: str, key: str) -> list[str | None]:
+def text_column(rows: pa.Table, column: str, key: str) -> pa.ChunkedArray:
     """A column of a CSV; null where it is empty. Raises ConfigError that names `key` unless there is one such."""
     if column not in rows.column_names:
         raise ConfigError(f"source.{key}: the table has no column {column!r}, only {', '.join(rows.column_names)}")
     if rows.column_names.count(column) > 1:
         raise ConfigError(f"source.{key}: the table has two columns {column!r}; rename one")
-    return [value or None for value in rows.column(column).to_pylist()]
+    texts = rows.column(column)
+    return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
-def paths_below(key: str, paths: list[str | None], root: str) -> list[str]:
+def paths_below(key: str, paths: Iterable[str | None], root: str) -> Iterator[str]:
     """Paths that data gives, below `root`; they may be absolute, and a backslash parts folders as / does.
 
     Raises ConfigError that names `key` for a path that is empty, leads out of `root`, or is a URL.
     """
-    below = []
     folders = [folder.rstrip("/") + "/" for folder in (without_query(root), filesystem(root)[1])]
     for path in paths:
         if not path:
@@ -223,5 +236,4 @@ def paths_below(key: str, paths: list[str | None], root: str) -> list[str]:
             raise ConfigError(f"source.{key}: {path!r} is a URL; download the files, and name them below {root}")
         if inner.startswith("/") or re.match("[A-Za-z]:/", inner) or ".." in inner.split("/"):
             raise ConfigError(f"source.{key}: the path {path!r} leads out of {root}")
-        below.append(inner)
-    return below
+        yield inner

@@ -9,6 +9,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import TypeVar
@@ -17,8 +18,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from alia_ray.config import ConfigError
-from alia_ray.sources.files import version_of
+from alia_ray.sources.files import FILES, version_of
+from alia_ray.sources.listing import AT_ONCE, Over
 from alia_ray.store.patience import patiently
+from alia_ray.store.run_folder import filesystem
 
 PICTURES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".tga"),
@@ -43,8 +46,6 @@ _SYSTEM = {
     *("$recycle.bin", "lost+found", "@eadir", "#recycle", "@recycle", "#snapshot", "__pycache__", "paxheader"),
     *("~snapshot", "_gsdata_", "zbthumbnail.info"),
 }
-_FILES = pa.schema([("path", pa.string()), ("version", pa.string())])
-_AT_ONCE = 10_000  # files as Python's objects
 _MOST_LINKS = 4  # to folders, on one path: two in each folder would double what is found at every level
 _LEFT_BEHIND = ("~", ":zone.identifier", ":encryptable")  # an editor's copy, what Windows notes beside a file
 
@@ -85,6 +86,15 @@ class Found:
     passed: Counter[str] = field(default_factory=Counter)  # how many of what kind were passed over
 
 
+@dataclass(frozen=True)
+class _Folder:
+    """A folder to be entered."""
+
+    path: str
+    above: frozenset[str] = frozenset()  # the real paths of those that hold it
+    links: int = 0  # that lead here, of which there may be _MOST_LINKS
+
+
 def visible(fs: pafs.FileSystem, root: str) -> Found:
     """The files and folders below `root` that are not hidden.
 
@@ -94,22 +104,44 @@ def visible(fs: pafs.FileSystem, root: str) -> Found:
 
     def look() -> Found:
         found = Found()
-        found.files = dict(sorted(_files(fs, root, found), key=itemgetter(0)))
+        found.files = dict(
+            sorted(_files(fs, root, _all_below(fs, _Folder(root), found), found), key=itemgetter(0))
+        )
+        found.folders.sort()
         return found
 
     return _looked(root, look)
 
 
-def visible_rows(fs: pafs.FileSystem, root: str) -> tuple[pa.Table, Found]:
-    """The same with the files as a table, of path and version (`version_of`), where there may be millions."""
+def visible_rows(path: str, over: Over) -> tuple[pa.Table, Found]:
+    """The same of a folder or URI with the files as a table, of path and version (`version_of`), for millions.
 
-    def look() -> tuple[pa.Table, Found]:
-        found, parts = Found(), [_FILES.empty_table()]
-        files = _files(fs, root, found)
-        while some := list(islice(files, _AT_ONCE)):
+    The folders of the first two levels, as SPLIT/CLASS, are what `over` goes over.
+    """
+    tables, found, folders = [], Found(), [_Folder(filesystem(path)[1])]
+    for is_deep in (False, False, True):
+        listed, folders = over(partial(_rows_of, path, is_deep), folders), []
+        for rows, below, beside in listed:
+            tables.append(rows)
+            folders += below
+            found.folders += beside.folders
+            found.passed += beside.passed
+    found.folders.sort()
+    return pa.concat_tables(tables).sort_by("path").combine_chunks(), found
+
+
+def _rows_of(path: str, is_deep: bool, folder: _Folder) -> tuple[pa.Table, list[_Folder], Found]:
+    """The files of a folder, of all that it holds where `is_deep`; else the folders to be entered, too."""
+    fs, root = filesystem(path)
+
+    def look() -> tuple[pa.Table, list[_Folder], Found]:
+        found, below, parts = Found(), [], [FILES.empty_table()]
+        infos = _all_below(fs, folder, found) if is_deep else _beside_folders(fs, folder, found, below)
+        files = _files(fs, root, infos, found)
+        while some := list(islice(files, AT_ONCE)):
             paths, versions = [path for path, _ in some], [version_of(info) for _, info in some]
-            parts.append(pa.table([paths, versions], schema=_FILES))
-        return pa.concat_tables(parts).sort_by("path").combine_chunks(), found
+            parts.append(pa.table([paths, versions], schema=FILES))
+        return pa.concat_tables(parts), below, found
 
     return _looked(root, look)
 
@@ -121,10 +153,12 @@ def _looked(root: str, look: Callable[[], T]) -> T:
         raise ConfigError(f"source.path: cannot list {root}: {error}") from error
 
 
-def _files(fs: pafs.FileSystem, root: str, found: Found) -> Iterator[tuple[str, pafs.FileInfo]]:
+def _files(
+    fs: pafs.FileSystem, root: str, infos: Iterator[pafs.FileInfo], found: Found
+) -> Iterator[tuple[str, pafs.FileInfo]]:
     """The visible files by their paths below `root`, in no order; at their end `found` has all else."""
     hidden = set()
-    for info in _infos(fs, root, found.passed):
+    for info in infos:
         path = info.path[len(root) :].strip("/")
         if part := hidden_part(path):
             hidden.add(part)
@@ -134,33 +168,52 @@ def _files(fs: pafs.FileSystem, root: str, found: Found) -> Iterator[tuple[str, 
             found.passed["devices or pipes"] += 1
         else:
             yield path, info
-    found.folders.sort()
     if hidden:
         found.passed["hidden"] = len(hidden)
 
 
-def _infos(fs: pafs.FileSystem, root: str, passed: Counter[str]) -> Iterator[pafs.FileInfo]:
-    if not isinstance(fs, pafs.LocalFileSystem):
-        yield from fs.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
+def _all_below(fs: pafs.FileSystem, folder: _Folder, found: Found) -> Iterator[pafs.FileInfo]:
+    if isinstance(fs, pafs.LocalFileSystem):
+        return _infos(fs, _paths_below(folder, found.passed))
+    return iter(fs.get_file_info(pafs.FileSelector(folder.path, recursive=True, allow_not_found=True)))
+
+
+def _beside_folders(
+    fs: pafs.FileSystem, folder: _Folder, found: Found, below: list[_Folder]
+) -> Iterator[pafs.FileInfo]:
+    """What a folder holds itself; those to be entered are put into `below`."""
+    if isinstance(fs, pafs.LocalFileSystem):
+        yield from _infos(fs, _entries(folder, found.passed, below))
         return
-    paths = _local(root, frozenset(), 0, passed)
-    while some := list(islice(paths, _AT_ONCE)):
+    for info in fs.get_file_info(pafs.FileSelector(folder.path, allow_not_found=True)):
+        if info.type == pafs.FileType.Directory and not is_hidden(info.base_name):
+            below.append(_Folder(info.path))
+        yield info
+
+
+def _infos(fs: pafs.FileSystem, paths: Iterator[str]) -> Iterator[pafs.FileInfo]:
+    while some := list(islice(paths, AT_ONCE)):
         yield from fs.get_file_info(some)
 
 
-def _local(folder: str, above: frozenset[str], links: int, passed: Counter[str]) -> Iterator[str]:
-    """What lies below a folder of this machine; hidden folders and links to one of `above` are not entered.
+def _paths_below(folder: _Folder, passed: Counter[str]) -> Iterator[str]:
+    """What lies below a folder of this machine; hidden folders and links to a folder above are not entered."""
+    below: list[_Folder] = []
+    yield from _entries(folder, passed, below)
+    for inner in below:
+        yield from _paths_below(inner, passed)
 
-    links: how many lead here, of which there may be _MOST_LINKS.
-    """
-    real = os.path.realpath(folder)
-    if links > _MOST_LINKS:
+
+def _entries(folder: _Folder, passed: Counter[str], below: list[_Folder]) -> Iterator[str]:
+    """What a folder of this machine holds; those to be entered are put into `below`."""
+    real = os.path.realpath(folder.path)
+    if folder.links > _MOST_LINKS:
         passed["linked through many links"] += 1
         return
-    if real in above:
+    if real in folder.above:
         passed["linked in a circle"] += 1
         return
-    with os.scandir(folder) as entries:
+    with os.scandir(folder.path) as entries:
         for entry in entries:
             if not _is_utf8(entry.name):
                 passed["not named in UTF-8"] += 1
@@ -168,7 +221,7 @@ def _local(folder: str, above: frozenset[str], links: int, passed: Counter[str])
             yield entry.path
             is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
             if is_folder and not is_hidden(entry.name):
-                yield from _local(entry.path, above | {real}, links + entry.is_symlink(), passed)
+                below.append(_Folder(entry.path, folder.above | {real}, folder.links + entry.is_symlink()))
 
 
 def _is_utf8(name: str) -> bool:

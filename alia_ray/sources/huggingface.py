@@ -17,7 +17,7 @@ from alia_ray.config import ConfigError
 from alia_ray.config.source import HuggingFace
 from alia_ray.errors import one_line
 from alia_ray.sources.files import NO_PATH, Content, NoPictureError, is_no_path, read_by_part, read_files
-from alia_ray.sources.listing import make_listing
+from alia_ray.sources.listing import AT_ONCE, FOUND, make_listing
 from alia_ray.store.run_folder import filesystem
 
 if TYPE_CHECKING:
@@ -29,15 +29,22 @@ _IMAGE_TYPES = ("binary", "large_binary", "string", "large_string")  # strings a
 
 def list_images(source: HuggingFace) -> pa.Table:
     """List every row as SPLIT#ROW. Raises ConfigError for a dataset that cannot be loaded or a missing column."""
-    origins, labels, given, groups, versions = [], [], [], [], []
+    parts = [FOUND.empty_table()]
     for split, rows in _load(source).items():
         _check_columns(source, rows)
-        origins += [f"{split}#{number}" for number in range(rows.num_rows)]
-        labels += _text(rows, source.label_column)
-        given += [split or None] * rows.num_rows
-        groups += _text(rows, source.group_column or source.label_column)
-        versions += [rows._fingerprint] * rows.num_rows  # the library's own, of data files and their times
-    return make_listing(origins, labels, given, groups, versions, source.val_fraction, source.test_fraction)
+        version = rows._fingerprint  # the library's own, of data files and their times
+        for start in range(0, rows.num_rows, AT_ONCE):
+            numbers = range(start, min(start + AT_ONCE, rows.num_rows))
+            some, count = rows.select(numbers), len(numbers)
+            columns = [
+                [f"{split}#{number}" for number in numbers],
+                _text(some, source.label_column),
+                [split or None] * count,
+                _text(some, source.group_column or source.label_column),
+                [version] * count,
+            ]
+            parts.append(pa.table(columns, schema=FOUND))
+    return make_listing(*pa.concat_tables(parts).columns, source.val_fraction, source.test_fraction)
 
 
 def _load(source: HuggingFace) -> dict[str, "Dataset"]:

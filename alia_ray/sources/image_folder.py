@@ -12,11 +12,11 @@ from alia_ray.config.source import ImageFolder
 from alia_ray.errors import shortened
 from alia_ray.sources.files import Content, read_files
 from alia_ray.sources.folders import ending, may_be_picture, passed_over, visible_rows
-from alia_ray.sources.listing import SPLIT_NAMES, make_listing, meant_split, values
+from alia_ray.sources.listing import SPLIT_NAMES, Over, make_listing, meant_split, values
 from alia_ray.store.run_folder import filesystem
 
 
-def list_images(source: ImageFolder) -> pa.Table:
+def list_images(source: ImageFolder, over: Over) -> pa.Table:
     """List every file that may be a picture; the class is the folder below the split or the root.
 
     Raises ConfigError when there is no such folder, or some images lie in splits and others beside them.
@@ -24,7 +24,7 @@ def list_images(source: ImageFolder) -> pa.Table:
     fs, root = filesystem(source.path)
     if fs.get_file_info(root).type != pafs.FileType.Directory:
         raise ConfigError(f"source.path: there is no folder {source.path}")
-    rows, found = visible_rows(fs, root)
+    rows, found = visible_rows(source.path, over)
     is_picture = pa.array(map(may_be_picture, values(rows.column("path"))), pa.bool_())
     pictures, others = rows.filter(is_picture).combine_chunks(), rows.filter(pc.invert(is_picture)).column("path")
     origins = pictures.column("path")

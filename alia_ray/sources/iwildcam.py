@@ -5,7 +5,7 @@ import pyarrow as pa
 from alia_ray.config import ConfigError
 from alia_ray.config.source import IWildCam
 from alia_ray.sources.files import Content, paths_below, read_csv, read_files, text_column, versions
-from alia_ray.sources.listing import LISTING
+from alia_ray.sources.listing import LISTING, values
 
 CLASSES = ("background", "cattle", "elephants", "impalas", "zebras", "giraffes", "dik-diks")
 WILDS_CODES = (0, 24, 32, 36, 48, 49, 52)  # what the published lists call the classes, in the order of CLASSES
@@ -26,7 +26,7 @@ def list_images(source: IWildCam) -> pa.Table:
     parts = []
     for split, name in _LISTS.items():
         rows = read_csv("lists", source.lists, f"{name}.csv")
-        files = paths_below("lists", text_column(rows, "filename", "lists"), source.path)
+        files = list(paths_below("lists", values(text_column(rows, "filename", "lists")), source.path))
         labels = _labels(_numbers(rows, "y"), f"{name}.csv")
         locations = _numbers(rows, "location_remapped")
         columns = [[f"{split}/{file}" for file in files], labels, [split] * len(files), locations]
@@ -36,7 +36,7 @@ def list_images(source: IWildCam) -> pa.Table:
 
 def _numbers(rows: pa.Table, column: str) -> list[str | None]:
     """A column of whole numbers or names; pandas writes 24 as 24.0 where another row has none."""
-    return [value and value.removesuffix(".0") for value in text_column(rows, column, "lists")]
+    return [value and value.removesuffix(".0") for value in values(text_column(rows, column, "lists"))]
 
 
 def _labels(codes: list[str | None], name: str) -> list[str]:

@@ -3,9 +3,11 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -51,13 +53,26 @@ _NOTES = b"notes"  # a listing's schema metadata: what a person should know of i
 
 Column = Sequence[str | None] | pa.StringArray | pa.ChunkedArray
 """Texts and nulls; of Arrow where there may be millions."""
-_AT_ONCE = 10_000  # texts as Python's objects
+AT_ONCE = 10_000  # rows as Python's objects
+THREADS = 8  # that list parts of a source here, each of which waits for its storage
+Part, Listed = TypeVar("Part"), TypeVar("Listed")
+Over = Callable[[Callable[[Part], Listed], Sequence[Part]], Iterable[Listed]]
+"""Like `map`: gives what a function finds in each part of a source, a shard or a folder, in their order.
+
+Where a source has many, it may call the function on other machines: both are to be sent there.
+"""
+
+
+def here(find: Callable[[Part], Listed], parts: Sequence[Part]) -> Iterator[Listed]:
+    """The `Over` of this process: some parts at a time."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        yield from threads.map(find, parts)
 
 
 def values(column: Column) -> Iterator[str | None]:
     """The values of a column, of which few are Python's objects at a time."""
-    for start in range(0, len(column), _AT_ONCE):
-        some = column[start : start + _AT_ONCE]
+    for start in range(0, len(column), AT_ONCE):
+        some = column[start : start + AT_ONCE]
         yield from some if isinstance(some, Sequence) else some.to_pylist()
 
 
@@ -99,7 +114,7 @@ def with_note(listing: pa.Table, note: str) -> pa.Table:
 
 
 def _plain_column(texts: Column) -> pa.StringArray:
-    plain = lru_cache(maxsize=_AT_ONCE)(_plain)  # classes repeat
+    plain = lru_cache(maxsize=AT_ONCE)(_plain)  # classes repeat
     return pa.array(map(plain, values(texts)), pa.string())
 
 

@@ -4,7 +4,7 @@ import json
 import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -27,7 +27,7 @@ from alia_ray.sources.files import (
     version_of,
 )
 from alia_ray.sources.folders import ending, passed_over, visible
-from alia_ray.sources.listing import FOUND, make_listing
+from alia_ray.sources.listing import FOUND, Over, make_listing
 from alia_ray.store.run_folder import RunFolder, filesystem
 
 _ENDINGS = (".parquet", ".parq", ".pq")
@@ -45,7 +45,7 @@ _AT_ONCE = 16  # images that are decoded at a time, of a row group that may be o
 _BUFFER = 2**22  # bytes that are read at a time; else a row group's whole column is
 
 
-def list_images(source: ParquetTable) -> pa.Table:
+def list_images(source: ParquetTable, over: Over) -> pa.Table:
     """List every row as FILE#ROWGROUP#ROW.
 
     Folders "KEY=VALUE" are columns of what lies in them. Raises ConfigError for a missing path or column, a file
@@ -53,24 +53,31 @@ def list_images(source: ParquetTable) -> pa.Table:
     """
     fs, root = filesystem(source.path)
     files, notes = _files(fs, root, source.path)
+    parts = over(partial(_listed, source), [(base, info.path, version_of(info)) for base, info in files.items()])
+    fractions = source.val_fraction, source.test_fraction
+    return make_listing(*pa.concat_tables(parts).columns, *fractions, notes)
+
+
+def _listed(source: ParquetTable, file: tuple[str, str, str | None]) -> pa.Table:
+    """The rows of a file, of which the name that origins begin with, the path and the version are given."""
+    base, path, version = file
+    fs, _ = filesystem(source.path)
     parts = [FOUND.empty_table()]
-    for base, info in files.items():
-        try:
-            with pq.ParquetFile(info.path, filesystem=fs) as file:
-                texts = _texts(source, file.schema_arrow)
-            file = pq.ParquetFile(info.path, filesystem=fs, read_dictionary=texts)
+    try:
+        with pq.ParquetFile(path, filesystem=fs) as file:
+            texts = _texts(source, file.schema_arrow)
+        with pq.ParquetFile(path, filesystem=fs, read_dictionary=texts) as file:
             columns = _Columns(source, base, file)
             for number in range(file.num_row_groups):
                 rows = columns.read(number)
                 count = file.metadata.row_group(number).num_rows
                 origins = [f"{base}#{number}#{row}" for row in range(count)]
                 described = (source.label_column, source.split_column, source.group_column or source.label_column)
-                columns_of_part = [origins, *map(rows.__getitem__, described), [version_of(info)] * count]
+                columns_of_part = [origins, *map(rows.__getitem__, described), [version] * count]
                 parts.append(pa.table(columns_of_part, schema=FOUND))
-        except _BROKEN as error:
-            raise ConfigError(f"source.path: cannot read {info.path}: {one_line(error)}") from error
-    fractions = source.val_fraction, source.test_fraction
-    return make_listing(*pa.concat_tables(parts).columns, *fractions, notes)
+    except _BROKEN as error:
+        raise ConfigError(f"source.path: cannot read {path}: {one_line(error)}") from error
+    return pa.concat_tables(parts)
 
 
 def _texts(source: ParquetTable, schema: pa.Schema) -> list[str]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from alia_ray.config import ConfigError
 from alia_ray.config.source import Waterbirds
 from alia_ray.sources.files import Content, paths_below, read_csv, read_files, text_column, versions
-from alia_ray.sources.listing import LISTING
+from alia_ray.sources.listing import LISTING, values
 
 PER_SPECIES = 1000  # at most so many training images of a species' folder count …
 EVERY = 4  # … and of those every fourth trains
@@ -26,7 +26,7 @@ def list_images(source: Waterbirds) -> pa.Table:
     Raises ConfigError for a missing file or column, and for an unknown value.
     """
     rows = read_csv("path", source.path, "metadata.csv")
-    origins = paths_below("path", text_column(rows, "img_filename", "path"), source.path)
+    origins = list(paths_below("path", values(text_column(rows, "img_filename", "path")), source.path))
     labels = _named(rows, "y", _LABELS)
     places = _named(rows, "place", _PLACES)
     splits = _named(rows, "split", _SPLITS)
@@ -41,7 +41,7 @@ def list_images(source: Waterbirds) -> pa.Table:
 
 
 def _named(rows: pa.Table, column: str, names: dict[str, str]) -> list[str]:
-    codes = text_column(rows, column, "path")
+    codes = text_column(rows, column, "path").to_pylist()
     unknown = set(codes) - names.keys()
     if unknown:
         raise ConfigError(

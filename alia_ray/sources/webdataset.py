@@ -10,6 +10,7 @@ import re
 import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,7 +21,7 @@ from alia_ray.config import ConfigError
 from alia_ray.config.source import WebDataset
 from alia_ray.sources.files import Content, NoPictureError, read_by_part, too_large, version_of
 from alia_ray.sources.folders import PICTURES, ending, hidden_part, passed_over, visible
-from alia_ray.sources.listing import FOUND, SPLIT_NAMES, make_listing
+from alia_ray.sources.listing import FOUND, SPLIT_NAMES, Over, make_listing
 from alia_ray.store.run_folder import filesystem, without_query
 
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # the sample's key, and what kind of member it is
@@ -28,7 +29,7 @@ _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _DESCRIPTION = 2**20  # bytes that a .cls or .json may have; a tar may promise any number
 
 
-def list_images(source: WebDataset) -> pa.Table:
+def list_images(source: WebDataset, over: Over) -> pa.Table:
     """List every sample as SHARD#OFFSET#SIZE of its picture; one without a picture has the size 0.
 
     Raises ConfigError without shards, for a broken one, and where only some of them name a split.
@@ -40,24 +41,35 @@ def list_images(source: WebDataset) -> pa.Table:
         beside = shards[of_shard.index(None)]
         raise ConfigError(f"source.path: the shard {beside} names no split, though others do; rename it")
     infos = fs.get_file_info([posixpath.join(root, shard) for shard in shards])
-    parts = [FOUND.empty_table()]
-    told: set[str] = set()
-    for shard, split, info in zip(shards, of_shard, infos, strict=True):
-        origins, labels, given, groups = [], [], [], []
-        for sample in _samples(fs, root, shard, left):
-            described = _described(source, sample)
-            told |= {name for name in ("split", "group") if described[name]}
-            origins.append("#".join(map(str, (shard, *sample["place"]))))
-            labels.append(described["label"])
-            given.append(described["split"] or split)
-            groups.append(described["group"] or described["label"])
-        parts.append(pa.table([origins, labels, given, groups, [version_of(info)] * len(origins)], schema=FOUND))
+    listed = over(partial(_listed, source), list(zip(shards, of_shard, map(version_of, infos), strict=True)))
+    parts, told = [], set()
+    for rows, told_there, left_there in listed:
+        parts.append(rows)
+        told |= told_there
+        left.add(left_there)
     for name in ("split", "group"):
         key = getattr(source, f"{name}_key")
         if key != name and name not in told:  # which the default need not be
             raise ConfigError(f"source.{name}_key: no sample's .json gives {key!r}; correct it, or leave it out")
     fractions = source.val_fraction, source.test_fraction
     return make_listing(*pa.concat_tables(parts).columns, *fractions, left.sentences())
+
+
+def _listed(source: WebDataset, shard: tuple[str, str | None, str | None]) -> tuple[pa.Table, set[str], "_Left"]:
+    """The samples of a shard, given by its path, split and version; what they tell; what was not taken."""
+    path, split, version = shard
+    fs, root, _ = _place(source.path)
+    left, told = _Left(), set()
+    origins, labels, given, groups = [], [], [], []
+    for sample in _samples(fs, root, path, left):
+        described = _described(source, sample)
+        told |= {name for name in ("split", "group") if described[name]}
+        origins.append("#".join(map(str, (path, *sample["place"]))))
+        labels.append(described["label"])
+        given.append(described["split"] or split)
+        groups.append(described["group"] or described["label"])
+    rows = pa.table([origins, labels, given, groups, [version] * len(origins)], schema=FOUND)
+    return rows, told, left
 
 
 @dataclass
@@ -67,6 +79,11 @@ class _Left:
     passed: Counter[str] = field(default_factory=Counter)
     endings: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+
+    def add(self, other: "_Left") -> None:
+        self.passed += other.passed
+        self.endings += other.endings
+        self.notes += other.notes
 
     def sentences(self) -> list[str]:
         return passed_over(self.passed, self.endings, "that are no picture, .cls or .json") + self.notes

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from alia_ray import config
 from alia_ray.cluster.placement import Cluster, place
+from alia_ray.cluster.tasks import spread
 from alia_ray.config import Config, ConfigError, Pool
 from alia_ray.config.source import Source
 from alia_ray.images import DecodeError, plain_rgb
@@ -127,7 +128,7 @@ def names_labels(images: Table) -> bool:
 
 def list_source(settings: Config) -> pa.Table:
     """The listing of the source; of a dataset of the hub at the commit that its readers get, and no newer one."""
-    return list_images(pinned(settings.source))
+    return list_images(pinned(settings.source), spread(settings.run, "source"))
 
 
 def ingest(settings: Config, cluster: Cluster, listing: pa.Table | None = None) -> Table:

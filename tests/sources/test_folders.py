@@ -1,7 +1,12 @@
+import os
+
+import pyarrow as pa
 import pyarrow.fs as pafs
 import pytest
 
-from alia_ray.sources.folders import hidden_part, may_be_picture, visible
+from alia_ray.sources.files import version_of
+from alia_ray.sources.folders import hidden_part, may_be_picture, visible, visible_rows
+from alia_ray.sources.listing import here
 
 
 def test_an_object_store_shows_what_a_disk_shows(tmp_path):
@@ -10,10 +15,36 @@ def test_an_object_store_shows_what_a_disk_shows(tmp_path):
         (tmp_path / path).write_bytes(b"")
     disk = visible(pafs.LocalFileSystem(), str(tmp_path))
     store = visible(pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "")
-    for found in (disk, store):
-        assert list(found.files) == ["cat/1.jpg", "dog/new/3.jpg"]
+    in_rows = visible_rows(str(tmp_path), here)
+    for files, found in ((disk.files, disk), (store.files, store), (paths(in_rows[0]), in_rows[1])):
+        assert list(files) == ["cat/1.jpg", "dog/new/3.jpg"]
         assert found.folders == ["cat", "dog", "dog/new"]
         assert found.passed == {"hidden": 3}
+
+
+@pytest.mark.parametrize("depth", range(5))
+def test_folders_are_listed_one_by_one_as_they_are_all_at_once(tmp_path, depth):
+    inner = tmp_path.joinpath("a", *"bcdef"[:depth])
+    inner.mkdir(parents=True)
+    for folder in (tmp_path, *(each for each in tmp_path.rglob("*") if each.is_dir())):
+        (folder / "x.png").write_text("x" * depth)
+        (folder / ".hidden").touch()
+    (inner / "up").symlink_to(tmp_path)
+    (inner / "inside").symlink_to(inner)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    os.mkfifo(inner / "pipe")
+    (inner / os.fsdecode(b"\xff")).touch()
+    rows, beside = visible_rows(str(tmp_path), here)
+    found = visible(pafs.LocalFileSystem(), str(tmp_path))
+    assert paths(rows) == list(found.files)
+    assert rows.column("version").to_pylist() == list(map(version_of, found.files.values()))
+    assert (beside.folders, beside.passed) == (found.folders, found.passed)
+    assert found.passed["linked in a circle"] == 2
+    assert found.passed["devices or pipes"] == found.passed["not named in UTF-8"] == 1
+
+
+def paths(rows: pa.Table) -> list[str]:
+    return rows.column("path").to_pylist()
 
 
 @pytest.mark.parametrize(

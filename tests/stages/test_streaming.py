@@ -347,19 +347,6 @@ def test_resume_after_kill_keeps_every_row_once(ray_cluster, tmp_path):
     assert stored == ROWS
 
 
-@pytest.mark.parametrize("images", [10**6, 10**7])
-def test_a_large_pass_has_larger_blocks_so_that_the_driver_keeps_little_of_them(images):
-    assert images / streaming._block_rows(64, 16, images, 64) <= max(4096, images / 512)
-
-
-@pytest.mark.parametrize(
-    ("at_most", "batch", "todo", "workers", "rows"),
-    [(64, 16, 800, 2, 48), (64, 128, 100_000, 8, 128), (64, 4, 10, 4, 4), (512, 64, 10**6, 2, 512)],
-)
-def test_a_small_pass_is_committed_in_small_blocks_so_that_its_progress_moves(at_most, batch, todo, workers, rows):
-    assert streaming._block_rows(at_most, batch, todo, workers) == rows
-
-
 def test_what_a_worker_has_to_say_reaches_the_person_once(without_ray, tmp_path, capsys):
     run(tmp_path, worker=Talking)
     assert capsys.readouterr().err.splitlines().count("caption: out of memory, going on with 4") == 1

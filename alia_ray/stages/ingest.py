@@ -75,8 +75,6 @@ class Images(Table):
             return super().read(wanted)
         return without_twins(super().read(list(dict.fromkeys([*_OF_TWINS, *wanted])))).select(wanted)
 
-    passed_over_by = ("content", "split")
-
     def passed_over(self, rows: str) -> str | None:
         """As `Table.passed_over`."""
         return twins_in(rows) if self.protocol == "strict" else None

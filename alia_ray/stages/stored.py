@@ -6,22 +6,22 @@ the same ("red_bird", "red bird"), so did the edit's id.
 
 import posixpath
 from collections.abc import Iterable
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from alia_ray.stages import made_with
-from alia_ray.store.ledger import Ledger
+from alia_ray.store.ledger import Ledger, ledger_of, quoted
 from alia_ray.store.run_folder import Table
-from alia_ray.store.tables import EDITS
 
 _OF_IMAGE = ["label", "group"]
 
 
 def describe_anew(target: Table, images: Table) -> None:
     """Give edits the labels and groups that their images have now."""
-    target.correct(_corrections(target, images.read(["image_id", *_OF_IMAGE])))
+    ledger = ledger_of(target.folder)
+    edits, described = ledger.rows(target, []), ledger.rows(images, [])
+    changed = " OR ".join(f"i.{name} IS DISTINCT FROM e.{name}" for name in map(quoted, _OF_IMAGE))
+    now = ", ".join(f"i.{name}" for name in map(quoted, _OF_IMAGE))
+    rows = ledger.ask(f"SELECT edit_id, {now} FROM {edits} e JOIN {described} i USING (image_id) WHERE {changed}")
+    target.correct({row.pop("edit_id"): row for row in rows.to_pylist()})
 
 
 def stored_edits(ledger: Ledger, target: Table, wanted: str) -> str:
@@ -47,21 +47,3 @@ def take_over_records(target: Table, files: Iterable[str]) -> None:
     """Keep what edits were made with that go on in `target`; `files` of `stored_edits`."""
     for name in sorted({posixpath.basename(posixpath.dirname(file)) for file in files}):
         made_with.take_over(target, target.folder.table("edits", name))
-
-
-def _as_described(edits: pa.Table, described: pa.Table) -> pa.Table:
-    place = pc.index_in(edits.column("image_id"), value_set=described.column("image_id"))
-    for name in _OF_IMAGE:
-        now = described.column(name).take(place)
-        edits = edits.set_column(edits.schema.get_field_index(name), EDITS.field(name), now)
-    return edits
-
-
-def _corrections(target: Table, described: pa.Table) -> dict[str, dict[str, Any]]:
-    """edit_id -> what its image's label and group are now, of the edits that say otherwise."""
-    edits = target.read(["edit_id", "image_id", *_OF_IMAGE])
-    edits = edits.filter(pc.is_in(edits.column("image_id"), value_set=described.column("image_id")))
-    now = _as_described(edits, described)
-    differs = [pc.not_equal(*(pc.fill_null(rows.column(name), "") for rows in (edits, now))) for name in _OF_IMAGE]
-    rows = now.filter(pc.or_(*differs)).to_pylist()
-    return {row["edit_id"]: {name: row[name] for name in _OF_IMAGE} for row in rows}

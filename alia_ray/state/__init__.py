@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from alia_ray import config
 from alia_ray.config import Train
 from alia_ray.config.arms import Arm
@@ -82,11 +84,11 @@ class State(Drawn):
         """What arms are called, each with what was there when its name was found."""
         return {}
 
-    def _seen_by(self, arm: Arm) -> Iterator[str]:
+    def _seen_by(self, arm: Arm) -> Iterator[str | pa.Array]:
         """The ids, and where names cover them the labels, of everything that an arm is trained or validated on."""
         for examples in (*self.training_examples(arm), self.examples("val")):
             for start in range(0, len(examples.ids), AT_ONCE):
-                yield from examples.ids.slice(start, AT_ONCE).to_pylist()
+                yield examples.ids.slice(start, AT_ONCE)
             yield "|"
         yield from self._labels(arm)
 

@@ -165,11 +165,12 @@ class Drawn(There):
         within = gone_through(self.ledger, self.asked(arm.edits))
         names = [*scores_of(self.judge_of(arm)), "image_id", "image_bytes"]
         rows = self.ledger.rows(self.edits, names)
-        return self.ledger.keep(
-            "scores of an arm",
+        query = (
             f"SELECT edit_id, draw, {', '.join(map(quoted, names))} FROM {rows} "
-            f"JOIN (SELECT edit_id, draw FROM {within} WHERE is_needed) USING (edit_id) ORDER BY edit_id",
+            f"JOIN (SELECT edit_id, draw FROM {within} WHERE is_needed) USING (edit_id) ORDER BY edit_id"
         )
+        seen = f"{query}; {self.ledger.token_of(within)}; {self.ledger.state_of(self.edits)}"
+        return self.ledger.keep_once("scores of an arm", seen, lambda: (query, {}))
 
     def _check_edited(self, edits: EditSet) -> None:
         """Raise StageError where `edit` would still try something of a set of edits, or was refused."""

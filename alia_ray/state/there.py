@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -74,17 +75,18 @@ class There:
         """The images' ids, splits and labels; read once, after `ingest`."""
         if left := unfinished(self.images):
             raise StageError(left)
-        return self.images.read(["image_id", "split", "label"])
+        rows = self.ledger.rows(self.images, [])
+        return self.ledger.ask(f"SELECT image_id, split, label FROM {rows} ORDER BY image_id")
 
-    def _labels(self, arm: Arm) -> Iterator[str]:
-        """Ids and labels of the images that an arm learns from, where its name covers them."""
+    def _labels(self, arm: Arm) -> Iterator[pa.Array]:
+        """Ids and labels in turn of the images that an arm learns from, where its name covers them."""
         if not names_labels(self.images):
             return
         splits = pa.array(["train", "val", *(["extra"] if arm.real else [])])
         rows = self._image_rows.filter(pc.is_in(self._image_rows.column("split"), value_set=splits))
         for batch in rows.to_batches(max_chunksize=AT_ONCE):
-            for row in batch.to_pylist():
-                yield from (row["image_id"], row["label"])
+            in_turn = np.arange(2 * len(batch)).reshape(2, -1).T.ravel()
+            yield pa.concat_arrays([batch.column("image_id"), batch.column("label")]).take(pa.array(in_turn))
 
     def _of_split(self, split: str) -> pa.Table:
         return self._image_rows.filter(pc.equal(self._image_rows.column("split"), split))

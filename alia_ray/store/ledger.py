@@ -42,6 +42,7 @@ class Ledger:
         self._strays: dict[str, dict[str, set[str]]] = {}  # relation -> file -> ids whose row elsewhere counts
         self._columns: dict[str, list[str]] = {}
         self._tokens: dict[str, str] = {}  # what is kept -> what it depends on
+        self._states: dict[str, str] = {}  # relation -> what is another when its rows are
         self._kept = itertools.count()
 
     def close(self) -> None:
@@ -118,14 +119,31 @@ class Ledger:
     def rows(self, table: Table, columns: Sequence[str]) -> str:
         """A relation of the rows of a table, each id once, as `Table.read` gives them: some columns, and `file`.
 
-        `file` is a number, which `file_names` tells. What is there is read once, and later what was added.
+        `file` is a number, which `file_names` tells. What is there is read once, and later what was added: of
+        columns that are narrow all, and a relation of its own where one is asked for that is not.
         """
-        name = _name_of(table)
-        wanted = list(dict.fromkeys([*(column for column, *_ in table.order()), *table.passed_over_by, *columns]))
-        if not set(wanted) <= set(self._columns.get(name, [])):
-            self._forget(name, [*self._columns.get(name, []), *wanted])
+        narrow = [field.name for field in table.schema if _is_narrow(field.type)]
+        if wide := [column for column in columns if column not in narrow]:
+            self.rows(table, [])  # which tells files and states
+        name = _name_of(table, wide)
+        known = self._columns.get(name, [] if wide else narrow)
+        if name not in self._columns or not set(columns) <= set(known):
+            self._forget(name, dict.fromkeys([*known, *(column for column, *_ in table.order()), *columns]))
         patiently(lambda: self._bring_up_to_date(table, name))
-        return name
+        return self._as_read(table, name)
+
+    def _as_read(self, table: Table, name: str) -> str:
+        """What readers see of the rows that are there: some pass over a few."""
+        passed_over = table.passed_over(name)
+        if passed_over is None:
+            return name
+        view = f"{unquoted(name)} as it is read"
+        gone = self.keep_once(f"not in {view}", self.state_of(table), lambda: (passed_over, {}))
+        if not self.number(f"SELECT count(*) FROM {gone}"):
+            return name
+        rows = f"SELECT * FROM {name} ANTI JOIN {gone} USING ({tables.KEYS[table.name]})"
+        self._sql.execute(f"CREATE OR REPLACE VIEW {quoted(view)} AS {rows}")
+        return quoted(view)
 
     def file_names(self, table: Table) -> pa.Table:
         """`file` and `path` of the files that `rows` has read of a table."""
@@ -144,13 +162,13 @@ class Ledger:
 
     def state_of(self, table: Table) -> str:
         """What changes with the rows that `rows` has read of a table."""
-        return str(self._files[_name_of(table)])
+        return self._states[_name_of(table)]
 
     def now_of(self, *several: Table) -> str:
         """What changes with the rows that there are of some tables; reads what is new."""
         for table in several:
             self.rows(table, [])
-        return hashlib.sha256("".join(map(self.state_of, several)).encode()).hexdigest()
+        return "; ".join(map(self.state_of, several))
 
     def strays(self, table: Table) -> dict[str, set[str]]:
         """file -> the ids of which it holds a row that readers pass over, since another one counts."""
@@ -168,16 +186,22 @@ class Ledger:
             for file in old:
                 self._strays[name].pop(file, None)
             known[new] = (number, there[new])
+        self._note_state(name)
         with self._seen(pa.Table.from_pylist(moves)) as seen:
             self._sql.execute(f"UPDATE {name} SET file = m.new FROM {seen} m WHERE file = m.old")
 
     def _next_number(self, name: str) -> int:
         return max((number for number, _ in self._files[name].values()), default=-1) + 1
 
-    def _forget(self, name: str, columns: Sequence[str] | None = None) -> None:
-        self._columns[name] = list(dict.fromkeys(columns or self._columns[name]))
+    def _forget(self, name: str, columns: Iterable[str] | None = None) -> None:
+        self._columns[name] = list(columns or self._columns[name])
         self._files[name], self._strays[name] = {}, {}
+        self._note_state(name)
         self._sql.execute(f"DROP TABLE IF EXISTS {name}")
+
+    def _note_state(self, name: str) -> None:
+        versions = sorted((file, version) for file, (_, version) in self._files[name].items())
+        self._states[name] = hashlib.sha256(repr((name, versions)).encode()).hexdigest()
 
     def _bring_up_to_date(self, table: Table, name: str) -> None:
         for _ in range(READS):
@@ -214,6 +238,7 @@ class Ledger:
                 self._sql.execute(f"INSERT INTO {name} SELECT * FROM {seen}")
             known |= {file: (first + place, version_of(infos[file])) for place, file in enumerate(some)}
         if files:
+            self._note_state(name)
             self._leave_one_of_each(table, name)
 
     def _leave_one_of_each(self, table: Table, name: str) -> None:
@@ -231,8 +256,6 @@ class Ledger:
                 self._strays[name].setdefault(row["path"], set()).add(row["key"])
             if self._strays[name]:
                 self._sql.execute(f"DELETE FROM {name} WHERE rowid IN ({strays})")
-        if passed_over := table.passed_over(name):
-            self._sql.execute(f"DELETE FROM {name} WHERE {key} IN ({passed_over})")
 
 
 def _order_of(table: Table) -> str:
@@ -241,10 +264,14 @@ def _order_of(table: Table) -> str:
     return ", ".join(f"{quoted(name)} NULLS {places[place]}" for name, _, place in table.order())
 
 
-def _name_of(table: Table) -> str:
-    """The relation of a table's rows; who passes some of them over has one of its own."""
-    reading = "" if table.passed_over("") is None else " as it is read"
-    return quoted(f"{table.name}/{table.fingerprint}{reading}")
+def _name_of(table: Table, wide: Sequence[str] = ()) -> str:
+    """The relation of a table's rows."""
+    return quoted(f"{table.name}/{table.fingerprint}{''.join(f' with {column}' for column in wide)}")
+
+
+def _is_narrow(kind: pa.DataType) -> bool:
+    """Whether a column may be kept of every row, as pictures and the probabilities of all classes may not."""
+    return not (pa.types.is_binary(kind) or pa.types.is_nested(kind))
 
 
 def _as_column(name: str, values: Iterable[str]) -> pa.Table:

@@ -191,8 +191,6 @@ class Table:
         """The folder of its files with its scheme."""
         return self.folder.uri(self.name, self.fingerprint)
 
-    passed_over_by = ()  # the columns by which `passed_over` tells rows
-
     def passed_over(self, rows: str) -> str | None:
         """SQL of the ids that readers pass over, of a relation of all rows; None where there are none."""
         return None

@@ -9,7 +9,9 @@ import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 SPLITS = ("train", "val", "test", "extra")
 """`extra` is real data that training does not see; the arm `real_data` adds it."""
@@ -116,12 +118,22 @@ def content_id(*parts: str | bytes) -> str:
     return content_id_of(parts)
 
 
-def content_id_of(parts: Iterable[str | bytes]) -> str:
-    """The same of parts that come one after the other."""
+def content_id_of(parts: Iterable[str | bytes | pa.StringArray]) -> str:
+    """The same of parts that come one after the other, or a column of them at once, which has no null."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(as_hashed(part))
+        digest.update(_column_as_hashed(part) if isinstance(part, pa.Array) else as_hashed(part))
     return digest.hexdigest()[:32]
+
+
+def _column_as_hashed(texts: pa.StringArray) -> pa.Buffer:
+    """What `as_hashed` gives of the texts of a column."""
+    texts = texts.cast(pa.binary())
+    lengths = pc.binary_length(texts).cast(pa.int64())  # in little endian, as Arrow is
+    prefixes = pa.FixedSizeBinaryArray.from_buffers(pa.binary(8), len(texts), lengths.buffers())
+    joined = pc.binary_join_element_wise(prefixes.cast(pa.binary()), texts, b"")
+    _, ends, data = joined.buffers()
+    return data.slice(0, np.frombuffer(ends, np.int32)[len(joined)]) if data else pa.py_buffer(b"")
 
 
 def as_hashed(*parts: str | bytes) -> bytes:

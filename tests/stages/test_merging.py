@@ -8,6 +8,7 @@ import pytest
 
 from alia_ray.stages import merging
 from alia_ray.stages.merging import drop_repeated, merge_files
+from alia_ray.store import parquet
 from alia_ray.store.ledger import ledger_of
 from alia_ray.store.run_folder import RunFolder, Table
 from alia_ray.store.tables import EDITS
@@ -54,12 +55,14 @@ def test_files_that_are_large_by_their_bytes_stay_alone(tmp_path, monkeypatch):
     assert table.files() == files
 
 
-def test_pictures_lie_in_groups_of_few_sorted_by_id(tmp_path):
+@pytest.mark.parametrize(("size", "groups"), [(2**22, [400]), (1, [64] * 6 + [16])])
+def test_pictures_lie_in_groups_of_few_sorted_by_id(tmp_path, monkeypatch, size, groups):
+    monkeypatch.setattr(parquet, "BYTES_AT_ONCE", size)
     table = edits(tmp_path, 400, 16)
     merge_files(table)
     [file] = table.files()
     metadata = pq.read_metadata(file)
-    assert [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)] == [64] * 6 + [16]
+    assert [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)] == groups
     ids = pq.read_table(file, columns=["edit_id"]).column(0).to_pylist()
     assert ids == sorted(ids)
 

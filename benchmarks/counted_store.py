@@ -1,4 +1,4 @@
-"""A local S3 server that counts what it is asked: moto's, in threads of this process."""
+"""A local S3 server that counts what it is asked, and the bytes of that: moto's, in threads of this process."""
 
 import os
 import threading
@@ -31,6 +31,7 @@ class Store:
 
     port: int
     requests: list[tuple[str, str]] = field(default_factory=list)  # kind, and the key or the prefix of a LIST
+    bytes: Counter[str] = field(default_factory=Counter)  # of contents that were "read", and "written"
     heard: Callable[[str], object] = lambda kind: None  # called before a request of a kind is answered
 
     def uri(self, path: str) -> str:
@@ -50,9 +51,19 @@ def counted_store() -> Iterator[Store]:
     store, answer = Store(server.port), app.wsgi_app
 
     def counting(environ: dict[str, Any], start_response: Any) -> Any:
-        store.requests.append(_told(environ))
-        store.heard(store.requests[-1][0])
-        return answer(environ, start_response)
+        kind, key = _told(environ)
+        store.requests.append((kind, key))
+        store.heard(kind)
+        if kind in ("PUT", "POST"):
+            sent = (environ.get(name) or 0 for name in ("CONTENT_LENGTH", "HTTP_X_AMZ_DECODED_CONTENT_LENGTH"))
+            store.bytes["written"] += max(map(int, sent))
+
+        def starting(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            if kind == "GET":
+                store.bytes["read"] += int(dict(headers).get("Content-Length", 0))
+            return start_response(status, headers, *rest)
+
+        return answer(environ, starting)
 
     app.wsgi_app = counting
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="store", daemon=True)
@@ -61,6 +72,7 @@ def counted_store() -> Iterator[Store]:
         with mock.patch.dict(os.environ, _SIGNED_BY):
             pafs.FileSystem.from_uri(store.uri("") + "&allow_bucket_creation=true")[0].create_dir(BUCKET)
             store.requests.clear()
+            store.bytes.clear()
             yield store
     finally:
         server.shutdown()

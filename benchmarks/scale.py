@@ -145,23 +145,23 @@ def time_of(step: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def paint(folder: Path, images: int) -> None:
+def paint(folder: Path, images: int, side: int = PIXELS) -> None:
     """A Parquet dataset of that many JPEGs of noise in two classes: one in ten is for validation, one for test."""
     folder.mkdir()
-    random = np.random.default_rng(0)
+    random, coarse = np.random.default_rng(0), max(PIXELS, side // 8)
     for start in range(0, images, ROWS_A_SHARD):
         places = range(start, min(start + ROWS_A_SHARD, images))
-        pixels = random.integers(0, 255, (len(places), PIXELS, PIXELS, 3), dtype=np.uint8)
+        pixels = random.integers(0, 255, (len(places), coarse, coarse, 3), dtype=np.uint8)
         rows = {
-            "image": [encode(Image.fromarray(each), "jpeg") for each in pixels],
+            "image": [encode(Image.fromarray(each).resize((side, side)), "jpeg") for each in pixels],
             "label": [f"class {place % 2}" for place in places],
             "split": [("val", "test")[place % 10] if place % 10 < 2 else "train" for place in places],
         }
         pq.write_table(pa.table(rows), folder / f"{start:09d}.parquet", row_group_size=1000)
 
 
-def settings_of(source: Path, run: str, prompts: int) -> Config:
-    """A configuration whose models are simulated. run: the path or URI of the run folder."""
+def settings_of(source: Path, run: str, prompts: int, side: int = PIXELS) -> Config:
+    """A configuration whose models are simulated. run: the path or URI of the run folder; side: of the edits."""
     return parse_config(
         {
             "run": {"folder": run},
@@ -169,7 +169,7 @@ def settings_of(source: Path, run: str, prompts: int) -> Config:
             "caption": {"model": {"name": "simulated"}, "batch_size": 64},
             "llm": {"model": {"name": "simulated"}},
             "discover": {"max_domains": prompts},
-            "edit": {"model": {"name": "simulated"}, "size": PIXELS, "format": "jpeg", "batch_size": 64},
+            "edit": {"model": {"name": "simulated"}, "size": side, "format": "jpeg", "batch_size": 64},
             "judge": {"model": {"name": "simulated:acceptance=0.5"}, "filters": ["semantic"]},
             "train": {"arms": ["original", "alia"]},
         }

@@ -17,7 +17,9 @@ SECRETS = {
 }
 """What no run may keep."""
 os.environ |= {"RAY_AUTH_MODE": "token", **SECRETS}
-os.environ["RAY_agent_register_timeout_ms"] = "120000"  # a raylet ends that a slow machine starts no agent for
+os.environ.setdefault(
+    "RAY_agent_register_timeout_ms", "120000"
+)  # a raylet ends that a slow machine starts no agent for
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # else Ray Train sees that a training has ended 2 s later
 
 

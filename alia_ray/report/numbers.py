@@ -35,7 +35,7 @@ def shown(inputs: ReportInputs) -> Shown:
         edits=edits,
         seconds=asking.seconds_of(inputs, relation),
         relation=relation,
-        variants=sections.filter_variants(inputs) if inputs.thresholds else [],
+        variants=sections.filter_variants(inputs, sections.number_of(edits)) if inputs.thresholds else [],
         domains=domains,
         prompts=_prompts(domains, edits.column("domain_id").unique().to_pylist()),
         labels=sorted(edits.column("label").unique().to_pylist()),

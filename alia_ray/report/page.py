@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from alia_ray.config.filters import VARIANTS
 from alia_ray.plain_text import plain
 from alia_ray.report import charts, comparison, confusions, gains, samples, sections
 from alia_ray.report.inputs import ReportInputs
@@ -49,6 +50,7 @@ def build_report(folder: RunFolder, inputs: ReportInputs, of: Shown | None = Non
         "by_class": sections.acceptance(edits, "label", {label: label for label in labels}),
         "by_domain": sections.acceptance(edits, "domain_id", prompts),
         "variants": of.variants,
+        "uncounted": [name for name in VARIANTS if name not in {row["name"] for row in of.variants}],
         "added_by": gains.augmented(inputs.metrics.get("arms") or {}),
         "metric_names": list(gains.METRICS.values()),
         "arms": gains.arm_rows(inputs.metrics),

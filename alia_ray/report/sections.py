@@ -15,6 +15,7 @@ from alia_ray.store.tables import SPLITS, VERDICTS
 
 CAPTIONS_PER_DOMAIN = 3
 KEYS_PER_REASON = 3
+MOST_COMPARED = 10**7  # probabilities, of edits times classes, that a filter reads that is not in force
 _VALIDATION = "val_class_balanced_accuracy"
 CURVES = {"loss": "Training loss", _VALIDATION: "Class-balanced accuracy on validation"}
 
@@ -108,8 +109,11 @@ def added(edits: pa.Table, domains: list[str]) -> list[dict[str, Any]]:
     return table
 
 
-def filter_variants(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """What each published filter, and the configured one, would keep of the edits; `in_force` marks the latter."""
+def filter_variants(inputs: ReportInputs, edits: int) -> list[dict[str, Any]]:
+    """What each published filter, and the configured one, would keep of the edits; `in_force` marks the latter.
+
+    One that compares edits by the probabilities of all classes is left out where those are over MOST_COMPARED.
+    """
     judge = inputs.judge
     variants = dict(VARIANTS)
     configured = Variant(tuple(judge.filters), judge.confidence_rule)
@@ -119,6 +123,9 @@ def filter_variants(inputs: ReportInputs) -> list[dict[str, Any]]:
         variants[in_force] = configured
     rows = []
     for name, variant in variants.items():
+        compared = edits * len(inputs.thresholds) if variant.rule == "within_domain" else 0
+        if compared > MOST_COMPARED and name != in_force:
+            continue
         changes = {"filters": list(variant.filters), "confidence_rule": variant.rule}
         counts = dict.fromkeys(VERDICTS, 0) | count_verdicts(inputs, judge.model_copy(update=changes))
         rows.append({"name": name, "in_force": name == in_force, **_acceptance(counts)})

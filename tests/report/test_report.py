@@ -9,6 +9,7 @@ from PIL import Image
 
 from alia_ray.config import Judge
 from alia_ray.images import encode
+from alia_ray.report import sections
 from alia_ray.report.asking import count_edits, keep_edits, ledger_for
 from alia_ray.report.inputs import ReportInputs
 from alia_ray.report.page import build_report
@@ -333,7 +334,7 @@ def test_the_same_run_gives_the_same_page(folder):
 
 def test_filter_variants_count_what_each_rule_keeps(folder):
     inputs = whole(folder)
-    rows = {row["name"]: row for row in filter_variants(inputs)}
+    rows = {row["name"]: row for row in filter_variants(inputs, edits=7)}
     # e0, e1 good; e2 too similar; e3 read as b with .97 > t_a > t_b; e4 with t_b < .7 < t_a, rank 3; e5 off topic;
     # e6 failed. top_k is 2, so that e3, of rank 2, is not mislabelled by it.
     assert {name: row["kept"] for name, row in rows.items()} == {
@@ -353,6 +354,12 @@ def test_filter_variants_count_what_each_rule_keeps(folder):
     assert [name for name, row in rows.items() if row["in_force"]] == ["both_code"]
 
 
+def test_a_filter_that_would_compare_too_much_is_left_out_and_named(folder, monkeypatch):
+    monkeypatch.setattr(sections, "MOST_COMPARED", 7 * len(THRESHOLDS) - 1)
+    page = build_report(folder, whole(folder))
+    assert "within_domain was not counted" in page and "<th>within_domain" not in page
+
+
 def test_a_filter_of_ones_own_is_a_row_too(folder):
     inputs = ReportInputs(
         images=folder.table("images", "none"),
@@ -360,7 +367,7 @@ def test_a_filter_of_ones_own_is_a_row_too(folder):
         edits=filled(folder, "edits", edits_of_every_fate()),
         thresholds=THRESHOLDS,
     )
-    in_force = [row for row in filter_variants(inputs) if row["in_force"]]
+    in_force = [row for row in filter_variants(inputs, edits=7) if row["in_force"]]
     assert [row["kept"] for row in in_force] == [3]
     assert in_force[0]["name"] == "as configured: semantic, mislabelled (paper)"
 

@@ -15,7 +15,7 @@ from alia_ray.store.tables import SPLITS, VERDICTS
 
 CAPTIONS_PER_DOMAIN = 3
 KEYS_PER_REASON = 3
-MOST_COMPARED = 10**7  # probabilities, of edits times classes, that a filter reads that is not in force
+MOST_COMPARED = 10**6  # probabilities, of edits times classes, that a filter reads that is not in force
 _VALIDATION = "val_class_balanced_accuracy"
 CURVES = {"loss": "Training loss", _VALIDATION: "Class-balanced accuracy on validation"}
 

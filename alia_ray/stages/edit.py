@@ -26,6 +26,7 @@ from alia_ray.store.ledger import Ledger, ledger_of, quoted
 from alia_ray.store.run_folder import RunFolder, Table
 
 IMAGES_PER_PLACE = 4  # images in a worker's hands for each place of a batch: enough that rejected ones refill it
+ATTEMPTS_AT_ONCE = 500_000  # whose lists are built at a time, some 100 MB
 
 Stage = Literal["judge", "edit"]
 
@@ -127,11 +128,7 @@ def _wave(
         tried = f"SELECT edit_id FROM {asked.again} ANTI JOIN {left} USING (edit_id)"
         ledger.keep("again", tried)
     take_over_records(target, ledger.column(f"SELECT DISTINCT path FROM {left} WHERE path IS NOT NULL"))
-    todo = ledger.keep(
-        f"{stage}, to do",
-        "SELECT image_id, list(edit_id ORDER BY draw) AS attempts, list(survived ORDER BY draw) AS survived, "
-        f"list(path ORDER BY draw) AS stored FROM {left} GROUP BY image_id",
-    )
+    todo = _by_image(ledger, f"{stage}, to do", left)
     images, of_images = ledger.rows(asked.images, OF_IMAGES), ", ".join(map(quoted, OF_IMAGES))
     rules = rules_of(settings.edit, asked.plan, classifier_folder, asked.thresholds, target.uri)
     if stage == "edit":
@@ -156,6 +153,25 @@ def _wave(
         unit="edits",
         makes_one_each=False,
         makes=missing if makes_all or not images_left else None,
+    )
+
+
+def _by_image(ledger: Ledger, name: str, left: str) -> str:
+    """What is tried of each image as a relation: image_id, attempts, survived and stored, lists in their order.
+
+    DuckDB builds lists in memory alone, so those of some images at a time.
+    """
+    parts = ledger.number(f"SELECT count(*) FROM {left}") // ATTEMPTS_AT_ONCE + 1
+    lists = ", ".join(
+        f"list({column} ORDER BY draw) AS {listed}"
+        for column, listed in (("edit_id", "attempts"), ("survived", "survived"), ("path", "stored"))
+    )
+    return ledger.keep_in_parts(
+        name,
+        [
+            f"SELECT image_id, {lists} FROM {left} WHERE hash(image_id) % {parts} = {part} GROUP BY image_id"
+            for part in range(parts)
+        ],
     )
 
 

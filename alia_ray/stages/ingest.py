@@ -349,7 +349,7 @@ def _leave_out_twins(target: Table) -> None:
     """
     ledger = ledger_of(target.folder)
     rows, of_twins = ledger.rows(target, _OF_TWINS), ", ".join(_OF_TWINS)
-    several = f"SELECT content FROM {rows} GROUP BY content HAVING count(DISTINCT split) > 1"
+    several = f"SELECT content FROM {rows} GROUP BY content HAVING min(split) < max(split)"
     same = twins(ledger.ask(f"SELECT {of_twins} FROM {rows} SEMI JOIN ({several}) USING (content)"))
     if not same:
         return

@@ -177,7 +177,7 @@ class Drawn(There):
         if edits in self._edited:
             return
         left = left_to_try(gone_through(self.ledger, self.asked(edits)))
-        if todo := self.ledger.number(f"SELECT count(DISTINCT image_id) FROM ({left})"):
+        if todo := self.ledger.number(f"SELECT count(*) FROM (SELECT DISTINCT image_id FROM ({left}))"):
             raise StageError(
                 f"edit has not come to its end: there is more to try of {todo} of "
                 f"{self.count_of('train')} training images; run `alia-ray edit` first"

@@ -23,8 +23,8 @@ from alia_ray.store.damage import put_damaged_aside
 from alia_ray.store.patience import patiently
 from alia_ray.store.run_folder import FILE, READS, RunFolder, Table, Version, version_of
 
-MEMORY = "512MB"
-THREADS = 4  # each takes some of it
+MEMORY = "400MB"
+THREADS = 2  # each takes some of it; with four, half as much was too little for a million images
 _ROWS_AT_ONCE = 100_000  # of a table that is being read
 _FILES_AT_ONCE = 256
 
@@ -82,6 +82,13 @@ class Ledger:
         self._tokens[name] = f"kept as number {next(self._kept)}"
         return quoted(name)
 
+    def keep_in_parts(self, name: str, queries: Sequence[str]) -> str:
+        """Keep what some queries give, one after the other, under one name."""
+        kept = self.keep(name, queries[0])
+        for query in queries[1:]:
+            self._sql.execute(f"INSERT INTO {kept} {query}")
+        return kept
+
     def keep_once(self, name: str, token: str, query: Callable[[], tuple[str, dict[str, Any]]]) -> str:
         """Keep what a query and its parameters give, unless it is kept already. token: what it depends on."""
         if self._tokens.get(name) != token:
@@ -122,7 +129,7 @@ class Ledger:
         `file` is a number, which `file_names` tells. What is there is read once, and later what was added: of
         columns that are narrow all, and a relation of its own where one is asked for that is not.
         """
-        narrow = [field.name for field in table.schema if _is_narrow(field.type)]
+        narrow = [field.name for field in table.schema if _is_narrow(field)]
         if wide := [column for column in columns if column not in narrow]:
             self.rows(table, [])  # which tells files and states
         name = _name_of(table, wide)
@@ -269,9 +276,9 @@ def _name_of(table: Table, wide: Sequence[str] = ()) -> str:
     return quoted(f"{table.name}/{table.fingerprint}{''.join(f' with {column}' for column in wide)}")
 
 
-def _is_narrow(kind: pa.DataType) -> bool:
-    """Whether a column may be kept of every row, as pictures and the probabilities of all classes may not."""
-    return not (pa.types.is_binary(kind) or pa.types.is_nested(kind))
+def _is_narrow(field: pa.Field) -> bool:
+    """Whether a column may be kept of every row: no picture, no scores of all classes, not how it was made."""
+    return not (pa.types.is_binary(field.type) or pa.types.is_nested(field.type) or field.name in tables.HOW)
 
 
 def _as_column(name: str, values: Iterable[str]) -> pa.Table:

@@ -71,6 +71,9 @@ EDITS = pa.schema(
     ]
 )
 
+HOW = ("prompt", "method", "parameters", "seed", "node")
+"""Columns of EDITS that are read of a few edits alone."""
+
 ERRORS = pa.schema(
     [
         ("stage", pa.string()),

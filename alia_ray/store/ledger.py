@@ -130,7 +130,7 @@ class Ledger:
         columns that are narrow all, and a relation of its own where one is asked for that is not.
         """
         narrow = [field.name for field in table.schema if _is_narrow(field)]
-        if wide := [column for column in columns if column not in narrow]:
+        if wide := sorted(set(columns) - set(narrow)):
             self.rows(table, [])  # which tells files and states
         name = _name_of(table, wide)
         known = self._columns.get(name, [] if wide else narrow)

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alia_ray.config.filters import VARIANTS, Variant
+from alia_ray.edits.drawing import scores_of
 from alia_ray.llm.discover import content_words
 from alia_ray.report.asking import count_verdicts, draw_captions
 from alia_ray.report.charts import Chart, line_chart
@@ -123,11 +124,12 @@ def filter_variants(inputs: ReportInputs, edits: int) -> list[dict[str, Any]]:
         variants[in_force] = configured
     rows = []
     for name, variant in variants.items():
-        compared = edits * len(inputs.thresholds) if variant.rule == "within_domain" else 0
-        if compared > MOST_COMPARED and name != in_force:
-            continue
         changes = {"filters": list(variant.filters), "confidence_rule": variant.rule}
-        counts = dict.fromkeys(VERDICTS, 0) | count_verdicts(inputs, judge.model_copy(update=changes))
+        by_it = judge.model_copy(update=changes)
+        compares = "class_probabilities" in scores_of(by_it)
+        if compares and edits * len(inputs.thresholds) > MOST_COMPARED and name != in_force:
+            continue
+        counts = dict.fromkeys(VERDICTS, 0) | count_verdicts(inputs, by_it)
         rows.append({"name": name, "in_force": name == in_force, **_acceptance(counts)})
     return rows
 

@@ -245,7 +245,9 @@ def test_a_command_lists_the_source_once(tmp_path, monkeypatch):
     settings = photos(folder_of(tmp_path / "photos", **images), "experiment={arms: [alia]}")
     listed, read = [], sources._SOURCES["imagefolder"]
     monkeypatch.setitem(
-        sources._SOURCES, "imagefolder", (lambda source: listed.append(source) or read[0](source), read[1])
+        sources._SOURCES,
+        "imagefolder",
+        (lambda source, over: listed.append(source) or read[0](source, over), read[1]),
     )
     listing = check_inputs(settings)
     describe(settings, Cluster(cpus=3, gpus=0), listing)

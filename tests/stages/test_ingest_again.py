@@ -99,7 +99,7 @@ def test_labels_of_what_an_arm_does_not_learn_from_are_not_in_its_name(folder):
 def test_after_ingest_no_stage_lists_the_source(folder, monkeypatch):
     listed = []
     real = ingesting.list_images
-    monkeypatch.setattr(ingesting, "list_images", lambda source: listed.append(source) or real(source))
+    monkeypatch.setattr(ingesting, "list_images", lambda source, over: listed.append(source) or real(source, over))
     chosen = settings(folder)
     ingest(chosen, CLUSTER, listing_of(chosen))
     assert len(listed) == 1

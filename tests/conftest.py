@@ -17,8 +17,6 @@ SECRETS = {
 }
 """What no run may keep."""
 os.environ |= {"RAY_AUTH_MODE": "token", **SECRETS}
-# A raylet ends whose agents a slow machine has not started in time.
-os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # else Ray Train sees that a training has ended 2 s later
 
 

@@ -37,6 +37,11 @@ def started(address: str, gpus: int) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
+def told_by(process: subprocess.Popen) -> dict[str, Any]:
+    """What a run prints; Ray's autoscaler speaks on standard output too, a few seconds after a cluster began."""
+    return json.loads(next(line for line in process.stdout if line.startswith("{")))
+
+
 def until(reached: Callable[[], bool]) -> bool:
     """Whether something comes to hold."""
     deadline = time.monotonic() + 60
@@ -70,11 +75,11 @@ def main() -> None:
     first = started(cluster.address, 2)
     found: dict[str, Any] = {"asked": until(lambda: len(groups()) == 1)}
     cluster.add_node(num_cpus=2, num_gpus=2, object_store_memory=10**8)
-    found["first"] = json.loads(first.stdout.readline())
+    found["first"] = told_by(first)
     time.sleep(4)
     found["kept"] = {"idle": is_idle(), "free": gpu_node().available_resources["GPU"], "groups": groups()}
     second = started(cluster.address, 1)
-    found["second"] = json.loads(second.stdout.readline())
+    found["second"] = told_by(second)
     os.killpg(second.pid, signal.SIGKILL)
     time.sleep(6)
     found["kept_by_first"] = not is_idle()

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from alia_ray.store.filesystems import is_object_store
 
 ROWS_AT_ONCE = (64, 1024)  # of a row group that holds pictures: at least, and at most
-BYTES_AT_ONCE = 2**22  # of a row group between those
+BYTES_AT_ONCE = 2**20  # of a row group between those
 VERIFIED = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 """For whoever scans a part of a dataset, such as Ray Data."""
 _FORMAT = ds.ParquetFileFormat(default_fragment_scan_options=VERIFIED)

@@ -55,6 +55,12 @@ def stream(table: str, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Tab
         first += count
 
 
+def _is_one_of(key: str, ids: pa.StringArray) -> pc.Expression:
+    """Row groups outside of their range are not read: files are sorted by id, and so is what is asked of one."""
+    ends = pc.min_max(ids)
+    return (pc.field(key) >= ends["min"]) & (pc.field(key) <= ends["max"]) & pc.field(key).isin(ids)
+
+
 def _stream(fs: pafs.FileSystem, of_rows: pa.Table, columns: list[str]) -> Iterator[pa.Table]:
     """The same of some files."""
     key = of_rows.column_names[0]
@@ -67,7 +73,7 @@ def _stream(fs: pafs.FileSystem, of_rows: pa.Table, columns: list[str]) -> Itera
             with reading(fs, files, [key, *columns]):
                 if found is None:
                     left = keys.filter(pc.invert(pc.is_in(keys, value_set=pa.array(given, keys.type))))
-                    wanted = {"filter": pc.field(key).isin(left), "batch_size": ROWS_AT_ONCE}
+                    wanted = {"filter": _is_one_of(key, left), "batch_size": ROWS_AT_ONCE}
                     found = parquet.dataset(files, fs).to_batches([key, *columns, FILE], **wanted)
                 return next(found, None)
         except OSError:

@@ -8,7 +8,7 @@ import pytest
 
 from alia_ray.errors import StageError
 from alia_ray.store import parquet
-from alia_ray.store.rows import ROWS_AT_ONCE, homes, stream
+from alia_ray.store.rows import ROWS_AT_ONCE, _is_one_of, homes, stream
 from alia_ray.store.run_folder import FILE, RunFolder
 from alia_ray.store.tables import EDITS, IMAGES
 
@@ -93,3 +93,15 @@ def test_a_picture_of_which_a_byte_has_changed_is_put_aside_and_not_read(tmp_pat
     with pytest.raises(StageError, match=r"part-\w+.parquet was damaged, and is put aside; run it again"):
         found(table.path, ["a"])
     assert table.ids() == set()
+
+
+def test_row_groups_that_hold_none_of_the_rows_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_AT_ONCE", (8, 8))
+    table = RunFolder(str(tmp_path)).table("images", "f")
+    ids = [f"{number:03}" for number in range(64)]
+    table.commit(pa.Table.from_pylist([{"image_id": each, "image": b"x"} for each in ids], schema=IMAGES))
+    [file], wanted = table.files(), pa.array(ids[20:30])
+    fragment = next(parquet.dataset(file, table.folder.fs).get_fragments())
+    assert [group.id for group in fragment.subset(_is_one_of("image_id", wanted)).row_groups] == [2, 3]
+    found = pa.concat_tables(stream(table.uri, homes(table.uri, "image_id", wanted.to_pylist()), ["image"]))
+    assert found.column("image_id").to_pylist() == wanted.to_pylist()
